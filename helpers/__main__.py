@@ -1,0 +1,173 @@
+"""Command line: ``python -m helpers run | doctor | assets | results``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from helpers.errors import LabError, ParameterError
+
+app = typer.Typer(
+    help="peft-lab: run the course's notebooks and look at their results.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_OutputDir = Annotated[Path | None, typer.Option("--output-dir", "-o", help="Folder of the run folders.")]
+
+
+class PairsCommand(TyperCommand):
+    """Accepts ``-p NAME VALUE``, as papermill does, besides ``-p NAME=VALUE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        rest = list(args)
+        while rest:
+            word = rest.pop(0)
+            joined.append(word)
+            if word in ("-p", "--parameter") and len(rest) > 1 and "=" not in rest[0]:
+                joined.append(f"{rest.pop(0)}={rest.pop(0)}")
+        return super().parse_args(ctx, joined)
+
+
+@app.command(cls=PairsCommand)
+def run(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers or names, or all.")] = None,
+    profile: Annotated[str | None, typer.Option(help="auto, smoke, cpu or full.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter", "-p", metavar="NAME VALUE", help="A notebook parameter; repeat for more."
+        ),
+    ] = None,
+    output_dir: _OutputDir = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Notebooks at a time.")] = 1,
+    cell_timeout: Annotated[
+        int | None, typer.Option(min=1, help="Seconds one cell may take; the profile has a default.")
+    ] = None,
+) -> None:
+    """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
+    from helpers import execute, records, report, screens
+
+    given = dict(_pair(text) for text in parameter or [])
+    planned = execute.plan(
+        notebooks or ["all"],
+        {name: execute.parse_value(name, text) for name, text in given.items()},
+        profile=profile,
+        output_dir=output_dir,
+        cell_timeout=cell_timeout,
+    )
+    outcomes = execute.run_all(planned, parallel=jobs)
+    place = planned[0].output_dir
+    typer.echo("\n" + execute.summary(outcomes))
+    done = [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]
+    if done:
+        typer.echo("\n" + report.results_table(done))
+    typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
+    raise typer.Exit(execute.exit_code(outcomes))
+
+
+@app.command()
+def doctor(as_json: _AsJson = False) -> None:
+    """Say what machine this is, what it supports and what should be mended, with the cure."""
+    from helpers import assets, hardware
+
+    machine = hardware.probe()
+    listing = assets.listing()
+    if as_json:
+        states = [{"name": a.name, "state": a.state, "size_mb": round(a.size_mb, 1)} for a in listing]
+        typer.echo(json.dumps(machine.as_dict() | {"assets": states}, indent=2))
+    else:
+        typer.echo(str(machine))
+        versions = [f"{name} {version}" for name, version in machine.versions.items()]
+        typer.echo(f"Python {machine.python}; " + ", ".join(versions))
+        for name, works in machine.supports().items():
+            typer.echo(f"  {name:<14} {'yes' if works else 'no'}")
+        for asset in listing:
+            typer.echo(f"  {asset.name:<24} {asset.state}")
+        for problem in machine.problems:
+            typer.echo(f"{problem.severity}: {problem.what}. {problem.cure}".rstrip(". ") + ".")
+        for asset in listing:
+            if asset.state != "ready":
+                typer.echo(f"warning: asset {asset.name} is {asset.state}. Type: {assets.FETCH}.")
+    raise typer.Exit(1 if any(problem.severity == "error" for problem in machine.problems) else 0)
+
+
+@app.command("assets")
+def fetch_assets(
+    names: Annotated[list[str] | None, typer.Argument(help="Which ones; all when none is named.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Only compare checksums.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Only list them.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Only check; never download.")] = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Fetch the real model, data and embeddings, once, into the user cache."""
+    from helpers import assets
+
+    wanted = [assets.get(name).name for name in names or assets.ASSETS]
+    if not (show or verify or offline):
+        for name in wanted:
+            assets.fetch(name, say=None if as_json else typer.echo)
+    rows = [row for row in assets.listing(deep=not show) if row.name in wanted]
+    if as_json:
+        fields = ("name", "state", "licence", "description")
+        table = [{f: getattr(row, f) for f in fields} | {"folder": str(row.folder)} for row in rows]
+        typer.echo(json.dumps(table, indent=2))
+    else:
+        for row in rows:
+            size = f"{row.size_mb:.0f} MB" if row.state == "ready" else ""
+            typer.echo(f"{row.name:<24} {row.state:<8} {size:>7}  {row.licence:<13} {row.description}")
+    raise typer.Exit(0 if show or all(row.state == "ready" for row in rows) else 1)
+
+
+@app.command()
+def results(
+    output_dir: _OutputDir = None,
+    metrics: Annotated[str | None, typer.Option(help="Columns, separated by commas.")] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Table of all runs, and outputs/index.html."""
+    from helpers import records, report, screens, settings
+
+    place = output_dir or settings.default_output_dir()
+    runs = records.read_runs(place)
+    if as_json:
+        typer.echo(records.to_json(report.results_rows(runs)))
+        return
+    columns = [name.strip() for name in metrics.split(",")] if metrics else None
+    for name in columns or []:
+        if name not in records.METRICS:
+            raise ParameterError(f"unknown metric {name!r}", f"Metrics: {', '.join(records.METRICS)}")
+    typer.echo(report.results_table(runs, columns))
+    if runs:
+        typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not re.fullmatch(r"\w+", name):
+        raise ParameterError(f"-p {text!r} is not a name and a value", "Write -p NAME VALUE")
+    return name, value
+
+
+def main() -> int:
+    """Run the command line; an error that the user can mend is one line on stderr, exit code 2."""
+    try:
+        app()
+    except LabError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

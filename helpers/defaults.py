@@ -1,0 +1,156 @@
+"""The course's parameters, notebooks and profile defaults, as plain data.
+
+Profiles differ in this table and nowhere else: same code, other models, sample sizes and epochs.
+``helpers.settings`` reads it; nothing here computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+PROFILES = ("smoke", "cpu", "full")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One notebook parameter: its type, default and what is allowed.
+
+    ``default`` None means that the profile's table decides. ``low`` and ``high`` are inclusive.
+    """
+
+    name: str
+    type: type
+    default: Any
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...] | None
+    help: str
+
+
+@dataclass(frozen=True)
+class NotebookSpec:
+    """One notebook: its id (file name without suffix), title, parameters and the tasks it can run."""
+
+    id: str
+    title: str
+    parameters: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+def _rows() -> tuple[Parameter, ...]:
+    p = Parameter
+    return (
+        p("profile", str, "auto", None, None, ("auto", *PROFILES), "auto, smoke, cpu or full"),
+        p("task", str, "recipes", None, None, None, "which task's data"),
+        p("model_id", str, None, None, None, None, "Hub id, local folder or tiny/llama"),
+        p("dataset", str, "builtin", None, None, None, "builtin, a Hub id, a local file or folder"),
+        p("seed", int, 0, 0, 2**31 - 1, None, "seed of every random choice"),
+        p("run_name", str, None, None, None, None, "folder name of this run"),
+        p("output_dir", str, None, None, None, None, "where run folders go"),
+        p("form", str, None, None, None, None, "which question is asked about each row"),
+        p("n_train", int, None, 8, 10_000_000, None, "training examples"),
+        p("n_eval", int, None, 8, 1_000_000, None, "test examples"),
+        p("n_generate", int, None, 1, 1_000_000, None, "test examples that get a generated answer"),
+        p("n_shots", int, None, 0, 64, None, "worked examples in a few-shot prompt"),
+        p("epochs", float, None, 0.01, 1000, None, "passes over the training examples"),
+        p("learning_rate", float, None, 1e-8, 1, None, "peak learning rate"),
+        p("batch_size", int, None, 1, 1024, None, "examples in one forward pass"),
+        p("grad_accumulation", int, None, 1, 1024, None, "forward passes per weight update"),
+        p("max_length", int, None, 16, 131_072, None, "longest example, in tokens"),
+        p("max_new_tokens", int, None, 1, 8192, None, "longest generated answer, in tokens"),
+        p("lora_r", int, None, 1, 1024, None, "rank of the update"),
+        p("lora_alpha", int, None, 1, 4096, None, "the update is scaled by lora_alpha / lora_r"),
+        p("lora_dropout", float, None, 0, 0.9, None, "dropout in front of the adapter"),
+        p("quant", str, None, None, None, ("nf4", "none"), "nf4 = 4-bit base weights, none = 16 or 32 bit"),
+        p("resume", bool, False, None, None, None, "continue an interrupted run of this name"),
+    )
+
+
+PARAMETERS: dict[str, Parameter] = {row.name: row for row in _rows()}
+
+_COMMON = ("profile", "task", "model_id", "dataset")
+_PLACE = ("seed", "run_name", "output_dir")
+
+NOTEBOOKS: dict[str, NotebookSpec] = {
+    spec.id: spec
+    for spec in (
+        NotebookSpec("00_start_here", "Start here", ("profile", "run_name", "output_dir"), ()),
+        NotebookSpec(
+            "01_eda",
+            "Know the data",
+            (*_COMMON, "form", "n_train", "n_eval", "max_length", *_PLACE),
+            ("recipes", "snli"),
+        ),
+        NotebookSpec(
+            "02_zero_shot_baselines",
+            "The bar to beat",
+            (*_COMMON, "n_train", "n_eval", "n_generate", "n_shots", "batch_size", "max_length")
+            + ("max_new_tokens", "quant", *_PLACE),
+            ("recipes", "snli"),
+        ),
+        NotebookSpec(
+            "04_qlora_instruct",
+            "QLoRA instruction tuning",
+            (*_COMMON, "n_train", "n_eval", "n_generate", "epochs", "learning_rate", "batch_size")
+            + ("grad_accumulation", "max_length", "max_new_tokens", "lora_r", "lora_alpha", "lora_dropout")
+            + ("quant", *_PLACE, "resume"),
+            ("recipes",),
+        ),
+    )
+}
+
+# Forms of each task, the first is the one a notebook takes when ``form`` is None.
+FORMS: dict[str, tuple[str, ...]] = {
+    "recipes": ("steps", "ingredients", "missing", "substitute"),
+    "snli": ("nli",),
+}
+
+# What ``dataset="builtin"`` means: (profile, task) -> source.
+BUILTIN: dict[tuple[str, str], str] = {
+    ("smoke", "recipes"): "generator",
+    ("smoke", "snli"): "generator",
+    ("cpu", "recipes"): "wikibooks",
+    ("cpu", "snli"): "generator",
+    ("full", "recipes"): "corbt/all-recipes",
+    ("full", "snli"): "stanfordnlp/snli",
+}
+
+# Source names that are neither a Hub id nor a path.
+NAMED_SOURCES = ("builtin", "generator", "wikibooks")
+
+# (profile, notebook, task, values); "*" matches everything; later rows win.
+# Not settable from a notebook: embedder, offline, cell_timeout (seconds one cell may take, None = no limit).
+DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("*", "*", "*", {"quant": "nf4", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.05}),
+    ("*", "*", "*", {"grad_accumulation": 1, "n_shots": 3}),
+    ("*", "*", "recipes", {"form": "steps"}),
+    ("*", "*", "snli", {"form": "nli"}),
+    # smoke: tiny checkpoint, generated data, no network
+    ("smoke", "*", "*", {"model_id": "tiny/llama", "embedder": "hashing", "offline": True}),
+    ("smoke", "*", "*", {"n_train": 400, "n_eval": 120, "n_generate": 40, "batch_size": 8}),
+    ("smoke", "*", "*", {"max_length": 192, "max_new_tokens": 80, "cell_timeout": 300}),
+    ("smoke", "02_zero_shot_baselines", "*", {"quant": "none"}),
+    ("smoke", "04_qlora_instruct", "*", {"epochs": 2.0, "learning_rate": 3e-3}),
+    # cpu: a real pretrained model on two cores
+    ("cpu", "*", "*", {"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct", "embedder": "minilm"}),
+    ("cpu", "*", "*", {"offline": False, "n_train": 400, "n_eval": 300, "n_generate": 150, "batch_size": 8}),
+    ("cpu", "*", "*", {"max_length": 320, "max_new_tokens": 128, "cell_timeout": 2400}),
+    ("cpu", "01_eda", "*", {"n_train": 2000, "n_eval": 300}),
+    ("cpu", "02_zero_shot_baselines", "*", {"quant": "none"}),
+    ("cpu", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 5e-4}),
+    # full: one 16 GB GPU
+    ("full", "*", "*", {"model_id": "NousResearch/Llama-2-7b-chat-hf", "embedder": "minilm"}),
+    ("full", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150}),
+    ("full", "*", "*", {"batch_size": 4, "grad_accumulation": 4, "cell_timeout": None}),
+    ("full", "*", "*", {"max_length": 1024, "max_new_tokens": 256}),
+    ("full", "01_eda", "*", {"n_train": 5000, "n_eval": 1000}),
+    ("full", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 2e-4}),
+)
+
+# A 16 GB card reports about 14.7 GiB (T4) or 15.9 GiB (P100) to torch; 12 GB cards stay below.
+FULL_GPU_GB = 14.5
+
+# Assets that the cpu profile wants; the model can also come from the Hub.
+CPU_MODEL_ASSET = "smollm2-135m-instruct"
+CPU_DATA_ASSETS = {"recipes": "wikibooks-recipes"}

@@ -1,0 +1,288 @@
+"""Intervals and paired tests. Numpy only, so that importing it costs nothing.
+
+Every metric of the course is a function of *summed* per-example statistics (see ``metrics``). Resampling
+examples with replacement is then a matrix product, ``weights @ stats``, where row ``d`` of ``weights`` says
+how often each example was drawn in draw ``d``: 2,000 draws over 300 examples take some ten milliseconds,
+for corpus BLEU as much as for a mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from helpers.errors import DataError, ParameterError
+
+FloatArray = NDArray[np.float64]
+Aggregate = Callable[[FloatArray], FloatArray]
+"""Maps summed statistics of shape (m, k) to one value per row, shape (m,). NaN means undefined."""
+
+DRAWS = 2000
+LEVEL = 0.95
+_CHUNK = 2_000_000  # weights held at once (16 MB), whatever the number of examples
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its interval. ``n`` is the number of examples behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        return asdict(self)
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".2f"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """A paired comparison: ``difference`` = metric of ``a`` − metric of ``b``, with its interval."""
+
+    __test__ = False  # the name would make pytest collect it
+
+    a: str
+    b: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+
+    def as_dict(self) -> dict[str, str | float]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+        return (
+            f"{self.metric}: {self.a} - {self.b} = {self.difference:+.3f} "
+            f"[{self.low:+.3f}, {self.high:+.3f}], {p} ({self.test})"
+        )
+
+
+class PairedDifference(NamedTuple):
+    """What ``paired_bootstrap`` returns; ``difference`` is a − b."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+class McNemar(NamedTuple):
+    """What ``mcnemar_exact`` returns: examples right in ``a`` only, in ``b`` only, two-sided p-value."""
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def wilson(k: int, n: int, level: float = LEVEL) -> Estimate:
+    """Wilson score interval for ``k`` successes in ``n`` trials.
+
+    Raises:
+        DataError: ``n`` is not positive, or ``k`` lies outside 0…n.
+    """
+    if n < 1 or not 0 <= k <= n:
+        raise DataError(f"{k} successes in {n} trials is not a proportion", "Score at least one example")
+    z = _z(level)
+    p, z2 = k / n, z * z
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    # At the ends the formula gives 0 and 1 up to rounding: say so exactly.
+    low = 0.0 if k == 0 else max(0.0, centre - half)
+    high = 1.0 if k == n else min(1.0, centre + half)
+    return Estimate(p, low, high, n)
+
+
+def bootstrap(
+    stats: ArrayLike, fn: Aggregate, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """Percentile bootstrap interval of ``fn(sum of stats over examples)``.
+
+    Args:
+        stats: (n, k), or (n,) for k = 1: one row of sufficient statistics per example.
+        fn: maps summed statistics (m, k) to values (m,).
+        level: coverage, between 0 and 1.
+        draws: resamples of n examples with replacement.
+        seed: the same seed, data and machine give the same interval.
+
+    Draws on which the metric is undefined (NaN) are left out. With one example the interval is a point:
+    resampling cannot say more. Below some 30 examples percentile intervals come out too narrow.
+
+    Raises:
+        DataError: no examples, or statistics that are not finite.
+        ParameterError: ``level`` or ``draws`` out of range.
+    """
+    data = _as_stats(stats)
+    value = float(fn(data.sum(axis=0, keepdims=True))[0])
+    drawn = np.concatenate([fn(w @ data) for w in _weights(len(data), draws, seed)])
+    low, high = _percentiles(drawn, level, value)
+    return Estimate(value, low, high, len(data))
+
+
+def paired_bootstrap(
+    stats_a: ArrayLike,
+    stats_b: ArrayLike,
+    fn: Aggregate,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> PairedDifference:
+    """Difference a − b of a metric on the same examples, percentile interval and two-sided p-value.
+
+    Each draw resamples example indices once and uses them for both systems. The p-value shifts the
+    bootstrap distribution of the difference onto the null hypothesis of no difference and counts how
+    often it lies at least as far from 0 as what was observed::
+
+        p = (1 + #{|d* - d| >= |d|}) / (draws + 1)
+
+    so it is never 0: with 2,000 draws the smallest is 0.0005.
+
+    Args:
+        stats_a, stats_b: (n, k) each, row i of both about the same example.
+
+    Raises:
+        DataError: shapes differ, no examples, or statistics that are not finite.
+        ParameterError: ``level`` or ``draws`` out of range.
+    """
+    a, b = _as_stats(stats_a), _as_stats(stats_b)
+    if a.shape != b.shape:
+        raise DataError(
+            f"A paired test needs the same examples in both systems, got {a.shape} and {b.shape} statistics"
+        )
+    difference = float((fn(a.sum(0, keepdims=True)) - fn(b.sum(0, keepdims=True)))[0])
+    drawn = np.concatenate([fn(w @ a) - fn(w @ b) for w in _weights(len(a), draws, seed)])
+    low, high = _percentiles(drawn, level, difference)
+    drawn = drawn[np.isfinite(drawn)]
+    # The slack keeps ties ties: w @ stats may differ in the last bits from the sum over all rows.
+    far = np.abs(drawn - difference) >= abs(difference) - 1e-12 * max(1.0, abs(difference))
+    return PairedDifference(difference, low, high, (1 + int(far.sum())) / (len(drawn) + 1))
+
+
+def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
+    """Exact two-sided McNemar test of two systems judged right or wrong on the same examples.
+
+    Only examples on which they disagree count; under the null hypothesis each of those is a fair coin.
+
+    Args:
+        correct_a, correct_b: (n,) booleans or 0/1.
+
+    Raises:
+        DataError: lengths differ, no examples, or values other than 0 and 1.
+    """
+    a, b = _as_binary(correct_a), _as_binary(correct_b)
+    if a.shape != b.shape:
+        raise DataError(f"A paired test needs the same examples in both systems, got {len(a)} and {len(b)}")
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    m = only_a + only_b
+    tail = sum(math.comb(m, i) for i in range(min(only_a, only_b) + 1))  # exact integers, no underflow
+    return McNemar(only_a, only_b, min(1.0, 2 * tail / 2**m))
+
+
+def newcombe(correct_a: ArrayLike, correct_b: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:
+    """Difference a − b of two paired proportions with its interval: (difference, low, high).
+
+    Newcombe (1998), method 10: Wilson intervals of the two proportions, squared and added, with their
+    correlation. Unlike a bootstrap it does not collapse to a point when the systems agree everywhere.
+    """
+    a, b = _as_binary(correct_a), _as_binary(correct_b)
+    if a.shape != b.shape:
+        raise DataError(f"A paired interval needs the same examples, got {len(a)} and {len(b)}")
+    n = len(a)
+    both, only_a, only_b = int((a & b).sum()), int((a & ~b).sum()), int((b & ~a).sum())
+    neither = n - both - only_a - only_b
+    first, second = wilson(both + only_a, n, level), wilson(both + only_b, n, level)
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    phi = 0.0
+    if margins:
+        cross = both * neither - only_a * only_b
+        phi = (max(cross - n / 2, 0.0) if cross > 0 else cross) / math.sqrt(margins)
+    difference = first.value - second.value
+
+    def half(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
+
+    low = difference - half(first.value - first.low, second.high - second.value)
+    high = difference + half(first.high - first.value, second.value - second.low)
+    return difference, low, high
+
+
+def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
+    """Holm's step-down adjusted p-values, in the order given; keeps the family-wise error at its level.
+
+    Raises:
+        DataError: a value lies outside 0…1.
+    """
+    p = np.asarray(p_values, dtype=np.float64).reshape(-1)
+    if p.size and not ((p >= 0) & (p <= 1)).all():
+        raise DataError("p-values must lie between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
+def _weights(n: int, draws: int, seed: int) -> Iterator[FloatArray]:
+    """Yield (chunk, n) multinomial counts, ``draws`` rows altogether."""
+    if draws < 1:
+        raise ParameterError(f"draws = {draws} is out of range, it must be at least 1")
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK // n)
+    for start in range(0, draws, step):
+        m = min(step, draws - start)
+        picks = rng.integers(0, n, size=(m, n))
+        picks += np.arange(m)[:, None] * n  # each draw counts into its own block of n bins
+        yield np.bincount(picks.ravel(), minlength=m * n).reshape(m, n).astype(np.float64)
+
+
+def _percentiles(drawn: FloatArray, level: float, value: float) -> tuple[float, float]:
+    _check_level(level)
+    defined = drawn[np.isfinite(drawn)]
+    if not defined.size:
+        return value, value
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _as_stats(stats: ArrayLike) -> FloatArray:
+    data = np.asarray(stats, dtype=np.float64)
+    if data.ndim == 1:
+        data = data[:, None]
+    if data.ndim != 2 or not len(data):
+        raise DataError(f"Statistics of shape {data.shape} hold no examples", "Score at least one example")
+    if not np.isfinite(data).all():
+        raise DataError("Some per-example statistics are NaN or infinite")
+    return data
+
+
+def _as_binary(values: ArrayLike) -> NDArray[np.bool_]:
+    data = np.asarray(values).reshape(-1)
+    if not data.size or not np.isin(data, (0, 1)).all():
+        raise DataError("Correctness must be a non-empty list of 0 and 1")
+    return data.astype(bool)
+
+
+def _z(level: float) -> float:
+    _check_level(level)
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ParameterError(f"level = {level} is out of range, it must lie between 0 and 1")

@@ -1,0 +1,61 @@
+"""Open the folder of a run: a fresh one, or one to be continued."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers import records
+from helpers.errors import RunError
+from helpers.records import RUNNING
+from helpers.settings import NOT_COMPARED, Settings
+
+# What a run writes; a new run of the same name removes these and nothing else.
+_FILES = ("metrics.json", "predictions.jsonl", "history.csv", "notebook.ipynb", "notebook.html")
+_FOLDERS = ("figures", "adapter", "checkpoints")
+
+
+def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
+    """The run's folder, cleared or to be continued, and the run.json that is continued ({} = a new run).
+
+    Raises:
+        RunError: not writable, not a run's folder, in use by a live process, or ``resume=True`` with settings
+            other than the earlier ones.
+    """
+    output_dir = records.writable_folder(Path(settings.output_dir))
+    folder = output_dir / settings.notebook / settings.run_name
+    info = records.read_json(folder / "run.json")
+    if folder.is_dir() and not info and any(folder.iterdir()):
+        raise RunError(f"{folder} exists and is not a run's folder", "Choose another run_name or output_dir")
+    process = info.get("process", {})
+    if info.get("status") == RUNNING and process.get("pid") != os.getpid() and records.is_alive(process):
+        what = f"run {settings.run_name!r} is still being written by process {process.get('pid')}"
+        raise RunError(what, "Choose another run_name, or stop that process")
+    records.writable_folder(folder)
+    resume = bool(settings.as_dict().get("resume"))
+    if resume and info:
+        _refuse_changed(settings, info.get("settings", {}))
+        return folder, info
+    if resume:
+        print(f"note: there is no run {settings.run_name!r} to continue; it starts from the beginning")
+    elif info.get("status") == RUNNING and records.latest_checkpoint(folder / "checkpoints"):
+        print("note: an interrupted run of this name is replaced; resume=True would have continued it")
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    for name in _FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return folder, {}
+
+
+def _refuse_changed(settings: Settings, before: Mapping[str, Any]) -> None:
+    now = records.clean(settings)
+    for name in dict.fromkeys([*now, *before]):
+        if name not in NOT_COMPARED and now.get(name) != before.get(name):
+            raise RunError(
+                f"run {settings.run_name!r} cannot be resumed: {name} was {before.get(name)!r}"
+                f" and is now {now.get(name)!r}",
+                f"Set {name} back, or choose another run_name",
+            )

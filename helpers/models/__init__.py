@@ -1,0 +1,28 @@
+"""Models: finding, loading, quantising and counting them. torch is imported on first use only."""
+
+from __future__ import annotations
+
+from helpers.models.load import LoadedModel, ModelSource, fingerprint, load, load_tokenizer, resolve_model
+from helpers.models.quantize import (
+    QUANTISATIONS,
+    ParameterCount,
+    count_parameters,
+    dequantised_weight,
+    guard_cpu_kernels,
+    quantisation_config,
+)
+
+__all__ = [
+    "QUANTISATIONS",
+    "LoadedModel",
+    "ModelSource",
+    "ParameterCount",
+    "count_parameters",
+    "dequantised_weight",
+    "fingerprint",
+    "guard_cpu_kernels",
+    "load",
+    "load_tokenizer",
+    "quantisation_config",
+    "resolve_model",
+]

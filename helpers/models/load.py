@@ -1,0 +1,211 @@
+"""Find, load and describe models: tiny checkpoints in the repo, cached assets, local folders, the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from helpers import assets
+from helpers.errors import ModelError
+from helpers.models.quantize import guard_cpu_kernels, quantisation_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from helpers.hardware import Machine
+
+TINY = Path(__file__).parent / "tiny"
+
+# Hub ids that also ship in a Python package, so that a machine without the Hub can use them.
+ASSET_COPIES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2-135m-instruct"}
+
+# Gated ids: where the licence is accepted, and an ungated model to use meanwhile.
+GATED = {
+    "meta-llama/Llama-2-7b-chat-hf": "NousResearch/Llama-2-7b-chat-hf",
+    "meta-llama/Llama-2-7b-hf": "NousResearch/Llama-2-7b-hf",
+    "google/paligemma-3b-pt-224": "Qwen/Qwen2-VL-2B-Instruct",
+}
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model id leads: `location` is what ``from_pretrained`` gets, `origin` one of
+    ``tiny``, ``local``, ``asset``, ``hub``."""
+
+    model_id: str
+    location: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with its tokenizer and what is worth recording about them."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    source: ModelSource
+    quant: str
+    dtype: str
+
+
+def hub_reachable(timeout: float = 2.0) -> bool:
+    """Whether the Hub answers within `timeout` seconds; never when offline mode is set."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes"}:
+        return False
+    if os.environ.get("PEFT_LAB_OFFLINE", "0").lower() in {"1", "true", "yes"}:
+        return False
+    url = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    try:
+        with socket.create_connection((url.hostname or "", url.port or 443), timeout=timeout):
+            return True
+    except OSError:
+        return False
+
+
+def resolve_model(model_id: str) -> ModelSource:
+    """Turn a model id into a place to load from.
+
+    Order: tiny checkpoint of the repo (``tiny/NAME``), local folder, Hub, packaged copy of a Hub model.
+
+    Raises:
+        ModelError: nothing by that name here, and the Hub cannot be reached.
+    """
+    if model_id.startswith("tiny/"):
+        folder = TINY / model_id.removeprefix("tiny/")
+        if not (folder / "config.json").is_file():
+            known = sorted(p.parent.name for p in TINY.glob("*/config.json"))
+            raise ModelError(f"there is no tiny checkpoint {model_id!r}", f"known: tiny/{', tiny/'.join(known)}")
+        return ModelSource(model_id, str(folder), "tiny")
+    if (Path(model_id).expanduser() / "config.json").is_file():
+        return ModelSource(model_id, str(Path(model_id).expanduser()), "local")
+    if _in_hub_cache(model_id) or hub_reachable():
+        return ModelSource(model_id, model_id, "hub")
+    asset = ASSET_COPIES.get(model_id)
+    if asset is not None:
+        return ModelSource(model_id, str(assets.path(asset)), "asset")
+    raise ModelError(
+        f"model {model_id!r} is not on this machine and the Hub cannot be reached",
+        "connect to the Internet, or give a local folder, or one of "
+        + ", ".join([*ASSET_COPIES, *(f"tiny/{p.parent.name}" for p in sorted(TINY.glob('*/config.json')))]),
+    )
+
+
+def _in_hub_cache(model_id: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(model_id, "config.json"), str)
+    except HFValidationError:
+        return False
+
+
+def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
+    """Tokenizer of `model_id`, with a padding token set and padding on the right (training's side).
+
+    Raises:
+        ModelError: not found, gated, or without a chat template.
+    """
+    from transformers import AutoTokenizer
+
+    source = resolve_model(model_id)
+    tokenizer = _from_pretrained(AutoTokenizer, source)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load(model_id: str, *, quant: str = "none", machine: Machine | None = None) -> LoadedModel:
+    """Load a causal language model for this machine.
+
+    Args:
+        model_id: ``tiny/NAME``, a local folder or a Hub id.
+        quant: ``"nf4"`` (4-bit NormalFloat with double quantisation) or ``"none"``.
+        machine: from ``hardware.probe()``; decides device and compute dtype.
+
+    Returns:
+        The model in evaluation mode on its device, with the CPU guard of 4-bit layers applied.
+
+    Raises:
+        ModelError: not found, gated, or it does not fit into memory.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from helpers import hardware
+
+    machine = machine or hardware.probe()
+    dtype: torch.dtype = getattr(torch, machine.dtype)
+    source = resolve_model(model_id)
+    config = quantisation_config(quant, dtype)
+    options: dict[str, Any] = {"dtype": dtype}
+    if config is not None:
+        options["quantization_config"] = config
+    if machine.device == "cuda":
+        options["device_map"] = {"": 0}
+    with warnings.catch_warnings(), _quiet("transformers"):
+        warnings.simplefilter("ignore")
+        model = _from_pretrained(AutoModelForCausalLM, source, **options)
+    guard_cpu_kernels(model)
+    tokenizer = load_tokenizer(model_id)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.eval()
+    return LoadedModel(model, tokenizer, source, quant, machine.dtype)
+
+
+def _from_pretrained(kind: Any, source: ModelSource, **options: Any) -> Any:
+    """``kind.from_pretrained`` with the failures a reader can act on turned into one line."""
+    import torch
+
+    try:
+        return kind.from_pretrained(source.location, **options)
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelError(
+            f"{source.model_id} does not fit into this GPU's memory", "use quant='nf4' or a smaller model_id"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(*_explain(source, error)) from error
+
+
+def _explain(source: ModelSource, error: Exception) -> tuple[str, str]:
+    text = " ".join(str(error).split())
+    if "gated" in text.lower() or "401" in text or "403" in text:
+        stand_in = GATED.get(source.model_id)
+        cure = f"accept the licence on the model's page (https://huggingface.co/{source.model_id}) and set HF_TOKEN"
+        return f"{source.model_id} is gated and this account has no access", cure + (
+            f"; or use the ungated model_id={stand_in!r}" if stand_in else ""
+        )
+    return f"{source.model_id} could not be loaded: {text[:200]}", "check model_id, or your connection to the Hub"
+
+
+class _quiet:
+    """Raise one logger to ERROR for a block."""
+
+    def __init__(self, name: str) -> None:
+        self.logger = logging.getLogger(name)
+
+    def __enter__(self) -> None:
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+def fingerprint(model: Any) -> str:
+    """Short hash of the weights' names, shapes and a sample of their bytes: tells two models apart."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
+        sample = parameter.detach().flatten()[:64].cpu()
+        digest.update(sample.view(-1).float().numpy().tobytes())
+    return digest.hexdigest()[:16]

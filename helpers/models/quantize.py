@@ -1,0 +1,155 @@
+"""4-bit NormalFloat quantisation: configuration, the CPU guard, and honest parameter counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+QUANTISATIONS = ("none", "nf4")
+
+
+def quantisation_config(quant: str, compute_dtype: torch.dtype) -> Any:
+    """``BitsAndBytesConfig`` for `quant`, or ``None`` for ``"none"``.
+
+    NF4 with double quantisation is the QLoRA recipe (Dettmers et al., 2023, arXiv:2305.14314).
+
+    Raises:
+        ModelError: `quant` is not one of ``QUANTISATIONS``.
+    """
+    if quant == "none":
+        return None
+    if quant not in QUANTISATIONS:
+        raise ModelError(f"quant={quant!r} is not known", f"use one of {', '.join(QUANTISATIONS)}")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+
+
+def guard_cpu_kernels(model: nn.Module) -> int:
+    """Turn off the bitsandbytes CPU kernel that has no gradient; returns how many modules had it on.
+
+    On CPUs with AVX512-BF16 a single forward pass without gradients repacks the 4-bit weights, and every
+    later training step then runs a kernel outside autograd: most LoRA gradients become zero and only a
+    ``UserWarning`` says so. It has to be off before the first forward pass.
+    """
+    switched = 0
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            switched += 1
+    return switched
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Parameters as the architecture has them, whatever the storage format.
+
+    Attributes:
+        total: all parameters, two for every packed 4-bit byte.
+        trainable: those with ``requires_grad``.
+        stored_bytes: bytes the weights take, with the quantisation constants.
+        quantised: parameters that are stored in 4 bits.
+    """
+
+    total: int
+    trainable: int
+    stored_bytes: int
+    quantised: int
+
+    @property
+    def trainable_share(self) -> float:
+        return self.trainable / self.total if self.total else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.total:,} parameters, {self.trainable:,} trainable ({self.trainable_share:.4%}), "
+            f"{self.quantised:,} in 4 bits, {self.stored_bytes / 2**20:,.1f} MiB stored"
+        )
+
+
+def count_parameters(model: nn.Module) -> ParameterCount:
+    """Count parameters with 4-bit packing undone.
+
+    ``p.numel()`` of a packed weight counts bytes, not parameters: it halves the model. The original shape
+    is kept in the quantisation state.
+    """
+    total = trainable = stored = quantised = 0
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        count = parameter.numel()
+        stored += count * parameter.element_size()
+        if state is not None:
+            count = state.shape.numel()
+            quantised += count
+            stored += _constants_bytes(state)
+        total += count
+        if parameter.requires_grad:
+            trainable += count
+    return ParameterCount(total, trainable, stored, quantised)
+
+
+def _constants_bytes(state: Any) -> int:
+    """Bytes of the block scales; with double quantisation they are themselves 8-bit."""
+    size = int(state.absmax.numel() * state.absmax.element_size())
+    if getattr(state, "nested", False):
+        size += int(state.state2.absmax.numel() * state.state2.absmax.element_size())
+    return size
+
+
+def dequantised_weight(module: nn.Module) -> torch.Tensor:
+    """The weight of a 4-bit linear layer as the forward pass sees it, shape ``(out, in)``.
+
+    Raises:
+        ModelError: the layer is not quantised.
+    """
+    weight = getattr(module, "weight", None)
+    state = getattr(weight, "quant_state", None)
+    if weight is None or state is None:
+        raise ModelError(f"{type(module).__name__} has no 4-bit weight", "load the model with quant='nf4'")
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(weight.data, state)
+
+
+@contextmanager
+def dequantised(model: nn.Module) -> Iterator[int]:
+    """Run a block with every 4-bit layer multiplying by its weight dequantised once, not once per call.
+
+    A 4-bit layer dequantises its whole weight in every forward pass. During generation that is one time per
+    token, and on a CPU it takes longer than the product itself. Inside this block the results are the same
+    numbers (the same weight, the same ``linear``); it costs the memory of the plain weights, so it is meant
+    for small models. Yields how many layers were switched. Not for training: the gradient is not defined.
+    """
+    from bitsandbytes.nn import Linear4bit
+    from torch.nn import functional
+
+    switched = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.quant_state is not None]
+    for module in switched:
+        weight = dequantised_weight(module)
+
+        def forward(
+            x: torch.Tensor, weight: torch.Tensor = weight, bias: torch.Tensor | None = module.bias
+        ) -> torch.Tensor:
+            dtype = x.dtype
+            kept = weight if weight.dtype == dtype else weight.to(dtype)
+            return functional.linear(x, kept, None if bias is None else bias.to(dtype))
+
+        module.forward = forward
+    try:
+        yield len(switched)
+    finally:
+        for module in switched:
+            del module.forward

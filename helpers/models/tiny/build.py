@@ -1,0 +1,190 @@
+"""Train the tiny checkpoints that the offline profile uses: ``python -m helpers.models.tiny.build llama``.
+
+Each is the real architecture with the real chat format, small enough to keep in the repository. It is
+pretrained on generic text of the generators: kitchen statements and captions, sentences to repeat, lists to
+choose from at random. It never sees which ingredient belongs to which dish or which sentence follows from
+which, so before fine-tuning it answers questions about those at chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+# ChatML, as SmolLM2-Instruct uses it, without a default system message.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one tiny checkpoint is trained.
+
+    Attributes:
+        vocabulary: size of the byte-level BPE vocabulary.
+        sentences: generic sentences of each generator that the text is made from.
+        steps, batch, length: optimizer steps, rows per step, tokens per row.
+    """
+
+    vocabulary: int = 1024
+    sentences: int = 4000
+    steps: int = 700
+    batch: int = 16
+    length: int = 128
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+def generic_chats(sentences: list[str], rng: random.Random) -> Iterator[list[dict[str, str]]]:
+    """Endless conversations that teach the chat format, repeating and choosing, and no facts."""
+    words = sorted({w.strip(".,").lower() for s in sentences for w in s.split() if len(w) > 3})
+    while True:
+        kind = rng.random()
+        some = rng.sample(sentences, 3)
+        if kind < 0.35:
+            question, answer = "Say something.", " ".join(some[: rng.randint(1, 3)])
+        elif kind < 0.65:
+            listed = some[: rng.randint(1, 3)]
+            question = "Repeat:\n" + "\n".join(f"- {s}" for s in listed)
+            answer = "\n".join(f"{i}. {s}" for i, s in enumerate(listed, 1))
+        elif kind < 0.75:
+            listed = [" ".join(rng.sample(words, rng.randint(1, 2))) for _ in range(rng.randint(3, 6))]
+            question = "Name them:\n" + "\n".join(f"- {s}" for s in listed)
+            answer = ", ".join(listed)
+        else:
+            listed = [" ".join(rng.sample(words, rng.randint(1, 2))) for _ in range(rng.randint(2, 5))]
+            question = f"{some[0]}\nChoose one:\n" + "\n".join(f"- {s}" for s in listed)
+            answer = rng.choice(listed)
+        yield [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def _sentences(count: int, seed: int) -> list[str]:
+    from helpers.tasks.recipes_generator import generic_text as kitchen
+    from helpers.tasks.snli_generator import generic_text as captions
+
+    return [*kitchen(count, seed), *captions(count, seed)]
+
+
+def _tokenizer(sentences: list[str], size: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    roles = ["user", "assistant", "system", *["\n"] * 10]
+    raw.train_from_iterator([*sentences, *[s.lower() for s in sentences], *roles], trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        eos_token="<|im_end|>",
+        bos_token="<|im_start|>",
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        model_max_length=512,
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def _llama(tokenizer: Any) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=320,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+BUILDERS = {"llama": _llama}
+
+
+def build(name: str, folder: Path, recipe: Recipe | None = None) -> dict[str, float]:
+    """Train one tiny checkpoint into `folder`; deterministic for a given machine.
+
+    Returns:
+        ``{"loss": last mean training loss in nats, "seconds": wall time, "parameters": count}``.
+    """
+    import torch
+
+    recipe = recipe or Recipe()
+    start = time.monotonic()
+    torch.manual_seed(recipe.seed)
+    rng = random.Random(recipe.seed)
+    sentences = _sentences(recipe.sentences, recipe.seed)
+    tokenizer = _tokenizer(sentences, recipe.vocabulary)
+    model = BUILDERS[name](tokenizer)
+    rows = _packed(tokenizer, generic_chats(sentences, rng), recipe.length)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
+    losses: list[float] = []
+    model.train()
+    for _ in range(recipe.steps):
+        ids = torch.tensor([next(rows) for _ in range(recipe.batch)])
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    model.eval().to(torch.float16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    last = losses[-max(1, len(losses) // 20) :]
+    return {
+        "loss": sum(last) / len(last),
+        "seconds": time.monotonic() - start,
+        "parameters": float(sum(p.numel() for p in model.parameters())),
+    }
+
+
+def _packed(tokenizer: Any, chats: Iterator[list[dict[str, str]]], length: int) -> Iterator[list[int]]:
+    """Endless rows of exactly `length` tokens, each starting at the start of a conversation."""
+    while True:
+        row: list[int] = []
+        while len(row) < length:
+            row += tokenizer.apply_chat_template(next(chats), tokenize=True, return_dict=True)["input_ids"]
+        yield row[:length]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(BUILDERS))
+    parser.add_argument("--folder", type=Path, help="default: next to this file")
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    arguments = parser.parse_args()
+    folder = arguments.folder or HERE / arguments.name
+    done = build(arguments.name, folder, Recipe(steps=arguments.steps))
+    print(f"{arguments.name}: {done['parameters']:,.0f} parameters, loss {done['loss']:.3f}, {done['seconds']:.0f} s → {folder}")
+
+
+if __name__ == "__main__":
+    main()

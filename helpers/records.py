@@ -1,0 +1,281 @@
+"""Reading and writing run records: whole files or nothing.
+
+A file is written beside its place, flushed to disk and moved over the old one, so that a full disk or a
+killed process leaves the previous version intact.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import socket
+import time
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import RunError
+
+METRICS = (
+    "perplexity",
+    "accuracy",
+    "macro_f1",
+    "valid_rate",
+    "bleu",
+    "bleu1",
+    "bleu4",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "meteor",
+    "cosine",
+    "clip_score",
+    "slot_accuracy",
+)
+
+RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
+# A run on another machine (a shared drive) cannot be looked up; after this long it counts as gone.
+_STALE_SECONDS = 12 * 3600
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as found on disk.
+
+    ``status`` is running, finished, failed, interrupted, timed out or kernel died. ``info`` is run.json,
+    ``metrics`` is metrics.json ({} when the run has not got so far).
+    """
+
+    folder: Path
+    notebook: str
+    run_name: str
+    status: str
+    info: dict[str, Any] = field(repr=False)
+    metrics: dict[str, Any] = field(repr=False)
+
+    @property
+    def systems(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """{system: {metric: {"value", "low", "high", "n"}}}"""
+        return dict(self.metrics.get("systems", {}))
+
+    @property
+    def tests(self) -> list[dict[str, Any]]:
+        return list(self.metrics.get("tests", []))
+
+
+def write_atomic(path: Path, data: bytes | str) -> Path:
+    """Write ``data`` to ``path`` completely or not at all.
+
+    Raises:
+        RunError: the disk is full, the folder cannot be written. The old file, if any, is untouched.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            view = memoryview(raw)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise save_error(path, error) from None
+    return path
+
+
+def save_error(path: Path, error: OSError) -> RunError:
+    """The one line that says why ``path`` could not be saved."""
+    why = error.strerror or str(error)
+    what = f"{path.name} could not be saved in {path.parent} ({why})"
+    return RunError(what, "Free some space or set output_dir to another disk; earlier files are intact")
+
+
+def to_json(value: Any, indent: int | None = 2) -> str:
+    """JSON text with NaN and infinity as null and paths, tuples and numpy values as plain types."""
+    return json.dumps(clean(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def clean(value: Any) -> Any:
+    """``value`` made of JSON's own types only."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "as_dict"):
+        return clean(value.as_dict())
+    if isinstance(value, Mapping):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return [clean(item) for item in sorted(value, key=str)]
+    if isinstance(value, Iterable) and not hasattr(value, "dtype"):
+        return [clean(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy and torch values
+        return clean(value.tolist())
+    return str(value)
+
+
+def rounded(value: Any) -> float | None:
+    """Six significant digits, so that equal runs print equal bytes; None for NaN and infinity."""
+    number = float(value)
+    return float(f"{number:.6g}") if math.isfinite(number) else None
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV text; columns in order of first appearance, missing values empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``; {} when there is no such file.
+
+    Raises:
+        RunError: the file is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error})", "Remove that run's folder or restore it") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is not a JSON object", "Remove that run's folder or restore it")
+    return value
+
+
+def read_run(folder: Path) -> RunRecord:
+    """The record in ``folder``; a run that is gone without saying so reads as interrupted.
+
+    Raises:
+        RunError: there is no readable run.json.
+    """
+    info = read_json(folder / "run.json")
+    if not info:
+        raise RunError(f"{folder} holds no run.json", "Give the folder of a run")
+    status = str(info.get("status", "unknown"))
+    if status == RUNNING and not is_alive(info.get("process", {}), folder / "run.json"):
+        status = INTERRUPTED
+    notebook = str(info.get("notebook", folder.parent.name))
+    metrics = read_json(folder / "metrics.json")
+    return RunRecord(folder, notebook, str(info.get("run_name", folder.name)), status, info, metrics)
+
+
+def read_runs(output_dir: Path | str) -> list[RunRecord]:
+    """Every run under ``output_dir/<notebook>/<run_name>/``, sorted; damaged records read as failed."""
+    records = []
+    for path in sorted(Path(output_dir).glob("*/*/run.json")):
+        try:
+            records.append(read_run(path.parent))
+        except RunError as error:
+            info = {"error": str(error)}
+            records.append(
+                RunRecord(path.parent, path.parent.parent.name, path.parent.name, FAILED, info, {})
+            )
+    return records
+
+
+def this_process() -> dict[str, Any]:
+    """What identifies this process later on: a pid alone is reused."""
+    import psutil
+
+    return {
+        "pid": os.getpid(),
+        "create_time": round(psutil.Process().create_time(), 2),
+        "host": socket.gethostname(),
+    }
+
+
+def is_alive(process: Mapping[str, Any], record: Path | None = None) -> bool:
+    """Whether the process that wrote a record still runs."""
+    import psutil
+
+    if process.get("host") != socket.gethostname():
+        try:
+            return record is not None and time.time() - record.stat().st_mtime < _STALE_SECONDS
+        except OSError:
+            return False
+    try:
+        found = psutil.Process(int(process["pid"]))
+        same = abs(found.create_time() - float(process["create_time"])) < 2.0
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+
+def writable_folder(path: Path) -> Path:
+    """``path``, made if need be and proved writable by writing to it.
+
+    Raises:
+        RunError: it cannot be made or written.
+    """
+    import tempfile
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+        with tempfile.TemporaryFile(dir=path) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        why = error.strerror or str(error)
+        what = f"the output folder {path} cannot be written ({why})"
+        raise RunError(what, "Give output_dir a folder that you may write to") from None
+    return path
+
+
+def update_info(folder: Path, **values: Any) -> None:
+    """Change fields of a run's run.json from outside, for a run whose process is gone."""
+    info = read_json(folder / "run.json")
+    if info:
+        write_atomic(folder / "run.json", to_json(info | values) + "\n")
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete ``checkpoint-N``; a half-written one (killed while saving) does not count."""
+    numbered = [(int(p.name.split("-")[1]), p) for p in folder.glob("checkpoint-*") if p.name[11:].isdigit()]
+    for _, path in sorted(numbered, reverse=True):
+        if is_complete(path):
+            return path
+    return None
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether a trainer's checkpoint has its state, weights, optimizer and scheduler, all readable."""
+    names = {p.name for p in checkpoint.iterdir() if p.is_file() and p.stat().st_size > 0}
+    if not {"optimizer.pt", "scheduler.pt", "trainer_state.json"} <= names:
+        return False
+    weights = [n for n in names if n.endswith(".safetensors")]
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        files = [checkpoint / n for n in weights]
+        whole = all(_is_whole(f) for f in files) and zipfile.is_zipfile(checkpoint / "optimizer.pt")
+        return "global_step" in state and bool(files) and whole
+    except (OSError, ValueError):
+        return False
+
+
+def _is_whole(weights: Path) -> bool:
+    """Whether a safetensors file is as long as its header says; a killed save leaves it short."""
+    with weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > 100_000_000:
+            return False
+        header = json.loads(file.read(length))
+    end = max((item["data_offsets"][1] for key, item in header.items() if key != "__metadata__"), default=0)
+    return weights.stat().st_size == 8 + length + int(end)

@@ -1,0 +1,293 @@
+"""One run = one folder: ``outputs/<notebook>/<run_name>/``.
+
+``start`` checks everything that can be checked cheaply, seeds, opens the folder and prints one screen;
+``Run`` collects results; ``Run.finish`` writes metrics.json. A run of the same name replaces the earlier
+one, unless ``resume=True`` continues it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers import records
+from helpers.errors import LabError, ParameterError
+from helpers.folders import open_folder
+from helpers.measure import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
+from helpers.parameters import nearest
+from helpers.records import FAILED, FINISHED, INTERRUPTED, METRICS, RUNNING, RunRecord, read_runs
+from helpers.screens import duration, short_path, start_screen, systems_frame, tests_frame
+from helpers.settings import Settings, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from helpers.evaluation.statistics import Estimate, TestResult
+    from helpers.hardware import Machine
+
+__all__ = ["METRICS", "Run", "RunRecord", "read_runs", "start"]
+
+# The command-line runner names a file here to learn where the run's folder is.
+POINTER = "PEFT_LAB_RUN_POINTER"
+
+_active: Run | None = None
+
+
+class Run:
+    """A run in progress. Attributes: ``settings``, ``machine``, ``folder``, ``device`` ("cuda" or "cpu")."""
+
+    def __init__(
+        self, settings: Settings, machine: Machine, folder: Path, previous: dict[str, Any], began: float
+    ) -> None:
+        self.settings = settings
+        self.machine = machine
+        self.folder = folder
+        self.device = machine.device
+        self._systems: dict[str, dict[str, Any]] = {}
+        self._tests: list[dict[str, Any]] = []
+        self._began = began
+        self._info: dict[str, Any] = {
+            "notebook": settings.notebook,
+            "run_name": settings.run_name,
+            "status": RUNNING,
+            "error": None,
+            "started": _now(),
+            "finished": None,
+            "wall_time_s": None,
+            "peak_rss_gb": None,
+            "peak_cuda_gb": None,
+            "resumed": bool(previous),
+            "settings": settings.as_dict() | {"output_dir": short_path(Path(settings.output_dir))},
+            "given": list(settings.given),
+            "notes": dict(previous.get("notes", {})),
+            "fallbacks": [],
+            "git": git_state(),
+            "versions": dict(getattr(machine, "versions", {})),
+            "hardware": {k: v for k, v in machine.as_dict().items() if k != "versions"},
+            "process": records.this_process(),
+        }
+        self._write_info()
+
+    # -- results ---------------------------------------------------------------------------------------
+
+    def add_system(self, name: str, estimates: Mapping[str, Estimate]) -> None:
+        """Record one system's metrics, each with its interval; a later call adds to an earlier one.
+
+        Args:
+            name: e.g. "zero-shot", "qlora"; the name that tables and tests use.
+            estimates: metric name → Estimate; names as in ``METRICS``, on a 0–1 scale but perplexity.
+
+        Raises:
+            ParameterError: a metric is not one of ``METRICS``.
+        """
+        for metric in estimates:
+            if metric not in METRICS:
+                hint = nearest(metric, METRICS)
+                raise ParameterError(f"unknown metric {metric!r}{hint}", f"Metrics: {', '.join(METRICS)}")
+        known = self._systems.setdefault(name, {})
+        for metric, estimate in estimates.items():
+            low, high = records.rounded(estimate.low), records.rounded(estimate.high)
+            value = records.rounded(estimate.value)
+            known[metric] = {"value": value, "low": low, "high": high, "n": int(estimate.n)}
+        self._systems[name] = {m: known[m] for m in METRICS if m in known}
+
+    def add_tests(self, results: Iterable[TestResult]) -> None:
+        """Record paired comparisons; one of the same pair, metric and kind replaces the earlier one."""
+        for result in results:
+            row: dict[str, Any] = {"a": result.a, "b": result.b, "metric": result.metric}
+            for key in ("difference", "low", "high", "p_value"):
+                row[key] = records.rounded(getattr(result, key))
+            row["test"] = result.test
+            same = ("a", "b", "metric", "test")
+            self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a fact about the run in run.json, e.g. the data's fingerprint."""
+        self._info["notes"][key] = records.clean(value)
+        self._write_info()
+
+    def fallback(self, what: str, why: str) -> None:
+        """Print and record that something weaker than asked for is used."""
+        print(f"note: {what} ({why})")
+        self._info["fallbacks"].append({"what": what, "why": why})
+        self._write_info()
+
+    def save_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """predictions.jsonl, one object a line: input, reference, prediction, score, and what else helps."""
+        lines = [records.to_json(row, indent=None) + "\n" for row in rows]
+        records.write_atomic(self.folder / "predictions.jsonl", "".join(lines))
+
+    def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """history.csv, one row a logged step; columns in order of first appearance."""
+        records.write_atomic(self.folder / "history.csv", records.to_csv(rows))
+
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """figures/<name>.png. Returns the figure: as a cell's last line it is shown, once."""
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
+        records.write_atomic(self.folder / "figures" / f"{name}.png", picture.getvalue())
+        import matplotlib.pyplot as plt
+
+        plt.close(figure)  # otherwise the notebook shows it a second time at the end of the cell
+        return figure
+
+    def save_adapter(self, model: Any, tokenizer: Any = None) -> Path:
+        """adapter/, through ``save_pretrained``; complete or not there at all.
+
+        Raises:
+            RunError: the disk is full or not writable; an earlier adapter is untouched.
+        """
+        target, fresh = self.folder / "adapter", self.folder / ".adapter.tmp"
+        old = self.folder / ".adapter.old"
+        try:
+            for folder in (fresh, old):
+                shutil.rmtree(folder, ignore_errors=True)
+            model.save_pretrained(fresh)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(fresh)
+            if target.exists():
+                target.rename(old)
+            fresh.rename(target)
+        except OSError as error:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise records.save_error(target, error) from None
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    # -- tables ----------------------------------------------------------------------------------------
+
+    def table(self) -> pd.DataFrame:
+        """Systems × metrics, each cell "value [low, high]"."""
+        return systems_frame(self._systems)
+
+    def tests_table(self) -> pd.DataFrame:
+        """One row a comparison: a, b, metric, difference with interval, p, test."""
+        return tests_frame(self._tests)
+
+    # -- resuming --------------------------------------------------------------------------------------
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the trainer puts its checkpoints."""
+        return self.folder / "checkpoints"
+
+    def resume_from(self) -> Path | None:
+        """The latest complete checkpoint when ``resume=True``, else None; half-written ones do not count."""
+        if not self.settings.as_dict().get("resume"):
+            return None
+        found = records.latest_checkpoint(self.checkpoints)
+        self.note("resumed_from", found.name if found else None)
+        return found
+
+    # -- end -------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Write metrics.json, wall time and peak memory, and set the status to finished."""
+        metrics = {"systems": self._systems, "tests": self._tests}
+        records.write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
+        self._close(FINISHED, None)
+        info = self._info
+        memory = f"{info['peak_rss_gb']:.1f} GB RAM"
+        if info["peak_cuda_gb"] is not None:
+            memory += f", {info['peak_cuda_gb']:.1f} GB GPU"
+        print(f"finished in {duration(info['wall_time_s'])}, peak {memory}; {short_path(self.folder)}")
+
+    def _close(self, status: str, error: str | None) -> None:
+        self._info.update(status=status, error=error, finished=_now())
+        self._info["wall_time_s"] = round(time.monotonic() - self._began, 1)
+        self._info["peak_rss_gb"] = peak_rss_gb()
+        self._info["peak_cuda_gb"] = peak_cuda_gb()
+        self._write_info()
+
+    def _reopen(self) -> None:
+        self._info.update(status=RUNNING, error=None, finished=None)
+        self._write_info()
+
+    def _write_info(self) -> None:
+        records.write_atomic(self.folder / "run.json", records.to_json(self._info) + "\n")
+
+
+def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
+    """Check the parameters, seed, open the run folder, print one screen.
+
+    Args:
+        notebook: the notebook's id, e.g. "04_qlora_instruct".
+        namespace: its ``globals()``.
+
+    Raises:
+        ParameterError, HardwareError: see ``settings.resolve``.
+        RunError: the folder cannot be written, belongs to a running process, or does not match ``resume``.
+    """
+    global _active
+    from helpers import assets, hardware
+
+    began = time.monotonic()
+    machine = hardware.probe()
+    settings = resolve(notebook, namespace, machine, assets.available)
+    folder, previous = open_folder(settings)
+    if settings.offline:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _quieten()
+    seed_everything(settings.seed)
+    if _active is not None and _active._info["status"] == RUNNING and _active.folder != folder:
+        _active._close(INTERRUPTED, "another run was started in the same kernel")
+    run = Run(settings, machine, folder, previous, began)
+    _active = run
+    _point_to(folder)
+    _watch_cells(run)
+    print(start_screen(run.settings, machine, folder))
+    return run
+
+
+def _point_to(folder: Path) -> None:
+    pointer = os.environ.get(POINTER)
+    if pointer:
+        records.write_atomic(Path(pointer), str(folder))
+
+
+def _watch_cells(run: Run) -> None:
+    """In a notebook, a cell that raises marks the run as failed, and a later one that works as running."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def after_cell(result: Any) -> None:
+        if run is not _active:
+            shell.events.unregister("post_run_cell", after_cell)
+            return
+        error = result.error_before_exec or result.error_in_exec
+        status = run._info["status"]
+        if error is not None and status != FINISHED:
+            stopped = isinstance(error, KeyboardInterrupt)
+            line = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+            run._close(INTERRUPTED if stopped else FAILED, " ".join(line.split())[:500])
+        elif error is None and status in (FAILED, INTERRUPTED):
+            run._reopen()
+
+    shell.events.register("post_run_cell", after_cell)
+
+
+def _quieten() -> None:
+    """Drop messages that say nothing to a reader of the course."""
+    import warnings
+
+    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

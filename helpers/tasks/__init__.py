@@ -1,0 +1,29 @@
+"""Tasks: data sets with their splits, forms of question, and scores."""
+
+from __future__ import annotations
+
+from helpers.errors import DataError
+from helpers.tasks.base import LoadReport, Task, nearest_hint, parse_choice
+from helpers.tasks.recipes import RecipesTask
+from helpers.tasks.snli import SnliTask
+
+__all__ = ["TASKS", "LoadReport", "Task", "get", "parse_choice", "register"]
+
+TASKS: dict[str, Task] = {}
+
+
+def register(task: Task) -> Task:
+    """Make a task known by its name; a second one of that name replaces the first."""
+    TASKS[task.name] = task
+    return task
+
+
+def get(name: str) -> Task:
+    """The task of that name; DataError with the nearest name if there is none."""
+    if name not in TASKS:
+        raise DataError(f"there is no task {name!r}", nearest_hint(str(name), TASKS, "task"))
+    return TASKS[name]
+
+
+register(RecipesTask())
+register(SnliTask())

@@ -1,0 +1,291 @@
+"""What every task offers: splits with a report, examples in a common shape, chat messages, scoring.
+
+Nothing here imports ``datasets`` before a split is built, so importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import DataError
+
+if TYPE_CHECKING:  # pragma: no cover
+    from datasets import Dataset
+
+    from helpers.tasks._splits import TaskSplits
+
+Row = dict[str, Any]
+SPLITS = ("train", "validation", "test")
+EXAMPLE_COLUMNS = ("id", "form", "prompt", "completion", "options", "answer")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TaskSplits":
+        from helpers.tasks._splits import TaskSplits
+
+        return TaskSplits
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@dataclass
+class LoadReport:
+    """What was read, what was thrown away and why, and what is left."""
+
+    task: str
+    source: str
+    rows_read: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    duplicates_removed: int = 0
+    near_duplicates_removed: int = 0
+    usable: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    licence: str = ""
+    fingerprint: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
+        lines = [
+            f"{self.task} from {self.source}: {self.rows_read:,} rows read",
+            f"  dropped: {dropped or 'none'}; exact duplicates {self.duplicates_removed}, "
+            f"near-duplicates {self.near_duplicates_removed}; usable {self.usable:,}",
+            "  splits: " + ", ".join(f"{name} {size:,}" for name, size in self.sizes.items()),
+        ]
+        lines += [f"  note: {note}" for note in self.notes]
+        if self.licence:
+            lines.append(f"  licence: {self.licence}")
+        lines.append(f"  fingerprint: {self.fingerprint}")
+        return "\n".join(lines)
+
+
+class Task(ABC):
+    """One data set and the questions asked of it.
+
+    ``forms`` maps a form's name to ``"generation"`` or ``"choice"``; ``main_form`` is the default.
+    """
+
+    name: str
+    forms: dict[str, str]
+    main_form: str
+    metrics: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @abstractmethod
+    def load(
+        self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
+    ) -> TaskSplits:
+        """Read ``source``; return train/validation/test with ``.report``.
+
+        Args:
+            n_train: rows in train; ``None`` takes all that is left.
+            n_eval: rows in test; validation gets ``max(10, n_eval // 3)``.
+            source: ``generator``, another built-in name, a Hub id, or a local file or folder.
+            seed: which rows go where. Test and validation do not change with ``n_train``.
+
+        Raises:
+            DataError: source missing, unreadable, wrongly shaped, or smaller than asked for.
+        """
+
+    @abstractmethod
+    def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
+        """Rows as questions: columns id, form, prompt, completion, options, answer.
+
+        ``options`` is empty and ``answer`` is -1 for generation. A row that a form cannot ask about is
+        left out, so the result may be shorter than ``rows``.
+        """
+
+    def form_kind(self, form: str) -> str:
+        """``"generation"`` or ``"choice"``; DataError for a form this task does not have."""
+        if form not in self.forms:
+            raise DataError(
+                f"task {self.name!r} has no form {form!r}",
+                nearest_hint(form, self.forms, "form"),
+            )
+        return self.forms[form]
+
+    @staticmethod
+    def to_messages(example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+        """The example as chat turns, in the prompt/completion shape that SFTTrainer takes."""
+        return {
+            "prompt": [{"role": "user", "content": example["prompt"]}],
+            "completion": [{"role": "assistant", "content": example["completion"]}],
+        }
+
+    def score(
+        self, predictions: Sequence[str | int | None], references: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """Score predictions against examples (rows of ``examples``), all of one kind.
+
+        Choice: a prediction is an option's index or free text that names an option; text naming none or
+        several is wrong and invalid. Returns ``accuracy`` and ``valid_rate``. Generation: ``exact_match``
+        after lower-casing and whitespace folding, and ``valid_rate`` = share of non-empty texts; text
+        overlap metrics live in ``helpers.evaluation.metrics``. Empty predictions count as wrong.
+        """
+        if len(predictions) != len(references):
+            raise DataError(f"{len(predictions)} predictions for {len(references)} references")
+        if not references:
+            raise DataError("nothing to score: no references were given")
+        right = valid = 0
+        choice = bool(references[0]["options"])
+        for prediction, example in zip(predictions, references, strict=True):
+            if choice:
+                options = list(example["options"])
+                index = prediction if isinstance(prediction, int) else parse_choice(prediction or "", options)
+                valid += 0 <= index < len(options)
+                right += index == example["answer"]
+            else:
+                text = fold(str(prediction or ""))
+                valid += bool(text)
+                right += bool(text) and text == fold(example["completion"])
+        name = "accuracy" if choice else "exact_match"
+        return {name: right / len(references), "valid_rate": valid / len(references)}
+
+
+def fold(text: str) -> str:
+    """Lower case, single spaces, no outer punctuation."""
+    return " ".join(text.lower().split()).strip(" .,:;!?\"'`*()")
+
+
+def parse_choice(text: str, options: Sequence[str]) -> int:
+    """Index of the option that ``text`` names, -1 when it names none or more than one.
+
+    The first non-empty line decides if it is an option or begins with exactly one; otherwise the whole
+    text must mention exactly one option as whole words. An option inside a longer mentioned option
+    ("cream" in "sour cream") is not a second mention.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return -1
+    folded = [fold(option) for option in options]
+    first = fold(re.sub(r"^\s*(answer|option)\s*:\s*", "", lines[0], flags=re.IGNORECASE))
+    if first in folded:
+        return folded.index(first)
+    for candidate in (first, fold(text)):
+        rest, hits = candidate, set()
+        for index in sorted(range(len(folded)), key=lambda i: -len(folded[i])):
+            pattern = rf"(?<!\w){re.escape(folded[index])}(?!\w)"
+            if folded[index] and re.search(pattern, rest):
+                hits.add(index)
+                rest = re.sub(pattern, " \x00 ", rest)
+        if len(hits) == 1:
+            return hits.pop()
+    return -1
+
+
+def balanced_positions(count: int, n_options: int, rng: random.Random) -> list[int]:
+    """``count`` answer positions, each used equally often (to within one), in random order."""
+    positions = [index % n_options for index in range(count)]
+    rng.shuffle(positions)
+    return positions
+
+
+def nearest_hint(given: str, allowed: Iterable[str], kind: str) -> str:
+    """A cure line: the nearest valid name, then all of them."""
+    import difflib
+
+    names = sorted(allowed)
+    close = difflib.get_close_matches(given, names, n=1)
+    start = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{start}The {kind}s are {', '.join(names)}"
+
+
+def validation_size(n_eval: int) -> int:
+    return max(10, n_eval // 3)
+
+
+def check_sizes(n_train: int | None, n_eval: int) -> None:
+    """DataError for sizes that can never be served."""
+    for name, value in (("n_train", n_train), ("n_eval", n_eval)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise DataError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+def wanted(n_train: int | None, n_eval: int) -> int:
+    """Rows needed in all; with ``n_train=None`` at least one training row."""
+    return n_eval + validation_size(n_eval) + (1 if n_train is None else n_train)
+
+
+def cut(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str) -> dict[str, list[Row]]:
+    """Cut ordered rows into test, validation, train (in that order, so that ``n_train`` moves neither).
+
+    Args:
+        rows: usable rows, already shuffled.
+        what: what the rows are and where from, for the error ("recipes in wikibooks").
+    """
+    n_val = validation_size(n_eval)
+    need = wanted(n_train, n_eval)
+    if len(rows) < need:
+        most = len(rows) - n_eval - n_val
+        cure = (
+            f"Lower n_train to {most} or less"
+            if most >= 1
+            else f"Lower n_eval too: test takes n_eval rows, validation {n_val} more"
+        )
+        asked = "at least 1" if n_train is None else f"{n_train:,}"
+        raise DataError(
+            f"there are {len(rows):,} usable {what}, but n_train {asked} + n_eval {n_eval:,} "
+            f"+ validation {n_val:,} needs {need:,}",
+            cure,
+        )
+    start = n_eval + n_val
+    stop = len(rows) if n_train is None else start + n_train
+    return {
+        "train": list(rows[start:stop]),
+        "validation": list(rows[n_eval:start]),
+        "test": list(rows[:n_eval]),
+    }
+
+
+def fingerprint(parts: Mapping[str, Sequence[Row]]) -> str:
+    """16 hex digits that change when any row of any split changes."""
+    digest = hashlib.sha256()
+    for name in SPLITS:
+        digest.update(name.encode())
+        for row in parts[name]:
+            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+    return digest.hexdigest()[:16]
+
+
+def make_splits(parts: Mapping[str, Sequence[Row]], columns: Sequence[str], report: LoadReport) -> TaskSplits:
+    """Build the DatasetDict, fill the report's sizes and fingerprint."""
+    from datasets import Dataset
+
+    from helpers.tasks._splits import TaskSplits
+
+    report.sizes = {name: len(parts[name]) for name in SPLITS}
+    report.fingerprint = fingerprint(parts)
+    data = {
+        name: Dataset.from_dict({column: [row[column] for row in parts[name]] for column in columns})
+        for name in SPLITS
+    }
+    splits = TaskSplits(data)
+    splits.report = report
+    return splits
+
+
+def make_examples(examples: Sequence[Row]) -> Dataset:
+    """Example dicts to a Dataset with the common columns and types, also when empty."""
+    from datasets import Dataset, Features, List, Value
+
+    features = Features(
+        {
+            "id": Value("string"),
+            "form": Value("string"),
+            "prompt": Value("string"),
+            "completion": Value("string"),
+            "options": List(Value("string")),
+            "answer": Value("int64"),
+        }
+    )
+    data = {column: [example[column] for example in examples] for column in EXAMPLE_COLUMNS}
+    return Dataset.from_dict(data, features=features)

@@ -1,0 +1,94 @@
+"""Near-duplicates by Jaccard similarity of word shingles, exact and fast.
+
+Candidates come from prefix filtering: order every text's shingles from rare to common; two texts whose
+Jaccard similarity reaches the threshold must share a shingle among the first ``n - ceil(t * n) + 1``.
+Those prefixes are joined by a sparse matrix product and each candidate is then checked exactly, so the
+result equals that of comparing all pairs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def shingles(text: str, size: int = 3) -> frozenset[str]:
+    """Runs of ``size`` lower-case words; a text shorter than that is one shingle, an empty one none."""
+    words = _WORD.findall(text.lower())
+    if len(words) < size:
+        return frozenset([" ".join(words)]) if words else frozenset()
+    if size == 2:
+        return frozenset(f"{a} {b}" for a, b in pairwise(words))
+    return frozenset(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """Shared over all shingles, 0 when both are empty."""
+    union = len(a | b)
+    return len(a & b) / union if union else 0.0
+
+
+def near_duplicate_pairs(texts: Sequence[str], threshold: float = 0.7, size: int = 3) -> list[tuple[int, int]]:
+    """All pairs ``i < j`` with Jaccard similarity of at least ``threshold``, sorted.
+
+    Args:
+        texts: the documents.
+        threshold: in (0, 1].
+        size: words per shingle.
+    """
+    if not 0.0 < threshold <= 1.0:
+        raise ValueError(f"threshold must be in (0, 1], not {threshold}")
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    sets = [shingles(text, size) for text in texts]
+    counts = Counter(shingle for group in sets for shingle in group)
+    # A shingle seen once cannot be shared; ids from rare to common make the sorted ids the prefix order.
+    shared = sorted((s for s, c in counts.items() if c > 1), key=lambda s: (counts[s], s))
+    ids = {shingle: number for number, shingle in enumerate(shared)}
+    known = [sorted(ids[s] for s in group if s in ids) for group in sets]
+
+    indptr, indices = [0], []
+    for group, numbers in zip(sets, known, strict=True):
+        total = len(group)
+        prefix = total - math.ceil(threshold * total - 1e-9) + 1 if total else 0
+        unseen = total - len(numbers)  # these come first in rarity order and use up part of the prefix
+        indices.extend(numbers[: max(0, prefix - unseen)])
+        indptr.append(len(indices))
+    matrix = csr_matrix(
+        (np.ones(len(indices), dtype=np.int32), np.array(indices, dtype=np.int64), np.array(indptr)),
+        shape=(len(sets), max(1, len(shared))),
+    )
+    lengths = np.array([len(group) for group in sets])
+    pairs: list[tuple[int, int]] = []
+    block = 2000
+    for start in range(0, len(sets), block):
+        product = (matrix[start : start + block] @ matrix.T).tocoo()
+        left, right = product.row + start, product.col
+        short, long = np.minimum(lengths[left], lengths[right]), np.maximum(lengths[left], lengths[right])
+        keep = (left < right) & (short >= threshold * long - 1e-9)
+        for i, j in zip(left[keep].tolist(), right[keep].tolist(), strict=True):
+            both = len(sets[i] & sets[j])
+            if both >= threshold * (lengths[i] + lengths[j] - both) - 1e-9:
+                pairs.append((i, j))
+    return sorted(pairs)
+
+
+def keep_first(texts: Sequence[str], threshold: float = 0.7, size: int = 3) -> list[int]:
+    """Indices to keep, in order: a text goes when it is a near-duplicate of an earlier *kept* one.
+
+    No two kept texts are near-duplicates, and what is kept of a prefix does not depend on what follows.
+    """
+    earlier: dict[int, list[int]] = {}
+    for i, j in near_duplicate_pairs(texts, threshold, size):
+        earlier.setdefault(j, []).append(i)
+    kept: set[int] = set()
+    for j in range(len(texts)):
+        if not any(i in kept for i in earlier.get(j, ())):
+            kept.add(j)
+    return sorted(kept)

@@ -1,0 +1,186 @@
+"""Where rows come from: a local file or folder, or a data set on the Hugging Face Hub.
+
+``read`` finds out which is meant; ``pick_columns`` renames what was found to a task's own columns. Every
+fault that a user can cause or meet is one DataError line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import DataError
+from helpers.tasks.local_files import SUFFIXES, RawRows, Row, read_local
+
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+HUB_TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
+
+
+def kind_of(source: str) -> str:
+    """``"local"`` or ``"hub"``. An existing path wins over a Hub id of the same spelling."""
+    path = Path(source).expanduser()
+    if path.exists() or path.suffix.lower() in SUFFIXES or source.startswith((".", "~", "/", "\\")):
+        return "local"
+    if _HUB_ID.match(source):
+        return "hub"
+    return "local"
+
+
+def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split: str = "train") -> RawRows:
+    """Rows of ``source``, at most ``limit``.
+
+    Args:
+        source: path of a file or folder, or a Hub id such as ``stanfordnlp/snli``.
+        built_in: names of the task's own sources, for the hint when nothing fits.
+        split: split on the Hub; local files have none.
+    """
+    if kind_of(source) == "hub":
+        return read_hub(source, limit, seed, split)
+    if not Path(source).expanduser().exists() and not Path(source).suffix and "/" not in source:
+        raise DataError(
+            f"unknown data source {source!r}: not a built-in source, not a file or folder, not a Hub id",
+            f"Built-in are {', '.join(built_in)}; a Hub id looks like owner/name",
+        )
+    return read_local(source, limit, seed)
+
+
+def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
+    """At most ``limit`` random rows of one split of a Hub data set.
+
+    Online it is streamed and shuffled with a buffer, so only what is needed travels. Without a connection
+    a copy in the local cache is used. Neither: a DataError at once, not a minute of retries.
+    """
+    licence = _ask_hub(repo)
+    with _quiet_datasets():
+        return _stream(repo, limit, seed, split, licence) if licence is not None else _cached(repo, limit, seed, split)
+
+
+def _ask_hub(repo: str) -> str | None:
+    """Licence named on the Hub, ``None`` when the Hub cannot be reached; DataError when it refuses."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    try:
+        info = HfApi().dataset_info(repo, timeout=HUB_TIMEOUT)
+    except GatedRepoError as error:
+        raise DataError(
+            f"data set {repo} is gated",
+            f"Accept its terms on huggingface.co/datasets/{repo} and set HF_TOKEN",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise DataError(
+            f"there is no public data set {repo} on the Hub, and no file or folder {repo} here",
+            "Check the spelling; a private one needs HF_TOKEN",
+        ) from error
+    except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code in (401, 403, 404):
+            raise DataError(f"the Hub refuses data set {repo}: {_line(error)}") from error
+        return None
+    except Exception:  # noqa: BLE001  offline mode, DNS, proxy and timeout errors share no base class
+        return None
+    return str((info.card_data or {}).get("license") or "see the data set's page")
+
+
+def _stream(repo: str, limit: int, seed: int, split: str, licence: str) -> RawRows:
+    from datasets import load_dataset
+
+    try:
+        stream = load_dataset(repo, split=split, streaming=True)
+        rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
+    except Exception as error:  # noqa: BLE001  anything the Hub, the network or the parser raises
+        raise DataError(f"cannot read split {split!r} of {repo} from the Hub: {_line(error)}") from error
+    return _checked(repo, rows, licence, f"streamed a random {len(rows):,} rows of split {split}")
+
+
+def _cached(repo: str, limit: int, seed: int, split: str) -> RawRows:
+    from datasets import load_dataset
+
+    try:
+        with _offline():
+            data = load_dataset(repo, split=split)
+    except Exception as error:  # noqa: BLE001
+        raise DataError(
+            f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache",
+            "Connect, unset HF_HUB_OFFLINE, or give a built-in source or a local file",
+        ) from error
+    rows = [dict(row) for row in data.shuffle(seed=seed).select(range(min(limit, len(data))))]
+    return _checked(repo, rows, "see the data set's page", "read from the local cache; the Hub was not reached")
+
+
+def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
+    if not rows:
+        raise DataError(f"{repo} is empty: it holds no rows")
+    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence, [note])
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Forbid Hub requests for a moment, so that the cache answers at once."""
+    import huggingface_hub.constants as hub
+    from datasets import config
+
+    before = hub.HF_HUB_OFFLINE, getattr(config, "HF_HUB_OFFLINE", None)
+    hub.HF_HUB_OFFLINE = True
+    config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def _quiet_datasets() -> Iterator[None]:
+    from datasets.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
+
+
+def pick_columns(
+    raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Rows with the task's column names.
+
+    Args:
+        aliases: own name → names accepted for it, best first; case, spaces, ``_`` and ``-`` do not matter.
+        optional: own names that may be absent (``None`` in every row then).
+
+    Raises:
+        DataError: a needed column is absent; names those found, the nearest one and what is accepted.
+    """
+    found = {plain(name): name for name in reversed(raw.columns)}
+    chosen: dict[str, str | None] = {}
+    for own, names in aliases.items():
+        match = next((found[plain(name)] for name in (own, *names) if plain(name) in found), None)
+        if match is None and own not in optional:
+            accepted = ", ".join(dict.fromkeys((own, *names)))
+            near = [
+                hit
+                for name in (own, *names)
+                for hit in difflib.get_close_matches(plain(name), list(found), n=1, cutoff=0.6)
+            ]
+            hint = f"; nearest is {found[near[0]]!r}" if near else ""
+            raise DataError(
+                f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})",
+                f"Name a column one of: {accepted}",
+            )
+        chosen[own] = match
+    return [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
+
+
+def plain(name: str) -> str:
+    """A column name without case, spaces, underscores and hyphens."""
+    return re.sub(r"[\s_\-]", "", name.lower())

@@ -1,0 +1,178 @@
+"""What a visible ``Trainer`` needs around it: precision, callbacks, resuming, and a look at the label mask."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from helpers.errors import LabError, RunError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase, Trainer, TrainerControl, TrainerState, TrainingArguments
+
+    from helpers.hardware import Machine
+
+# The flags `TrainingArguments` wants for each compute dtype that `hardware` may choose.
+PRECISION: dict[str, dict[str, bool]] = {
+    "float32": {"fp16": False, "bf16": False},
+    "float16": {"fp16": True, "bf16": False},
+    "bfloat16": {"fp16": False, "bf16": True},
+}
+
+
+class TrainingDiverged(LabError):
+    """The loss became NaN or infinite."""
+
+
+def precision(machine: Machine) -> dict[str, bool]:
+    """``fp16``/``bf16`` flags for ``TrainingArguments`` on this machine."""
+    return dict(PRECISION[machine.dtype])
+
+
+def float32_adapters(model: nn.Module) -> int:
+    """Keep every trainable parameter in float32; returns how many tensors changed.
+
+    TRL stores the adapters of a quantised model in bfloat16. A GradScaler (fp16 training on a T4 or P100)
+    cannot unscale those, and Adam's small updates vanish in them.
+    """
+    import torch
+
+    changed = 0
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+            changed += 1
+    return changed
+
+
+class ProgressLine(TrainerCallback):
+    """One short line per log, in place of a progress bar that floods a saved notebook."""
+
+    def __init__(self, lines: int = 10) -> None:
+        self.lines = lines
+        self._printed = -1
+        self._start = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._start, self._first = time.monotonic(), state.global_step
+        print(f"{'step':>10}  {'epoch':>5}  {'loss':>7}  {'learning rate':>13}  {'seconds':>7}")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or not ("loss" in logs or "eval_loss" in logs):
+            return
+        seconds = time.monotonic() - self._start
+        where = f"{state.global_step:>4} of {state.max_steps:<4}"
+        if "eval_loss" in logs:
+            print(f"{where}  {state.epoch or 0:5.2f}  {logs['eval_loss']:7.4f}  {'validation':>13}  {seconds:7.1f}")
+            return
+        shown = state.global_step * self.lines // max(1, state.max_steps)
+        if shown > self._printed:
+            self._printed = shown
+            rate = logs.get("learning_rate", math.nan)
+            print(f"{where}  {state.epoch or 0:5.2f}  {logs['loss']:7.4f}  {rate:13.2e}  {seconds:7.1f}")
+
+
+class StopOnNaN(TrainerCallback):
+    """Stop at the first loss that is not a number; the checkpoints before it stay."""
+
+    def __init__(self) -> None:
+        self.step: int | None = None
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        values = [v for k, v in (logs or {}).items() if k in {"loss", "eval_loss", "grad_norm"}]
+        if any(not math.isfinite(float(v)) for v in values):
+            self.step = state.global_step
+            control.should_training_stop = True
+            control.should_save = False
+
+
+def train(trainer: Trainer, *, resume_from: Path | None = None, lines: int = 10) -> list[dict[str, float]]:
+    """Train, quietly and resumably.
+
+    Args:
+        trainer: built in the notebook, where its arguments can be read.
+        resume_from: a checkpoint folder of the same settings, or ``None`` to start anew.
+        lines: about how many progress lines to print.
+
+    Returns:
+        The history: one dict per log with ``step``, ``epoch`` and ``loss`` or ``eval_loss``; after a resume it
+        includes what was logged before.
+
+    Raises:
+        TrainingDiverged: the loss became NaN or infinite; earlier checkpoints are kept.
+        RunError: the disk is full, or the checkpoint cannot be continued.
+    """
+    from transformers import PrinterCallback, ProgressCallback
+    from transformers.utils.notebook import NotebookProgressCallback
+
+    for kind in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
+        trainer.remove_callback(kind)
+    guard = StopOnNaN()
+    trainer.add_callback(guard)
+    trainer.add_callback(ProgressLine(lines))
+    trainer.model.config.use_cache = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            raise RunError(
+                f"the disk is full, the checkpoint in {trainer.args.output_dir} could not be written",
+                "free space or set output_dir to another disk, then rerun with resume=True",
+            ) from error
+        raise
+    finally:
+        trainer.model.config.use_cache = True
+    if guard.step is not None:
+        raise TrainingDiverged(
+            f"the loss was not a number at step {guard.step}",
+            "lower learning_rate; with fp16 also check that the adapters are float32",
+        )
+    return [dict(row) for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
+
+
+def label_table(
+    tokenizer: PreTrainedTokenizerBase, input_ids: Sequence[int], labels: Sequence[int]
+) -> list[tuple[str, str]]:
+    """What the model reads and what it is asked to predict, as runs of text.
+
+    Args:
+        input_ids: one row of a batch, shape ``(length,)``.
+        labels: the same row of labels, −100 where no loss is taken.
+
+    Returns:
+        ``[("context" | "loss" | "padding", decoded text), …]`` in order; joined, the texts give the whole row.
+    """
+    runs: list[tuple[str, list[int]]] = []
+    last_loss = max((i for i, label in enumerate(labels) if label != -100), default=-1)
+    for i, (token, label) in enumerate(zip(input_ids, labels, strict=True)):
+        pad = label == -100 and i > last_loss and token == tokenizer.pad_token_id
+        kind = "loss" if label != -100 else "padding" if pad else "context"
+        if not runs or runs[-1][0] != kind:
+            runs.append((kind, []))
+        runs[-1][1].append(int(token))
+    return [(kind, tokenizer.decode(ids)) for kind, ids in runs]

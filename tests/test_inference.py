@@ -1,0 +1,138 @@
+"""Generation, completion likelihoods and option scoring against plain one-row-at-a-time references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import inference, models
+from helpers.errors import DataError
+
+QUESTIONS = [
+    "Say something.",
+    "Repeat:\n- the soup is warm.",
+    "Choose one:\n- salt\n- red onion\n- cream",
+    "Name them:\n- butter\n- flour\n- milk and a long list of other things that nobody needs here",
+    "Hello",
+]
+ANSWERS = ["the pan is hot.", "1. the soup is warm.", "red onion", "butter, flour, milk", "x"]
+
+
+@pytest.fixture(scope="module", params=["none", "nf4"])
+def loaded(request: pytest.FixtureRequest) -> models.LoadedModel:
+    return models.load("tiny/llama", quant=request.param)
+
+
+def _prompts() -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": q}] for q in QUESTIONS]
+
+
+def _conversations() -> list[dict[str, list[dict[str, str]]]]:
+    return [
+        {"prompt": p, "completion": [{"role": "assistant", "content": a}]}
+        for p, a in zip(_prompts(), ANSWERS, strict=True)
+    ]
+
+
+def _reference_nll(loaded: models.LoadedModel, conversation: dict[str, list[dict[str, str]]]) -> tuple[float, int]:
+    prompt, completion = inference.encode(loaded.tokenizer, conversation)
+    ids = torch.tensor([prompt + completion])
+    with torch.no_grad():
+        logits = loaded.model(input_ids=ids).logits[0]
+    logp = torch.log_softmax(logits.double(), -1)
+    total = sum(-logp[i - 1, ids[0, i]].item() for i in range(len(prompt), ids.shape[1]))
+    return total, len(completion)
+
+
+def test_encoding_is_the_template_and_ends_with_the_end_of_turn(loaded: models.LoadedModel) -> None:
+    for conversation, answer in zip(_conversations(), ANSWERS, strict=True):
+        prompt, completion = inference.encode(loaded.tokenizer, conversation)
+        text = loaded.tokenizer.apply_chat_template(conversation["prompt"] + conversation["completion"], tokenize=False)
+        assert text.startswith(loaded.tokenizer.decode(prompt + completion))
+        assert loaded.tokenizer.decode(completion) == answer + "<|im_end|>"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_completion_nll_equals_one_row_at_a_time(loaded: models.LoadedModel, batch_size: int) -> None:
+    nll, tokens = inference.completion_nll(loaded.model, loaded.tokenizer, _conversations(), batch_size=batch_size)
+    for i, conversation in enumerate(_conversations()):
+        expected, count = _reference_nll(loaded, conversation)
+        assert nll[i] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        assert tokens[i] == count
+
+
+def test_completion_nll_equals_the_models_own_loss(loaded: models.LoadedModel) -> None:
+    conversation = _conversations()[3]
+    prompt, completion = inference.encode(loaded.tokenizer, conversation)
+    labels = torch.tensor([[-100] * len(prompt) + completion])
+    with torch.no_grad():
+        loss = loaded.model(input_ids=torch.tensor([prompt + completion]), labels=labels).loss.item()
+    nll, tokens = inference.completion_nll(loaded.model, loaded.tokenizer, [conversation])
+    assert nll[0] / tokens[0] == pytest.approx(loss, rel=1e-4)
+
+
+def test_truncation_counts_what_is_left(loaded: models.LoadedModel) -> None:
+    conversations = _conversations()
+    lengths = [tuple(map(len, inference.encode(loaded.tokenizer, c))) for c in conversations]
+    cut = lengths[3][0] + 2
+    nll, tokens = inference.completion_nll(loaded.model, loaded.tokenizer, conversations, max_length=cut)
+    assert tokens.tolist() == [max(0, min(c, cut - p)) for p, c in lengths]
+    none, zero = inference.completion_nll(loaded.model, loaded.tokenizer, conversations[:1], max_length=1)
+    assert none.tolist() == [0.0] and zero.tolist() == [0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_option_scores_equal_full_forward_passes(loaded: models.LoadedModel, batch_size: int) -> None:
+    options = [["salt", "red onion", "x"], ["1. the soup is warm."], ["cream", "a"], ["é"], ["b c d", "b"]]
+    logp, tokens = inference.score_options(
+        loaded.model, loaded.tokenizer, _prompts(), options, batch_size=batch_size
+    )
+    for row, (prompt, choices) in enumerate(zip(_prompts(), options, strict=True)):
+        for column, choice in enumerate(choices):
+            expected, count = _reference_nll(
+                loaded, {"prompt": prompt, "completion": [{"role": "assistant", "content": choice}]}
+            )
+            assert logp[row][column] == pytest.approx(-expected, rel=1e-4, abs=1e-4)
+            assert tokens[row][column] == count
+
+
+def test_a_prompt_without_options_is_refused(loaded: models.LoadedModel) -> None:
+    with pytest.raises(DataError, match="no options"):
+        inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:1], [[]])
+
+
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_batched_generation_equals_a_greedy_loop(loaded: models.LoadedModel, batch_size: int) -> None:
+    answers = inference.generate(
+        loaded.model, loaded.tokenizer, _prompts(), max_new_tokens=12, batch_size=batch_size
+    )
+    for prompt, answer in zip(_prompts(), answers, strict=True):
+        text = loaded.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+        ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+        start = len(ids)
+        for _ in range(12):
+            with torch.no_grad():
+                token = int(loaded.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+            if token == loaded.tokenizer.eos_token_id:
+                break
+            ids = [*ids, token]
+        assert answer == loaded.tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
+
+
+def test_mode_and_gradients_are_put_back(loaded: models.LoadedModel) -> None:
+    loaded.model.train()
+    inference.generate(loaded.model, loaded.tokenizer, _prompts()[:1], max_new_tokens=2)
+    assert loaded.model.training and torch.is_grad_enabled()
+    loaded.model.eval()
+
+
+def test_perplexity_of_uniform_model_is_the_vocabulary_size(loaded: models.LoadedModel) -> None:
+    if loaded.quant != "none":
+        pytest.skip("one storage format is enough")
+    model = models.load("tiny/llama").model
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    nll, tokens = inference.completion_nll(model, loaded.tokenizer, _conversations())
+    assert float(np.exp(nll.sum() / tokens.sum())) == pytest.approx(model.config.vocab_size, rel=1e-4)

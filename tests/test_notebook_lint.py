@@ -1,0 +1,174 @@
+"""The form every notebook keeps, so that a reader who knows one knows them all."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import nbformat
+import pytest
+
+from helpers import hosted
+from helpers.parameters import check_value
+from helpers.settings import NOTEBOOKS, PARAMETERS, shared_default
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAX_LINES = 25
+LINE = re.compile(r"^\w+: \w+ = .+?  # \S.*$")
+LINK = re.compile(r"\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)*)(?:\s+\"[^\"]*\")?\)|(?:href|src)=\"([^\"]+)\"")
+every_notebook = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def load(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[Any]:
+    return [cell for cell in load(path).cells if cell.cell_type == "code"]
+
+
+def parameters_cell(path: Path) -> Any:
+    found = [cell for cell in load(path).cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(found) == 1, f"{len(found)} cells are tagged parameters"
+    assert found[0].cell_type == "code"
+    return found[0]
+
+
+def links(path: Path) -> list[str]:
+    text = "\n".join(cell.source for cell in load(path).cells if cell.cell_type == "markdown")
+    return [a or b for a, b in LINK.findall(text)]
+
+
+def test_every_listed_notebook_exists_and_every_notebook_is_listed() -> None:
+    assert [path.stem for path in FILES] == sorted(NOTEBOOKS)
+    assert {"00_start_here", "01_eda", "02_zero_shot_baselines", "04_qlora_instruct"} <= set(NOTEBOOKS)
+
+
+@every_notebook
+def test_valid_and_without_outputs(path: Path) -> None:
+    node = load(path)
+    nbformat.validate(node)
+    for number, cell in enumerate(node.cells):
+        if cell.cell_type == "code":
+            assert not cell.outputs, f"cell {number} has outputs"
+            assert cell.execution_count is None, f"cell {number} has an execution count"
+
+
+@every_notebook
+def test_metadata_name_the_kernel_and_nothing_stale(path: Path) -> None:
+    node = load(path)
+    assert set(node.metadata) <= {"kernelspec", "language_info"}, "other metadata, such as widgets"
+    assert node.metadata.kernelspec.name == "python3"
+    assert node.metadata.kernelspec.display_name
+    assert node.metadata.language_info.name == "python"
+    for number, cell in enumerate(node.cells):
+        assert set(cell.metadata) <= {"tags"}, f"cell {number} carries {sorted(cell.metadata)}"
+
+
+@every_notebook
+def test_first_code_cell_is_the_common_setup(path: Path) -> None:
+    first, second, third = code_cells(path)[:3]
+    assert first.source.strip() == hosted.SETUP_CELL.strip()
+    assert "parameters" in second.metadata.get("tags", [])
+    assert "from helpers import start" in third.source
+    assert f'start("{path.stem}", globals())' in third.source
+
+
+@every_notebook
+def test_parameters_cell_has_the_agreed_form(path: Path) -> None:
+    source = parameters_cell(path).source
+    spec = NOTEBOOKS[path.stem]
+    names = []
+    for line, node in zip(source.splitlines(), ast.parse(source).body, strict=True):
+        assert LINE.match(line), f"not 'name: type = value  # comment': {line}"
+        assert isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name), line
+        assert isinstance(node.annotation, ast.Name) and node.value is not None, line
+        name = node.target.id
+        row, value = PARAMETERS[name], ast.literal_eval(node.value)
+        assert node.annotation.id == row.type.__name__, line
+        if value is not None:
+            check_value(row, value)
+            # A value written here would hide the profiles' own: only one that they share may stand.
+            assert value == shared_default(spec, name), line
+        names.append(name)
+    assert tuple(names) == spec.parameters
+
+
+@every_notebook
+def test_cells_are_short(path: Path) -> None:
+    for number, cell in enumerate(load(path).cells):
+        # A folded solution takes one line until it is opened.
+        shown = re.sub(r"<details>.*?</details>", "<details>", cell.source, flags=re.DOTALL)
+        lines = shown.count("\n") + 1
+        assert lines <= MAX_LINES, f"{cell.cell_type} cell {number} has {lines} lines: {cell.source[:50]!r}"
+
+
+@every_notebook
+def test_title_carries_the_number(path: Path) -> None:
+    first = load(path).cells[0]
+    assert first.cell_type == "markdown"
+    number = path.stem.split("_")[0]
+    assert re.match(rf"# {number} · \S", first.source), first.source.splitlines()[0]
+
+
+@every_notebook
+def test_badges_open_this_file(path: Path) -> None:
+    repository = urlsplit(hosted.REPO_URL).path.strip("/")
+    place = f"{repository}/blob/main/notebooks/{path.name}"
+    found = links(path)
+    colab = [
+        link for link in found if urlsplit(link).netloc == "colab.research.google.com" and "github" in link
+    ]
+    assert colab == [f"https://colab.research.google.com/github/{place}"]
+    kaggle = [link for link in found if urlsplit(link).netloc.endswith("kaggle.com") and "src=" in link]
+    assert len(kaggle) == 1
+    query = parse_qs(urlsplit(kaggle[0]).query)
+    assert query["src"] == [f"https://github.com/{place}"]
+    assert query.get("accelerator"), "the Kaggle badge does not preset an accelerator"
+
+
+@every_notebook
+def test_relative_links_resolve_inside_the_repository(path: Path) -> None:
+    for link in links(path):
+        parts = urlsplit(link)
+        if parts.scheme or parts.netloc or not parts.path:
+            continue
+        target = (path.parent / unquote(parts.path)).resolve()
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+
+
+@every_notebook
+def test_code_parses_on_every_supported_python_and_has_no_magics(path: Path) -> None:
+    for number, cell in enumerate(code_cells(path)):
+        assert not re.search(r"^\s*[%!]", cell.source, re.MULTILINE), f"code cell {number} uses a magic"
+        for minor in (11, 13):
+            ast.parse(cell.source, feature_version=(3, minor))
+
+
+@every_notebook
+def test_no_profile_is_treated_apart(path: Path) -> None:
+    """Profiles supply defaults and nothing else; what smoke proves is what full runs."""
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, (ast.Compare, ast.Match)):
+                assert "profile" not in ast.unparse(node), ast.unparse(node)
+
+
+@every_notebook
+def test_prose_has_no_emoji(path: Path) -> None:
+    text = "\n".join(cell.source for cell in load(path).cells)
+    assert not re.findall("[\U0001f300-\U0001faff\u2600-\u26ff\u2705\u274c\u2728]", text)
+
+
+@every_notebook
+def test_finishes_and_ends_with_exercises(path: Path) -> None:
+    cells = load(path).cells
+    assert any("run.finish()" in cell.source for cell in cells if cell.cell_type == "code")
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert "## Exercises" in prose and "<details>" in prose
+    assert prose.count("<details>") == prose.count("</details>")

@@ -1,0 +1,182 @@
+"""Every notebook runs in profile smoke, learns what it claims, and says the same twice; without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from helpers import execute
+from helpers.records import read_json, read_run
+from helpers.settings import NOTEBOOKS, PARAMETERS
+
+ROOT = Path(__file__).resolve().parent.parent
+QLORA = "04_qlora_instruct"
+
+# Python imports a module of this name at start-up: every process of these tests, kernels included, refuses to
+# look up or reach any other machine, and writes down that it was asked to.
+GUARD = """
+import os, socket
+_LOCAL = {"127.0.0.1", "::1", "localhost", "", None, "0.0.0.0", socket.gethostname()}
+def _check(host):
+    host = host.decode() if isinstance(host, bytes) else host
+    if host not in _LOCAL:
+        with open(os.environ["PEFT_LAB_TEST_CALLS"], "a") as file:
+            file.write(f"{host}\\n")
+        raise OSError(f"the network is forbidden in this test: {host}")
+_look_up = socket.getaddrinfo
+def getaddrinfo(host, *rest, **options):
+    _check(host)
+    return _look_up(host, *rest, **options)
+socket.getaddrinfo = getaddrinfo
+class Socket(socket.socket):
+    def connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _check(address[0])
+        return super().connect(address)
+    def connect_ex(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _check(address[0])
+        return super().connect_ex(address)
+socket.socket = Socket
+"""
+
+
+@dataclass(frozen=True)
+class SmokeRuns:
+    """All notebooks once, 04 twice; ``calls`` is where attempts to reach the network were written down."""
+
+    outcomes: dict[str, execute.Outcome]
+    again: execute.Outcome
+    calls: Path
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("guard")
+    (folder / "sitecustomize.py").write_text(GUARD)
+    calls = folder / "calls.txt"
+    calls.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        inherited = os.environ.get("PYTHONPATH")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([inherited] if inherited else [])]))
+        patch.setenv("PEFT_LAB_TEST_CALLS", str(calls))
+        # An empty cache: smoke needs no asset, and finds nothing that an earlier run left.
+        patch.setenv("PEFT_LAB_CACHE", str(folder / "cache"))
+        patch.setenv("HF_HOME", str(folder / "hf"))
+        yield calls
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory, offline: Path) -> SmokeRuns:
+    place = tmp_path_factory.mktemp("outputs")
+    # The longest first, so that the two cores are busy to the end.
+    jobs = execute.plan([QLORA], {}, profile="smoke", output_dir=place / "again")
+    jobs += execute.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=place / "first")
+    again, *outcomes = execute.run_all(jobs, parallel=2, say=lambda line: None)
+    return SmokeRuns({outcome.notebook: outcome for outcome in outcomes}, again, offline)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
+    outcome = smoke.outcomes[notebook]
+    assert outcome.status == "finished", outcome.error
+    assert outcome.folder is not None
+    record = read_run(outcome.folder)
+    assert record.status == "finished" and record.info["settings"]["profile"] == "smoke"
+    assert record.info["fallbacks"] == []
+    for name in ("notebook.ipynb", "notebook.html", "metrics.json"):
+        assert (outcome.folder / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", QLORA])
+def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, notebook: str) -> None:
+    folder = smoke.outcomes[notebook].folder
+    assert folder is not None
+    record = read_run(folder)
+    assert len(record.systems) >= 2
+    for metrics in record.systems.values():
+        for name, entry in metrics.items():
+            assert list(entry) == ["value", "low", "high", "n"] and entry["n"] > 0
+            assert entry["low"] <= entry["value"] <= entry["high"], name
+            assert name == "perplexity" or 0 <= entry["value"] <= 1, name
+    assert (folder / "predictions.jsonl").stat().st_size > 0
+
+
+def test_fine_tuning_beats_zero_shot(smoke: SmokeRuns) -> None:
+    folder = smoke.outcomes[QLORA].folder
+    assert folder is not None
+    record = read_run(folder)
+    tests = {test["metric"]: test for test in record.tests}
+    for metric, better in (("perplexity", -1), ("rougeL", 1)):
+        assert metric in tests, f"no paired test on {metric}"
+        assert abs(tests[metric]["difference"]) > 0 and tests[metric]["p_value"] < 0.01
+        one, other = tests[metric]["a"], tests[metric]["b"]
+        gain = record.systems[one][metric]["value"] - record.systems[other][metric]["value"]
+        assert gain * tests[metric]["difference"] > 0, "the difference has the wrong sign"
+        assert better * (gain if "zero" in other else -gain) > 0
+    assert (folder / "history.csv").read_text().count("\n") > 2
+    assert any((folder / "adapter").glob("*.safetensors"))
+    assert any((folder / "figures").glob("*.png"))
+
+
+def test_the_same_notebook_twice_gives_identical_metrics(smoke: SmokeRuns) -> None:
+    first, second = smoke.outcomes[QLORA].folder, smoke.again.folder
+    assert first is not None and second is not None and first != second
+    assert (first / "metrics.json").read_bytes() == (second / "metrics.json").read_bytes()
+
+
+def test_nothing_reached_for_the_network(smoke: SmokeRuns) -> None:
+    assert smoke.calls.read_text() == ""
+
+
+def test_the_guard_does_forbid_the_network(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(GUARD)
+    calls = tmp_path / "calls.txt"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PEFT_LAB_TEST_CALLS": str(calls)}
+    code = "import urllib.request; urllib.request.urlopen('http://huggingface.co', timeout=2)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "the network is forbidden" in done.stderr
+    assert calls.read_text() == "huggingface.co\n"
+
+
+def papermill(*words: str, cwd: Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "papermill", *words]
+    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=timeout)
+
+
+def test_plain_papermill_works_without_our_command_line(tmp_path: Path, offline: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PEFT_LAB_OUTPUT", str(tmp_path / "outputs"))
+        words = ["notebooks/04_qlora_instruct.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "smoke"]
+        done = papermill(*words, "-p", "lora_r", "4", cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (info,) = (tmp_path / "outputs").glob("*/*/run.json")
+    record = read_json(info)
+    assert record["status"] == "finished" and record["settings"]["lora_r"] == 4
+
+
+def test_plain_papermill_stops_at_an_unknown_parameter(tmp_path: Path) -> None:
+    words = ["notebooks/00_start_here.ipynb", str(tmp_path / "out.ipynb"), "-p", "profil", "smoke"]
+    done = papermill(*words, "-p", "output_dir", str(tmp_path), cwd=ROOT)
+    assert done.returncode != 0
+    assert "unknown parameter 'profil' (did you mean 'profile'?)" in done.stderr
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_papermill_lists_every_parameter_with_its_comment(notebook: str, tmp_path: Path) -> None:
+    done = papermill("--help-notebook", f"notebooks/{notebook}.ipynb", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    entries = re.split(r"\n  (?=\w+: )", done.stdout)[1:]
+    listed = {entry.split(":")[0]: entry for entry in entries}
+    assert tuple(listed) == NOTEBOOKS[notebook].parameters
+    for name, entry in listed.items():
+        head, _, comment = entry.partition("(default ")[2].partition(")")
+        assert entry.startswith(f"{name}: {PARAMETERS[name].type.__name__} ") and head
+        assert len(comment.strip()) > 3, entry

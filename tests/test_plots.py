@@ -1,0 +1,135 @@
+"""Figures: what was passed in is what is drawn, on labelled axes, and nothing stays open in pyplot."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from helpers import plots
+
+HISTORY = [
+    {"step": 1, "loss": 3.0, "learning_rate": 1e-4},
+    {"step": 2, "loss": 2.0, "learning_rate": 5e-5},
+    {"step": 2, "eval_loss": 2.5},
+    {"step": 3, "loss": float("nan"), "learning_rate": None},
+]
+SYSTEMS = {
+    "base": {"accuracy": {"value": 0.3, "low": 0.2, "high": 0.4}},
+    "tuned": {
+        "accuracy": {"value": 0.7, "low": 0.6, "high": 0.8},
+        "bleu": {"value": 0.1, "low": 0.0, "high": 0.2},
+    },
+}
+TEST = {"a": "x", "b": "y", "metric": "bleu", "difference": 0.1, "low": 0.05, "high": 0.2, "p_value": 0.0004}
+BALANCE = pd.DataFrame(
+    [("train", "yes", 0.6, 0.5, 0.7), ("train", "no", 0.4, 0.3, 0.5), ("test", "yes", 0.5, 0.2, 0.8)],
+    columns=["split", "label", "share", "low", "high"],
+)
+XY = np.arange(20.0).reshape(10, 2)
+
+EVERY: dict[str, Callable[[], Figure]] = {
+    "training_curves": lambda: plots.training_curves(HISTORY, "t"),
+    "systems": lambda: plots.systems(SYSTEMS, reference={"accuracy": 0.25}),
+    "differences": lambda: plots.differences([TEST]),
+    "token_lengths": lambda: plots.token_lengths({"prompt": [1, 5, 9], "completion": [2, 2]}, max_length=6),
+    "label_balance": lambda: plots.label_balance(BALANCE),
+    "bars": lambda: plots.bars({"salt": 3, "sugar": 2}, "count"),
+    "dots": lambda: plots.dots({"fp16": {"a": 1, "b": 90}}, "size (GB)", limit=(16, "a card"), log=True),
+    "scatter_2d": lambda: plots.scatter_2d({"PCA": XY, "t-SNE": XY}, ["a"] * 5 + ["b"] * 5),
+    "quantisation_error": lambda: plots.quantisation_error(XY, XY + 0.1),
+    "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [2, 3]}, "length (tokens)", "memory (GB)"),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_figure_renders_with_labelled_axes_and_leaves_nothing_open(name: str) -> None:
+    before = dict(matplotlib.rcParams)
+    fig = EVERY[name]()
+    assert isinstance(fig, Figure)
+    assert not plt.get_fignums()
+    assert dict(matplotlib.rcParams) == before
+    assert any(axis.get_xlabel() for axis in fig.axes)
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    assert buffer.getvalue().startswith(b"\x89PNG")
+
+
+def test_every_public_function_is_covered_here() -> None:
+    public = {
+        name
+        for name, value in vars(plots).items()
+        if callable(value) and getattr(value, "__module__", "") == plots.__name__ and name[0] != "_"
+    }
+    assert public == set(EVERY)
+
+
+def _line(fig: Figure, label: str) -> Any:
+    return next(line for axis in fig.axes for line in axis.lines if line.get_label() == label)
+
+
+def test_training_curve_draws_the_numbers_and_skips_missing_ones() -> None:
+    fig = plots.training_curves(HISTORY)
+    assert _line(fig, "training").get_ydata().tolist() == [3.0, 2.0]
+    assert _line(fig, "validation").get_xdata().tolist() == [2.0]
+    assert len(fig.axes) == 2
+    assert len(plots.training_curves([{"step": 1, "loss": 1.0}]).axes) == 1
+    with pytest.raises(ValueError, match="no loss"):
+        plots.training_curves([{"step": 1}])
+
+
+def test_systems_leaves_a_row_empty_where_a_metric_is_missing() -> None:
+    fig = plots.systems(SYSTEMS)
+    accuracy, bleu = fig.axes
+    assert len(accuracy.lines) == 4 and len(bleu.lines) == 2  # an interval and a dot each
+    assert [t.get_text() for t in accuracy.get_yticklabels()] == ["base", "tuned"]
+    assert accuracy.lines[0].get_xdata().tolist() == [0.2, 0.4]
+
+
+def test_length_titles_state_what_is_cut() -> None:
+    fig = plots.token_lengths({"total": [10, 20, 30, 40]}, max_length=25)
+    assert "50.0% beyond 25" in fig.axes[0].get_title(loc="left")
+    with pytest.raises(ValueError, match="at least one"):
+        plots.token_lengths({"total": []})
+
+
+def test_scatter_keeps_every_point_and_groups_rare_categories() -> None:
+    categories = list("aaabbbccde")
+    fig = plots.scatter_2d({"PCA": XY}, categories, max_categories=2)
+    drawn = sum(len(c.get_offsets()) for c in fig.axes[0].collections)
+    assert drawn == len(XY)
+    assert "other (4)" in [c.get_label() for c in fig.axes[0].collections]
+    with pytest.raises(ValueError, match="shape"):
+        plots.scatter_2d({"PCA": XY[:3]}, categories)
+
+
+def test_quantisation_error_reports_the_relative_error() -> None:
+    weights = np.array([3.0, 4.0])
+    fig = plots.quantisation_error(weights, weights * 1.1)
+    assert "= 10.0%" in fig.axes[1].get_title(loc="left")
+    with pytest.raises(ValueError, match="entries"):
+        plots.quantisation_error(weights, weights[:1])
+
+
+def test_differences_colour_only_clear_ones() -> None:
+    fig = plots.differences([TEST, {**TEST, "low": -0.1, "p_value": 0.2}])
+    colours = [line.get_color() for line in fig.axes[0].lines if line.get_marker() == "o"]
+    assert colours == [plots.PALETTE[1], plots.GREY]
+
+
+def test_importing_plots_does_not_import_matplotlib() -> None:
+    code = "import sys, helpers.plots; print('matplotlib' in sys.modules, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -1,0 +1,264 @@
+"""Parameters are checked with one clear line; profiles are data; ``auto`` picks what can run."""
+
+from __future__ import annotations
+
+import http.server
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import problems, settings
+from helpers.defaults import BUILTIN, DEFAULTS, FORMS, FULL_GPU_GB, NOTEBOOKS, PARAMETERS, PROFILES
+from helpers.errors import HardwareError, ParameterError
+from helpers.parameters import check_value
+
+QLORA = "04_qlora_instruct"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The two facts that choosing a profile needs."""
+
+    device: str = "cpu"
+    gpu_memory_gb: float = 0.0
+
+
+def resolve(given: dict[str, Any], notebook: str = QLORA, machine: Facts | None = None) -> settings.Settings:
+    return settings.resolve(notebook, {"profile": "smoke"} | given, machine or Facts())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"lora_rank": 8}, ["unknown parameter 'lora_rank'", "'lora_r'"]),
+        ({"n_trains": 8}, ["unknown parameter 'n_trains'", "'n_train'"]),
+        ({"n_shots": 3}, ["04_qlora_instruct has no parameter 'n_shots'"]),
+        ({"lora_r": "8"}, ["lora_r must be a whole number", "Write lora_r = 8 without quotes"]),
+        ({"lora_r": 8.0}, ["lora_r must be a whole number", "Write lora_r = 8"]),
+        ({"lora_r": True}, ["lora_r must be a whole number", "not bool True"]),
+        ({"epochs": "two"}, ["epochs must be a number", "without quotes"]),
+        ({"epochs": False}, ["epochs must be a number"]),
+        ({"resume": 1}, ["resume must be True or False", "Write resume = True"]),
+        ({"resume": "no"}, ["Write resume = False"]),
+        ({"run_name": 12}, ["run_name must be text", "run_name = '12'", "-r run_name 12"]),
+        ({"n_train": [1]}, ["n_train must be a whole number"]),
+        ({"lora_r": 0}, ["lora_r = 0 is out of range", "1 to 1,024"]),
+        ({"lora_dropout": 1.5}, ["lora_dropout = 1.5 is out of range", "0 to 0.9"]),
+        ({"epochs": float("nan")}, ["epochs = nan is out of range"]),
+        ({"learning_rate": float("inf")}, ["learning_rate = inf is out of range"]),
+        ({"seed": -1}, ["seed = -1 is out of range"]),
+        ({"quant": "nf8"}, ["quant = 'nf8' is not allowed", "'nf4'"]),
+        ({"profile": "smok"}, ["profile = 'smok' is not allowed", "'smoke'"]),
+        ({"task": "recipe"}, ["task = 'recipe'", "'recipes'"]),
+        ({"n_generate": 200, "n_eval": 100}, ["n_generate = 200 is more than n_eval = 100"]),
+        ({"dataset": "./absent.jsonl"}, ["dataset = './absent.jsonl'", "no such file"]),
+        ({"dataset": "bultin"}, ["dataset = 'bultin'", "'builtin'"]),
+        ({"dataset": ""}, ["dataset is empty"]),
+        ({"model_id": "./absent"}, ["model_id = './absent'", "no such folder"]),
+        ({"run_name": "a/b"}, ["run_name = 'a/b' is not a folder name"]),
+        ({"run_name": ".."}, ["run_name = '..' is not a folder name"]),
+        ({"run_name": "a\n"}, ["is not a folder name"]),
+    ],
+)
+def test_bad_parameters_get_one_clear_line(given: dict[str, Any], says: list[str]) -> None:
+    with pytest.raises(ParameterError) as caught:
+        resolve(given)
+    line = str(caught.value)
+    assert "\n" not in line
+    for part in says:
+        assert part in line
+
+
+def test_good_parameters_are_taken_and_marked_as_given() -> None:
+    cfg = resolve({"lora_r": 4, "epochs": 1, "learning_rate": 1e-3, "quant": "none", "run_name": "mine"})
+    assert (cfg.lora_r, cfg.epochs, cfg.quant, cfg.run_name) == (4, 1.0, "none", "mine")
+    assert isinstance(cfg.epochs, float)
+    assert set(cfg.given) == {"profile", "lora_r", "epochs", "learning_rate", "quant", "run_name"}
+
+
+def test_none_means_the_default_and_a_usual_value_does_not_count_as_given() -> None:
+    cfg = resolve({"lora_r": 16, "n_train": None, "seed": 0})
+    assert cfg.given == ("profile",)
+    assert cfg.n_train == settings.table_defaults("smoke", QLORA, "recipes")["n_train"]
+    assert cfg.run_name == "smoke-recipes-seed0"
+    assert resolve({"seed": 3}).run_name == "smoke-recipes-seed3"
+
+
+def test_the_number_of_generated_answers_follows_a_smaller_test_set() -> None:
+    assert resolve({"n_eval": 12}).n_generate == 12
+
+
+def test_settings_are_frozen_and_hint_at_the_nearest_name() -> None:
+    cfg = resolve({})
+    with pytest.raises(AttributeError, match="fixed"):
+        cfg.lora_r = 3
+    with pytest.raises(AttributeError, match="lora_r"):
+        _ = cfg.lora_rr
+    assert settings.Settings(cfg.as_dict()) == cfg
+
+
+def test_notebook_globals_with_imports_functions_and_ipython_names_are_no_parameters() -> None:
+    given: dict[str, Any] = {"__name__": "__main__", "_i1": "x", "In": [], "Out": {}, "exit": None, "os": sys, "Path": Path}
+    assert resolve(given | {"f": lambda: None}).profile == "smoke"
+
+
+def test_a_kernel_history_tells_parameters_from_other_variables() -> None:
+    cell = "profile: str = 'smoke'\nlora_r: int = 8"
+    after = {"profile": "smoke", "lora_r": 8, "loss": 0.3, "text": "abc"}
+    history = ["", "%pip list", cell, "loss = 0.3; text = 'abc'"]
+    assert resolve(after | {"In": history}).lora_r == 8
+    # what papermill injects is checked
+    injected = [*history, "# Parameters\nprofile = 'smoke'\nlora_rank = 8\n"]
+    with pytest.raises(ParameterError, match="lora_rank"):
+        resolve(after | {"lora_rank": 8, "In": injected})
+    # so is a slip in the notebook's own cell, until the cell is corrected and run again
+    slip = [*history, cell + "\nlora_rank: int = 4"]
+    with pytest.raises(ParameterError, match="lora_rank"):
+        resolve(after | {"lora_rank": 4, "In": slip})
+    assert resolve(after | {"lora_rank": 4, "In": [*slip, cell]}).lora_r == 8
+
+
+def test_full_without_a_gpu_is_refused_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PEFT_LAB_FORCE", raising=False)
+    with pytest.raises(HardwareError) as caught:
+        resolve({"profile": "full"})
+    assert "profile = 'full'" in str(caught.value) and "'cpu'" in str(caught.value)
+    monkeypatch.setenv("PEFT_LAB_FORCE", "1")
+    assert resolve({"profile": "full"}).profile == "full"
+
+
+def test_auto_picks_the_richest_profile_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def auto(machine: Facts, *assets: str) -> tuple[str, str]:
+        cfg = settings.resolve(QLORA, {"profile": "auto"}, machine, lambda name: name in assets)
+        return cfg.profile, cfg.profile_reason
+
+    t4, small = Facts("cuda", 15.8), Facts("cuda", 8.0)
+    assert auto(t4)[0] == "full" and "16 GB" in auto(t4)[1]
+    both = ("smollm2-135m-instruct", "wikibooks-recipes")
+    assert auto(Facts(), *both)[0] == "cpu"
+    assert auto(small, *both)[0] == "cpu" and "8 GB" in auto(small, *both)[1]
+    assert auto(Facts(), "smollm2-135m-instruct")[0] == "smoke"
+    profile, why = auto(Facts(), "wikibooks-recipes")
+    assert profile == "smoke" and "python -m helpers assets" in why
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:  # noqa: N802
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def local_hub() -> Iterator[str]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_hub_is_asked_only_when_allowed(local_hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_OFFLINE", "PEFT_LAB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HF_ENDPOINT", local_hub)
+    assert settings.hub_reachable()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert not settings.hub_reachable()
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    assert not settings.hub_reachable()
+
+
+def test_dataset_and_model_names_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    monkeypatch.chdir(tmp_path)
+    assert resolve({}).dataset == "generator"
+    assert resolve({"profile": "cpu"}).dataset == "wikibooks"
+    assert resolve({"profile": "cpu", "task": "snli"}, "02_zero_shot_baselines").dataset == "generator"
+    assert resolve({"dataset": "corbt/all-recipes"}).dataset == "corbt/all-recipes"
+    assert resolve({"dataset": "mine.jsonl"}).dataset == str(tmp_path / "mine.jsonl")
+    assert resolve({"model_id": str(tmp_path)}).model_id == str(tmp_path)
+
+
+def test_smoke_stays_offline_unless_something_from_the_hub_is_asked_for() -> None:
+    assert resolve({}).offline
+    assert not resolve({"dataset": "corbt/all-recipes"}).offline
+    assert not resolve({"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct"}).offline
+
+
+@pytest.mark.parametrize(
+    "name", ["4", "04", "04_qlora_instruct", "qlora_instruct", "x/04_qlora_instruct.ipynb"]
+)
+def test_notebooks_are_found_by_number_name_or_file(name: str) -> None:
+    assert settings.find_notebook(name).id == QLORA
+
+
+def test_an_unknown_notebook_gets_a_hint() -> None:
+    with pytest.raises(ParameterError, match="04_qlora_instruct"):
+        settings.find_notebook("04_qlora_instuct")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_every_default_exists_and_passes_its_own_check(
+    notebook: str, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEFT_LAB_FORCE", "1")
+    spec = NOTEBOOKS[notebook]
+    for task in spec.tasks or ("",):
+        cfg = settings.resolve(notebook, {"profile": profile} | ({"task": task} if task else {}), Facts())
+        for name in spec.parameters:
+            value = getattr(cfg, name)
+            assert value is not None, name
+            check_value(PARAMETERS[name], value)
+        for name in ("embedder", "offline", "cell_timeout"):
+            assert name in cfg.as_dict()
+
+
+def test_the_tables_name_only_what_exists() -> None:
+    for profile, notebook, task, row in DEFAULTS:
+        assert profile in ("*", *PROFILES) and notebook in ("*", *NOTEBOOKS) and task in ("*", *FORMS)
+        assert set(row) <= {*PARAMETERS, "embedder", "offline", "cell_timeout"}
+    for spec in NOTEBOOKS.values():
+        assert set(spec.parameters) <= set(PARAMETERS)
+        assert all((profile, task) in BUILTIN for profile in PROFILES for task in spec.tasks)
+    assert FULL_GPU_GB == problems.FULL_GPU_GB
+
+
+def test_the_parameters_cell_states_what_all_profiles_share() -> None:
+    lines = settings.parameters_cell("04").splitlines()
+    assert "lora_r: int = 16  # rank of the update" in lines
+    assert any(line.startswith("n_train: int = None  # ") for line in lines)
+    assert [line.split(":")[0] for line in lines] == list(NOTEBOOKS[QLORA].parameters)
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import time; t = time.perf_counter(); import helpers; s = time.perf_counter() - t\n"
+        "import sys; assert not {'torch', 'transformers', 'pandas', 'datasets'} & set(sys.modules)\n"
+        "print(s)"
+    )
+    best = min(
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+            ).stdout
+        )
+        for _ in range(3)
+    )
+    assert best < 0.3
+    code = "import sys; from helpers import start; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,309 @@
+"""Intervals and tests against statsmodels, scipy and simulation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from helpers.errors import DataError, ParameterError
+from helpers.evaluation.statistics import (
+    Estimate,
+    TestResult,
+    bootstrap,
+    holm,
+    mcnemar_exact,
+    newcombe,
+    paired_bootstrap,
+    wilson,
+)
+
+
+def mean(stats: np.ndarray) -> np.ndarray:
+    return stats[:, 0] / stats[:, 1]
+
+
+def with_count(values: np.ndarray) -> np.ndarray:
+    return np.stack([values, np.ones_like(values)], axis=1)
+
+
+def paired_vectors(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[int], list[int]]:
+    a = [1] * (both + only_a) + [0] * (only_b + neither)
+    b = [1] * both + [0] * only_a + [1] * only_b + [0] * neither
+    return a, b
+
+
+# ---- Wilson -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize(
+    ("k", "n"), [(0, 1), (1, 1), (0, 25), (25, 25), (1, 7), (85, 100), (33, 100), (5, 4000)]
+)
+def test_wilson_equals_statsmodels(k: int, n: int, level: float) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    found = wilson(k, n, level)
+    low, high = proportion_confint(k, n, alpha=1 - level, method="wilson")
+    assert (found.value, found.n) == (k / n, n)
+    assert found.low == pytest.approx(low, abs=1e-12)
+    assert found.high == pytest.approx(high, abs=1e-12)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 0), (-1, 5), (6, 5), (0, 0)])
+def test_wilson_refuses_what_is_no_proportion(k: int, n: int) -> None:
+    with pytest.raises(DataError, match="not a proportion"):
+        wilson(k, n)
+
+
+# ---- exact McNemar ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("both", "only_a", "only_b", "neither"),
+    [(25, 8, 60, 7), (0, 0, 0, 5), (10, 5, 5, 3), (10, 1, 0, 3), (3, 0, 12, 0), (900, 40, 61, 300)],
+)
+def test_mcnemar_equals_statsmodels_and_scipy(both: int, only_a: int, only_b: int, neither: int) -> None:
+    from scipy.stats import binomtest
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    a, b = paired_vectors(both, only_a, only_b, neither)
+    found = mcnemar_exact(a, b)
+    assert found[:2] == (only_a, only_b)
+    expected = mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue
+    assert found.p_value == pytest.approx(min(1.0, expected), rel=1e-9)
+    if only_a + only_b:
+        assert found.p_value == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-9)
+
+
+def test_mcnemar_does_not_underflow_on_thousands_of_disagreements() -> None:
+    from scipy.stats import binomtest
+
+    a, b = paired_vectors(0, 1300, 1700, 0)
+    assert mcnemar_exact(a, b).p_value == pytest.approx(binomtest(1300, 3000).pvalue, rel=1e-7)
+
+
+@pytest.mark.parametrize(("a", "b"), [([1, 0], [1]), ([], []), ([2, 0], [1, 0]), ([0.5], [1])])
+def test_mcnemar_refuses_bad_input(a: list[float], b: list[float]) -> None:
+    with pytest.raises(DataError):
+        mcnemar_exact(a, b)
+
+
+# ---- Newcombe's paired interval -----------------------------------------------------------------------
+
+
+def test_newcombe_covers_the_true_difference() -> None:
+    rng = np.random.default_rng(3)
+    cells, n = np.array([0.5, 0.1, 0.2, 0.2]), 80  # both, only a, only b, neither: true difference −0.1
+    hits = 0
+    for counts in rng.multinomial(n, cells, size=2000):
+        difference, low, high = newcombe(*paired_vectors(*counts))
+        assert low <= difference <= high
+        hits += low <= cells[1] - cells[2] <= high
+    assert 0.93 <= hits / 2000 <= 0.975
+
+
+def test_newcombe_keeps_a_width_where_systems_agree_and_swaps_sign() -> None:
+    a, b = paired_vectors(20, 0, 0, 20)
+    difference, low, high = newcombe(a, b)
+    assert difference == 0 and low < 0 < high
+    a, b = paired_vectors(36, 12, 2, 0)
+    forth, back = newcombe(a, b), newcombe(b, a)
+    assert np.allclose(forth, [-back[0], -back[2], -back[1]])
+
+
+# ---- bootstrap ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["symmetric", "skewed", "binary"])
+def test_bootstrap_covers_a_mean(shape: str) -> None:
+    rng = np.random.default_rng(11)
+    shapes: dict[str, tuple[float, Callable[[int], np.ndarray]]] = {
+        "symmetric": (0.5, lambda n: rng.beta(2, 2, n)),
+        "skewed": (0.2, lambda n: rng.beta(1, 4, n)),
+        "binary": (0.4, lambda n: np.asarray(rng.binomial(1, 0.4, n), dtype=float)),
+    }
+    truth, draw = shapes[shape]
+    trials, hits = 1000, 0
+    for trial in range(trials):
+        found = bootstrap(with_count(draw(120)), mean, draws=400, seed=trial)
+        hits += found.low <= truth <= found.high
+    assert 0.93 <= hits / trials <= 0.97
+
+
+def test_bootstrap_covers_a_ratio_of_sums() -> None:
+    """Perplexity: examples differ in length, so the metric is no mean of per-example values."""
+    rng = np.random.default_rng(5)
+
+    def perplexity(stats: np.ndarray) -> np.ndarray:
+        return np.exp(stats[:, 0] / stats[:, 1])
+
+    trials, hits = 1000, 0
+    for trial in range(trials):
+        tokens = rng.integers(20, 200, 120).astype(float)
+        nll = tokens * rng.gamma(8, 0.25, 120)  # 2 nats a token on average, whatever the length
+        found = bootstrap(np.stack([nll, tokens], 1), perplexity, draws=400, seed=trial)
+        hits += found.low <= np.exp(2.0) <= found.high
+    assert 0.93 <= hits / trials <= 0.97
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    from scipy.stats import bootstrap as scipy_bootstrap
+
+    values = np.random.default_rng(0).beta(1, 3, 200)
+    ours = bootstrap(with_count(values), mean, draws=20_000, seed=1)
+    theirs = scipy_bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=2)
+    assert ours.value == pytest.approx(values.mean())
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=1e-3)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=1e-3)
+
+
+def test_bootstrap_resamples_examples_not_columns() -> None:
+    """With one column fixed by the other the ratio cannot vary; shuffled columns would make it vary."""
+    tokens = np.arange(1.0, 101.0)
+    found = bootstrap(np.stack([3 * tokens, tokens], 1), mean)
+    assert found.low == pytest.approx(3) and found.high == pytest.approx(3)
+
+
+def test_bootstrap_is_reproducible_and_chunking_covers_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    from helpers.evaluation import statistics
+
+    stats = with_count(np.random.default_rng(0).random(40))
+    assert bootstrap(stats, mean, seed=4) == bootstrap(stats, mean, seed=4)
+    assert bootstrap(stats, mean, seed=4) != bootstrap(stats, mean, seed=5)
+    monkeypatch.setattr(statistics, "_CHUNK", 40 * 7)
+    blocks = list(statistics._weights(40, 100, 0))
+    assert [len(b) for b in blocks] == [7] * 14 + [2]
+    assert (np.concatenate(blocks).sum(axis=1) == 40).all()
+
+
+def test_bootstrap_leaves_out_undefined_draws() -> None:
+    stats = np.array([[2.0, 1.0], [0.0, 0.0]])
+
+    def ratio(s: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return s[:, 0] / s[:, 1]
+
+    assert bootstrap(stats, ratio) == Estimate(2.0, 2.0, 2.0, 2)
+
+
+def test_one_example_gives_a_point() -> None:
+    assert bootstrap([[0.3, 1.0]], mean) == Estimate(0.3, 0.3, 0.3, 1)
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(DataError, match="no examples"):
+        bootstrap(np.zeros((0, 2)), mean)
+    with pytest.raises(DataError, match="NaN"):
+        bootstrap([[np.nan, 1.0]], mean)
+    with pytest.raises(ParameterError, match="draws"):
+        bootstrap([[0.3, 1.0]], mean, draws=0)
+    with pytest.raises(ParameterError, match="level"):
+        bootstrap([[0.3, 1.0]], mean, level=95)
+    with pytest.raises(DataError, match="same examples"):
+        paired_bootstrap(np.ones((3, 2)), np.ones((4, 2)), mean)
+
+
+# ---- paired bootstrap ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "fewest", "most"), [("graded", 0.035, 0.065), ("binary", 0.02, 0.055)])
+def test_paired_bootstrap_rejects_a_true_null_at_its_level(kind: str, fewest: float, most: float) -> None:
+    """Of 0/1 scores many draws tie with what was observed; ties count against rejecting, so fewer do."""
+    rng = np.random.default_rng(7)
+    trials, rejected, covered = 1000, 0, 0
+    for trial in range(trials):
+        skill = rng.random(120)  # difficulty shared by both systems, as on a real test set
+        if kind == "graded":
+            a, b = skill + rng.normal(0, 0.2, 120), skill + rng.normal(0, 0.2, 120)
+        else:
+            a, b = (rng.random(120) < skill).astype(float), (rng.random(120) < skill).astype(float)
+        found = paired_bootstrap(with_count(a), with_count(b), mean, draws=500, seed=trial)
+        rejected += found.p_value < 0.05
+        covered += found.low <= 0 <= found.high
+    assert fewest <= rejected / trials <= most
+    assert 0.93 <= covered / trials <= 0.97
+
+
+def test_paired_bootstrap_p_values_agree_with_a_permutation_test() -> None:
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(2)
+    skill = rng.random(150)
+    a, b = skill + rng.normal(0.03, 0.15, 150), skill + rng.normal(0, 0.15, 150)
+    ours = paired_bootstrap(with_count(a), with_count(b), mean, draws=20_000)
+    theirs = permutation_test(
+        (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=20_000, rng=1
+    )
+    assert 0.01 < theirs.pvalue < 0.5
+    assert ours.p_value == pytest.approx(theirs.pvalue, abs=0.02)
+
+
+def test_pairing_matters() -> None:
+    """A small, steady gain over widely varying examples: found when paired, lost in separate intervals."""
+    rng = np.random.default_rng(1)
+    skill = rng.random(200)
+    a, b = with_count(skill + 0.02 + rng.normal(0, 0.02, 200)), with_count(skill)
+    assert paired_bootstrap(a, b, mean).p_value < 0.001
+    assert bootstrap(a, mean).low < bootstrap(b, mean).high
+
+
+def test_sign_and_extremes_of_the_paired_bootstrap() -> None:
+    low, high = with_count(np.full(50, 0.2)), with_count(np.full(50, 0.6))
+    better = paired_bootstrap(high, low, mean, draws=999)
+    assert better.difference == pytest.approx(0.4) and better.p_value == pytest.approx(0.001)
+    assert paired_bootstrap(low, high, mean).difference == pytest.approx(-0.4)
+    noisy = with_count(np.random.default_rng(0).random(50))
+    same = paired_bootstrap(noisy, noisy, mean)
+    assert same == (0.0, 0.0, 0.0, 1.0)
+
+
+# ---- Holm ---------------------------------------------------------------------------------------------
+
+
+def test_holm_equals_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7, 40):
+        p = rng.random(size) ** 3
+        p[: size // 3] = p[0]  # ties
+        assert np.allclose(holm(p), multipletests(p, method="holm")[1])
+    assert holm([]).size == 0
+    with pytest.raises(DataError):
+        holm([0.5, 1.5])
+
+
+# ---- records, speed -----------------------------------------------------------------------------------
+
+
+def test_estimates_and_results_read_well_and_serialise() -> None:
+    e = Estimate(0.4312, 0.38, 0.481, 300)
+    assert str(e) == "0.43 [0.38, 0.48]" and f"{e:.3f}" == "0.431 [0.380, 0.481]"
+    assert json.loads(json.dumps(e.as_dict())) == {"value": 0.4312, "low": 0.38, "high": 0.481, "n": 300}
+    r = TestResult("qlora", "base", "rougeL", 0.081, 0.05, 0.11, 0.0005, "paired bootstrap")
+    assert str(r) == "rougeL: qlora - base = +0.081 [+0.050, +0.110], p < 0.001 (paired bootstrap)"
+    assert set(r.as_dict()) == {"a", "b", "metric", "difference", "low", "high", "p_value", "test"}
+
+
+def test_2000_draws_over_300_examples_take_well_under_a_second() -> None:
+    stats = np.random.default_rng(0).random((300, 10))
+    start = time.perf_counter()
+    bootstrap(stats, lambda s: s[:, 0] / s[:, 1], draws=2000)
+    paired_bootstrap(stats, stats[::-1], lambda s: s[:, 0] / s[:, 1], draws=2000)
+    assert time.perf_counter() - start < 0.8
+
+
+def test_importing_the_package_pulls_in_nothing_heavy() -> None:
+    code = (
+        "import sys, helpers.evaluation; heavy = {'torch', 'scipy', 'sklearn', 'transformers', 'nltk', "
+        "'sacrebleu', 'evaluate', 'datasets', 'pandas'}; print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
