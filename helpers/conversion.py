@@ -15,7 +15,7 @@ def smollm2_from_gguf(raw: Path, folder: Path) -> None:
     bitsandbytes; unpacked once it is an ordinary checkpoint. float16 rather than bfloat16, because the values
     to store are (4-bit integer x scale + offset), not bfloat16 numbers: the cast changes the weights by
     0.02 % (root mean square) in float16 and 0.14 % in bfloat16, against several per cent that Q4_1 itself
-    cost. The largest weight is 9.25, far from float16's limit. 269 MB, since input and output embedding are tied.
+    cost. The largest weight is 9.25, far from float16's limit. 269 MB: the two embeddings are one.
     """
     import torch
     import transformers

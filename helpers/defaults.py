@@ -49,6 +49,7 @@ def _rows() -> tuple[Parameter, ...]:
         p("run_name", str, None, None, None, None, "folder name of this run"),
         p("output_dir", str, None, None, None, None, "where run folders go"),
         p("form", str, None, None, None, None, "which question is asked about each row"),
+        p("forms", str, None, None, None, None, "questions trained together, joined by +: a text and a choice"),
         p("n_train", int, None, 8, 10_000_000, None, "training examples"),
         p("n_eval", int, None, 8, 1_000_000, None, "test examples"),
         p("n_generate", int, None, 1, 1_000_000, None, "test examples that get a generated answer"),
@@ -92,7 +93,7 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
         NotebookSpec(
             "04_qlora_instruct",
             "QLoRA instruction tuning",
-            (*_COMMON, "n_train", "n_eval", "n_generate", "epochs", "learning_rate", "batch_size")
+            (*_COMMON, "forms", "n_train", "n_eval", "n_generate", "epochs", "learning_rate", "batch_size")
             + ("grad_accumulation", "max_length", "max_new_tokens", "lora_r", "lora_alpha", "lora_dropout")
             + ("quant", *_PLACE, "resume"),
             ("recipes",),
@@ -120,11 +121,12 @@ BUILTIN: dict[tuple[str, str], str] = {
 NAMED_SOURCES = ("builtin", "generator", "wikibooks")
 
 # (profile, notebook, task, values); "*" matches everything; later rows win.
-# Not settable from a notebook: embedder, offline, cell_timeout (seconds one cell may take, None = no limit).
+# Not settable from a notebook: embedder, offline, gradient_checkpointing, cell_timeout (seconds one cell may take, None = no limit).
 DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("*", "*", "*", {"quant": "nf4", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.05}),
     ("*", "*", "*", {"grad_accumulation": 1, "n_shots": 3}),
-    ("*", "*", "recipes", {"form": "steps"}),
+    ("*", "*", "*", {"gradient_checkpointing": False}),
+    ("*", "*", "recipes", {"form": "steps", "forms": "steps+missing"}),
     ("*", "*", "snli", {"form": "nli"}),
     # smoke: tiny checkpoint, generated data, no network
     ("smoke", "*", "*", {"model_id": "tiny/llama", "embedder": "hashing", "offline": True}),
@@ -144,6 +146,7 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("full", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150}),
     ("full", "*", "*", {"batch_size": 4, "grad_accumulation": 4, "cell_timeout": None}),
     ("full", "*", "*", {"max_length": 1024, "max_new_tokens": 256}),
+    ("full", "*", "*", {"gradient_checkpointing": True}),
     ("full", "01_eda", "*", {"n_train": 5000, "n_eval": 1000}),
     ("full", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 2e-4}),
 )

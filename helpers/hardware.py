@@ -24,10 +24,13 @@ from helpers.problems import Problem, find_problems, gpu_usable
 
 __all__ = ["Machine", "Problem", "describe", "find_problems", "gather", "probe"]
 
+# fmt: off
 PACKAGES = (
-    "torch transformers peft trl bitsandbytes datasets evaluate accelerate tokenizers safetensors "
-    "huggingface_hub numpy pandas pyarrow scikit-learn papermill nbclient gguf torchao torchvision triton"
-).split()
+    "torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "evaluate", "accelerate",
+    "tokenizers", "safetensors", "huggingface_hub", "numpy", "pandas", "pyarrow", "scikit-learn", "papermill",
+    "nbclient", "gguf", "torchao", "torchvision", "triton",
+)
+# fmt: on
 RESTART_SENSITIVE = ("torch", "transformers", "numpy", "pandas", "pyarrow", "datasets")
 GB = 1e9
 
@@ -41,8 +44,8 @@ class Machine:
         device: "cuda" when a GPU is there *and* torch can compute on it, else "cpu".
         capability: compute capability of GPU 0, e.g. (7, 5); None on the CPU.
         arch_list: GPU architectures torch was built for, e.g. ("sm_75", "sm_80").
-        dtype: what to compute in. "bfloat16" where the GPU has it in hardware (8.0 and up), "float16" on older
-            GPUs, "float32" on the CPU: half precision is slower there, and float16 training overflows.
+        dtype: what to compute in. "bfloat16" where the GPU has it in hardware (8.0 and up), "float16" on
+            older GPUs, "float32" on the CPU: half precision is slower there, and float16 training overflows.
         disk_free_gb: the scarcer of the outputs' disk and the cache's.
     """
 
@@ -86,8 +89,8 @@ class Machine:
     def __str__(self) -> str:
         memory = f", {self.gpu_memory_gb:.0f} GB" if self.device == "cuda" else ""
         return (
-            f"{self.platform}: {self.device_name}{memory}; {self.cpu_count} CPU cores, {self.ram_gb:.0f} GB RAM, "
-            f"{self.disk_free_gb:.0f} GB disk free; computes in {self.dtype}"
+            f"{self.platform}: {self.device_name}{memory}; {self.cpu_count} CPU cores, "
+            f"{self.ram_gb:.0f} GB RAM, {self.disk_free_gb:.0f} GB disk free; computes in {self.dtype}"
         )
 
 

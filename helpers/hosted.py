@@ -38,7 +38,7 @@ from helpers.hosted import prepare
 prepare()
 '''
 
-# Shipped by the service, built for each other and for its driver, or loaded before the first cell: keep as is.
+# Shipped by the service, built for each other and for its driver, or loaded before the first cell: keep.
 KEEP = ("torch", "torchvision", "torchaudio", "triton", "numpy")
 RESTART_SENSITIVE = ("numpy", "pandas", "pyarrow", "transformers", "datasets")
 TEST_TOOLS = "# test tools"  # the line of requirements.txt below which nothing is needed to run a lesson
@@ -48,8 +48,9 @@ Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 def prepare(*, say: Callable[[str], None] = print, run: Runner | None = None) -> None:
     """Make a hosted notebook ready; returns at once on any other machine. Calling it again is cheap.
 
-    On Colab and Kaggle: installs requirements.txt without touching torch, removes a torchao that PEFT refuses,
-    shows one GPU of several (unless PEFT_LAB_ALL_GPUS=1), and settles where the Hugging Face token comes from.
+    On Colab and Kaggle: installs requirements.txt without touching torch, removes a torchao that PEFT
+    refuses, shows one GPU of several (unless PEFT_LAB_ALL_GPUS=1), and settles where the Hugging Face token
+    comes from.
 
     Raises:
         HardwareError: pip failed, or packages already in memory were replaced and the runtime must restart.
@@ -68,7 +69,7 @@ def prepare(*, say: Callable[[str], None] = print, run: Runner | None = None) ->
 
         raise HardwareError(
             f"packages in use were updated ({', '.join(replaced)})",
-            "restart the runtime (Runtime or Run menu, Restart session) and run the notebook again; once is enough",
+            "restart the session (Runtime or Run menu) and run the notebook again; once is enough",
         )
 
 
@@ -86,7 +87,7 @@ def one_gpu() -> None:
 
 
 def hub_token(platform: str) -> None:
-    """Take HF_TOKEN from Kaggle's secrets; keep huggingface_hub from waiting for a browser that is not there."""
+    """Take HF_TOKEN from Kaggle's secrets; keep the Hub's client from waiting for an absent browser."""
     if os.environ.get("HF_TOKEN"):
         return
     if platform == "kaggle":
@@ -118,7 +119,7 @@ def remove_torchao(call: Runner, say: Callable[[str], None]) -> None:
 
 
 def install(call: Runner, say: Callable[[str], None]) -> None:
-    """``pip install`` of what the lessons need, with the shipped torch pinned. HardwareError when pip fails."""
+    """``pip install`` of what the lessons need, the shipped torch pinned. HardwareError when pip fails."""
     from helpers.errors import HardwareError
 
     wanted = lesson_requirements(Path(__file__).resolve().parent.parent / "requirements.txt")
@@ -133,7 +134,11 @@ def install(call: Runner, say: Callable[[str], None]) -> None:
         lines = [line.strip() for line in (done.stderr or "").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no output"]
         offline = any(word in (done.stderr or "") for word in ("NewConnectionError", "name resolution"))
-        cure = "switch Internet on in the notebook's settings" if offline else "restart the runtime and try once more"
+        cure = (
+            "switch Internet on in the notebook's settings"
+            if offline
+            else "restart the runtime and try once more"
+        )
         raise HardwareError(f"pip could not install the course's packages: {errors[-1][:200]}", cure)
 
 

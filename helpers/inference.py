@@ -120,6 +120,28 @@ def generate(
     return answers
 
 
+def last_hidden_states(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[Message]],
+    *,
+    batch_size: int = 16,
+) -> np.ndarray:
+    """What the model knows at the end of each prompt: last layer, last token; float32 ``(n, hidden size)``."""
+    encoded = [_render(tokenizer, list(p), add_generation_prompt=True) for p in prompts]
+    states: list[np.ndarray] = [np.empty(0)] * len(encoded)
+    with _evaluation(model) as device:
+        for batch in _batches([len(e) for e in encoded], batch_size):
+            ids, mask = _pad_left([encoded[i] for i in batch], _pad_id(tokenizer), device)
+            output = model(
+                input_ids=ids, attention_mask=mask, position_ids=_positions(mask), logits_to_keep=1,
+                output_hidden_states=True, use_cache=False,
+            )  # fmt: skip
+            for i, row in zip(batch, output.hidden_states[-1][:, -1].float().cpu().numpy(), strict=True):
+                states[i] = row
+    return np.stack(states)
+
+
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
 

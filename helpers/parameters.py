@@ -154,11 +154,19 @@ def is_remote(name: str | None) -> bool:
     return not Path(name).exists()
 
 
-def resolve_run_name(name: str | None, profile: str, task: str, seed: int | None) -> str:
-    """The given folder name, checked, or ``<profile>-<task>-seed<seed>``."""
+def resolve_run_name(
+    name: str | None, profile: str, task: str, seed: int | None, changed: Mapping[str, Any] | None = None
+) -> str:
+    """The given folder name, checked, or ``<profile>-<task>-seed<seed>`` and what differs from the defaults.
+
+    Args:
+        changed: parameters given another value than the profile's, so that ``lora_r=8`` does not overwrite
+            the run with the default rank.
+    """
     if name is None:
         parts = [profile] + ([task] if task != "none" else []) + ([f"seed{seed}"] if seed is not None else [])
-        return "-".join(parts)
+        parts += [f"{key}={value}" for key, value in (changed or {}).items()]
+        return re.sub(r"[^A-Za-z0-9._+=,@-]+", "_", "-".join(parts))[:100]
     if not _RUN_NAME.fullmatch(name):
         raise ParameterError(
             f"run_name = {name!r} is not a folder name",

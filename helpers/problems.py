@@ -101,7 +101,9 @@ def check_python(record: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(what, f"use Python {_dotted(PYTHON_MIN)} to {_dotted(PYTHON_MAX)}", "error")
     elif here > PYTHON_MAX:
         what = f"Python {record['python']} has not been tried"
-        yield Problem(what, f"use Python {_dotted(PYTHON_MIN)} to {_dotted(PYTHON_MAX)} if something fails", "warning")
+        yield Problem(
+            what, f"use Python {_dotted(PYTHON_MIN)} to {_dotted(PYTHON_MAX)} if something fails", "warning"
+        )
 
 
 def check_packages(record: Mapping[str, Any]) -> Iterator[Problem]:
@@ -117,7 +119,9 @@ def check_packages(record: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(what, f"run: pip install -U {name}, then restart the runtime", "error")
     torch = _have(record, "torch")
     if torch and torch < TORCH_MIN:
-        what = f"torch {record['versions']['torch']} is too old, the course needs {_dotted(TORCH_MIN)} or newer"
+        what = (
+            f"torch {record['versions']['torch']} is too old, the course needs {_dotted(TORCH_MIN)} or newer"
+        )
         yield Problem(what, f"run: {INSTALL}", "error")
     elif torch and torch >= TORCH_BELOW:
         what = f"torch {record['versions']['torch']} is newer than what was tried"
@@ -125,7 +129,7 @@ def check_packages(record: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def check_torchao(record: Mapping[str, Any]) -> Iterator[Problem]:
-    """PEFT looks at torchao even for plain LoRA and raises ImportError when it is old (Colab preinstalls 0.10)."""
+    """PEFT looks at torchao even for plain LoRA and raises ImportError when it is old (Colab: 0.10)."""
     if "torchao" in record["versions"] and _have(record, "torchao") < (0, 16):
         what = f"torchao {record['versions']['torchao']} makes PEFT refuse every LoRA (it wants 0.16 or none)"
         yield Problem(what, "run: pip uninstall -y torchao", "error")
@@ -135,7 +139,9 @@ def check_pyarrow(record: Mapping[str, Any]) -> Iterator[Problem]:
     datasets, pyarrow = _have(record, "datasets"), _have(record, "pyarrow")
     if datasets >= (5, 2) and pyarrow and pyarrow < (24,):
         versions = record["versions"]
-        what = f"datasets {versions['datasets']} needs pyarrow 24 or newer, {versions['pyarrow']} is installed"
+        what = (
+            f"datasets {versions['datasets']} needs pyarrow 24 or newer, {versions['pyarrow']} is installed"
+        )
         yield Problem(what, "run: pip install -U pyarrow, then restart the runtime", "error")
 
 
@@ -156,7 +162,7 @@ def check_gpu(record: Mapping[str, Any]) -> Iterator[Problem]:
     if not has_kernels(capability, record.get("arch_list") or ()):
         built = ", ".join(record["arch_list"])
         what = f"this torch has no kernels for {name} (sm_{capability[0]}{capability[1]}; built for {built})"
-        cure = "pick a T4 as accelerator, or install PyTorch's cu126 build and restart; until then the CPU is used"
+        cure = "pick a T4, or install PyTorch's cu126 build and restart; until then the CPU is used"
         yield Problem(what, cure, "error")
     elif capability < (6, 0):
         what = f"{name} has compute capability {_dotted(capability)}, 4-bit weights need 6.0"
@@ -166,7 +172,9 @@ def check_gpu(record: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(what, "use profile cpu, or a smaller model_id and batch_size", "warning")
     if int(record.get("gpu_count") or 0) > 1:
         what = f"{record['gpu_count']} GPUs are visible, and the trainer of these lessons takes one"
-        yield Problem(what, "set CUDA_VISIBLE_DEVICES=0 before torch is imported (12_scale_out uses all)", "warning")
+        yield Problem(
+            what, "set CUDA_VISIBLE_DEVICES=0 before torch is imported (12_scale_out uses all)", "warning"
+        )
 
 
 def _no_gpu(record: Mapping[str, Any]) -> Iterator[Problem]:
@@ -187,7 +195,9 @@ def _no_gpu(record: Mapping[str, Any]) -> Iterator[Problem]:
 def check_memory(record: Mapping[str, Any]) -> Iterator[Problem]:
     ram = float(record["ram_gb"] or 0)
     if 0 < ram < SMOKE_RAM_GB:
-        yield Problem(f"{ram:.1f} GB of RAM is too little", f"use a machine with {CPU_RAM_GB:.0f} GB", "error")
+        yield Problem(
+            f"{ram:.1f} GB of RAM is too little", f"use a machine with {CPU_RAM_GB:.0f} GB", "error"
+        )
     elif 0 < ram < CPU_RAM_GB:
         what = f"{ram:.1f} GB of RAM, profile cpu is made for {CPU_RAM_GB:.0f} GB"
         yield Problem(what, "use profile smoke, or lower batch_size and max_length", "warning")
@@ -204,14 +214,22 @@ def check_disk(record: Mapping[str, Any]) -> Iterator[Problem]:
         if free < LEAST_DISK_GB:
             yield Problem(f"{free:.1f} GB of disk left {where} is too little", cure, "error")
         elif free < CPU_DISK_GB:
-            yield Problem(f"{free:.1f} GB of disk left {where}, profile cpu may need {CPU_DISK_GB:.0f}", cure, "warning")
+            yield Problem(
+                f"{free:.1f} GB of disk left {where}, profile cpu may need {CPU_DISK_GB:.0f}", cure, "warning"
+            )
         elif free < FULL_DISK_GB and gpu_usable(record):
-            yield Problem(f"{free:.0f} GB of disk left {where}, profile full may need {FULL_DISK_GB:.0f}", cure, "warning")
+            yield Problem(
+                f"{free:.0f} GB of disk left {where}, profile full may need {FULL_DISK_GB:.0f}",
+                cure,
+                "warning",
+            )
 
 
 def check_cores(record: Mapping[str, Any]) -> Iterator[Problem]:
     if int(record["cpu_count"]) < 2 and not gpu_usable(record):
-        yield Problem("one CPU core: times in the course are for two", "expect about twice as long", "warning")
+        yield Problem(
+            "one CPU core: times in the course are for two", "expect about twice as long", "warning"
+        )
 
 
 CHECKS: tuple[Check, ...] = (

@@ -283,7 +283,11 @@ def _watch_cells(run: Run) -> None:
 
 def _quieten() -> None:
     """Drop messages that say nothing to a reader of the course."""
+    import logging
     import warnings
+
+    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
     warnings.filterwarnings("ignore", message=".*IProgress not found.*")
     warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")

@@ -39,6 +39,9 @@ __all__ = ["DEFAULTS", "NOTEBOOKS", "PARAMETERS", "Settings", "find_notebook", "
 # Settings that may differ between a run and its resumption.
 NOT_COMPARED = frozenset({"resume", "output_dir", "run_name", "profile_reason", "cell_timeout", "offline"})
 
+# Parameters that a default run name has in another form, or that say where and not what.
+NOT_NAMED = NOT_COMPARED | {"profile", "task", "seed"}
+
 
 class MachineLike(Protocol):
     """The two facts about a machine that choosing a profile needs."""
@@ -196,14 +199,16 @@ def resolve(
         values["dataset"] = resolve_dataset(values["dataset"], profile, task)
     if "model_id" in values:
         values["model_id"] = resolve_model(values["model_id"])
-    values["run_name"] = resolve_run_name(values["run_name"], profile, task, values.get("seed"))
+    named = {n: values[n] for n in chosen if n not in NOT_NAMED}
+    values["run_name"] = resolve_run_name(values["run_name"], profile, task, values.get("seed"), named)
     folder = values["output_dir"]
     values["output_dir"] = str(Path(folder).expanduser().absolute() if folder else default_output_dir())
     values.setdefault("seed", PARAMETERS["seed"].default)
 
     values["profile"] = profile
     offline = bool(table["offline"]) and not any(is_remote(values.get(n)) for n in ("model_id", "dataset"))
-    extra = {"embedder": table["embedder"], "offline": offline, "cell_timeout": table["cell_timeout"]}
+    extra = {name: table[name] for name in ("embedder", "gradient_checkpointing", "cell_timeout")}
+    extra["offline"] = offline
     record = {"notebook": spec.id, "profile": profile, "profile_reason": reason} | values | extra
     return Settings(record, chosen)
 

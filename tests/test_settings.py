@@ -105,7 +105,15 @@ def test_settings_are_frozen_and_hint_at_the_nearest_name() -> None:
 
 
 def test_notebook_globals_with_imports_functions_and_ipython_names_are_no_parameters() -> None:
-    given: dict[str, Any] = {"__name__": "__main__", "_i1": "x", "In": [], "Out": {}, "exit": None, "os": sys, "Path": Path}
+    given: dict[str, Any] = {
+        "__name__": "__main__",
+        "_i1": "x",
+        "In": [],
+        "Out": {},
+        "exit": None,
+        "os": sys,
+        "Path": Path,
+    }
     assert resolve(given | {"f": lambda: None}).profile == "smoke"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.models.load import LoadedModel, ModelSource, fingerprint, load, load_tokenizer, resolve_model
+from helpers.models.load import LoadedModel, ModelSource, fingerprint, load, load_tokenizer, read_weight, resolve_model
 from helpers.models.quantize import (
     QUANTISATIONS,
     ParameterCount,
@@ -24,5 +24,6 @@ __all__ = [
     "load",
     "load_tokenizer",
     "quantisation_config",
+    "read_weight",
     "resolve_model",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import socket
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,7 @@ from helpers.errors import ModelError
 from helpers.models.quantize import guard_cpu_kernels, quantisation_config
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from helpers.hardware import Machine
@@ -43,6 +47,9 @@ class ModelSource:
     location: str
     origin: str
 
+    def __str__(self) -> str:
+        return f"{self.model_id} ({self.origin})"
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -51,7 +58,6 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     source: ModelSource
-    quant: str
     dtype: str
 
 
@@ -123,12 +129,12 @@ def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load(model_id: str, *, quant: str = "none", machine: Machine | None = None) -> LoadedModel:
+def load(model_id: str, *, quant: Any = "none", machine: Machine | None = None) -> LoadedModel:
     """Load a causal language model for this machine.
 
     Args:
         model_id: ``tiny/NAME``, a local folder or a Hub id.
-        quant: ``"nf4"`` (4-bit NormalFloat with double quantisation) or ``"none"``.
+        quant: ``"nf4"`` (4-bit NormalFloat with double quantisation), ``"none"``, or a ``BitsAndBytesConfig``.
         machine: from ``hardware.probe()``; decides device and compute dtype.
 
     Returns:
@@ -145,21 +151,45 @@ def load(model_id: str, *, quant: str = "none", machine: Machine | None = None) 
     machine = machine or hardware.probe()
     dtype: torch.dtype = getattr(torch, machine.dtype)
     source = resolve_model(model_id)
-    config = quantisation_config(quant, dtype)
+    config = quantisation_config(quant, dtype) if isinstance(quant, str) else quant
     options: dict[str, Any] = {"dtype": dtype}
     if config is not None:
         options["quantization_config"] = config
     if machine.device == "cuda":
         options["device_map"] = {"": 0}
-    with warnings.catch_warnings(), _quiet("transformers"):
-        warnings.simplefilter("ignore")
+    with quiet_loading():
         model = _from_pretrained(AutoModelForCausalLM, source, **options)
     guard_cpu_kernels(model)
     tokenizer = load_tokenizer(model_id)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.eval()
-    return LoadedModel(model, tokenizer, source, quant, machine.dtype)
+    return LoadedModel(model, tokenizer, source, machine.dtype)
+
+
+def read_weight(model_id: str, name: str) -> torch.Tensor:
+    """One tensor of a checkpoint, by name, without loading the rest.
+
+    Raises:
+        ModelError: the checkpoint has no safetensors file or no tensor of that name.
+    """
+    from safetensors import safe_open
+    from transformers.utils import cached_file
+
+    source = resolve_model(model_id)
+    index: Any = cached_file(source.location, "model.safetensors.index.json", _raise_exceptions_for_missing_entries=False)
+    file = "model.safetensors"
+    if index is not None:
+        file = json.loads(Path(index).read_text())["weight_map"].get(name, file)
+    path: Any = cached_file(source.location, file, _raise_exceptions_for_missing_entries=False)
+    if path is None:
+        raise ModelError(f"{model_id} has no {file}", "choose a model with safetensors weights")
+    with safe_open(path, framework="pt") as weights:
+        names = list(weights.keys())
+        if name not in names:
+            raise ModelError(f"{model_id} has no tensor {name!r}", f"it has {', '.join(names[:4])}, …")
+        tensor: torch.Tensor = weights.get_tensor(name)
+    return tensor
 
 
 def _from_pretrained(kind: Any, source: ModelSource, **options: Any) -> Any:
@@ -187,18 +217,26 @@ def _explain(source: ModelSource, error: Exception) -> tuple[str, str]:
     return f"{source.model_id} could not be loaded: {text[:200]}", "check model_id, or your connection to the Hub"
 
 
-class _quiet:
-    """Raise one logger to ERROR for a block."""
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hide what loading prints and nobody needs: weight bars, a missing optional kernel, format notices."""
+    from transformers.utils import logging as transformers_logging
 
-    def __init__(self, name: str) -> None:
-        self.logger = logging.getLogger(name)
-
-    def __enter__(self) -> None:
-        self.level = self.logger.level
-        self.logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self.logger.setLevel(self.level)
+    loggers = [logging.getLogger(name) for name in ("transformers", "bitsandbytes", "bitsandbytes.backends.cpu.ops")]
+    levels = [logger.level for logger in loggers]
+    bars = transformers_logging.is_progress_bar_enabled()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        transformers_logging.disable_progress_bar()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def fingerprint(model: Any) -> str:

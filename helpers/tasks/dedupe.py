@@ -2,8 +2,9 @@
 
 Candidates come from prefix filtering: order every text's shingles from rare to common; two texts whose
 Jaccard similarity reaches the threshold must share a shingle among the first ``n - ceil(t * n) + 1``.
-Those prefixes are joined by a sparse matrix product and each candidate is then checked exactly, so the
-result equals that of comparing all pairs.
+Those prefixes are joined by a sparse matrix product, which also counts the shared ones. Of two prefixes the
+one that ends earlier has no match beyond the other's, so that count plus what follows it bounds the overlap
+and drops most candidates; the rest are checked exactly. The result equals that of comparing all pairs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / union if union else 0.0
 
 
-def near_duplicate_pairs(texts: Sequence[str], threshold: float = 0.7, size: int = 3) -> list[tuple[int, int]]:
+def near_duplicate_pairs(
+    texts: Sequence[str], threshold: float = 0.7, size: int = 3
+) -> list[tuple[int, int]]:
     """All pairs ``i < j`` with Jaccard similarity of at least ``threshold``, sorted.
 
     Args:
@@ -54,12 +57,16 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float = 0.7, size: int
     known = [sorted(ids[s] for s in group if s in ids) for group in sets]
 
     indptr, indices = [0], []
-    for group, numbers in zip(sets, known, strict=True):
+    last = np.full(len(sets), -1)  # highest id in the prefix
+    rest = np.zeros(len(sets), dtype=np.int64)  # shingles behind the prefix
+    for row, (group, numbers) in enumerate(zip(sets, known, strict=True)):
         total = len(group)
         prefix = total - math.ceil(threshold * total - 1e-9) + 1 if total else 0
         unseen = total - len(numbers)  # these come first in rarity order and use up part of the prefix
-        indices.extend(numbers[: max(0, prefix - unseen)])
+        head = numbers[: max(0, prefix - unseen)]
+        indices.extend(head)
         indptr.append(len(indices))
+        last[row], rest[row] = head[-1] if head else -1, total - prefix
     matrix = csr_matrix(
         (np.ones(len(indices), dtype=np.int32), np.array(indices, dtype=np.int64), np.array(indptr)),
         shape=(len(sets), max(1, len(shared))),
@@ -71,7 +78,9 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float = 0.7, size: int
         product = (matrix[start : start + block] @ matrix.T).tocoo()
         left, right = product.row + start, product.col
         short, long = np.minimum(lengths[left], lengths[right]), np.maximum(lengths[left], lengths[right])
-        keep = (left < right) & (short >= threshold * long - 1e-9)
+        need = threshold / (1 + threshold) * (short + long) - 1e-9
+        bound = product.data + np.where(last[left] <= last[right], rest[left], rest[right])
+        keep = (left < right) & (short >= threshold * long - 1e-9) & (bound >= need)
         for i, j in zip(left[keep].tolist(), right[keep].tolist(), strict=True):
             both = len(sets[i] & sets[j])
             if both >= threshold * (lengths[i] + lengths[j] - both) - 1e-9:

@@ -32,15 +32,18 @@ def project(vectors: Any, seed: int = 0, perplexity: float = 30.0) -> Projection
     import numpy as np
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     x = np.asarray(vectors, dtype=np.float64)
     if x.ndim != 2 or len(x) < 5:
         raise ValueError(f"need at least 5 vectors in an (n, d) array, got shape {x.shape}")
-    pca = PCA(n_components=min(50, *x.shape), svd_solver="full")
-    components = pca.fit_transform(x)
-    tsne = TSNE(2, perplexity=min(perplexity, (len(x) - 1) / 3), init="pca", random_state=seed)
+    with threadpool_limits(1):  # same picture on any number of cores, and faster than waiting for busy ones
+        pca = PCA(n_components=min(50, *x.shape), svd_solver="full")
+        components = pca.fit_transform(x)
+        tsne = TSNE(2, perplexity=min(perplexity, (len(x) - 1) / 3), init="pca", random_state=seed)
+        points = tsne.fit_transform(components.astype(np.float32))
     explained = float(np.nan_to_num(pca.explained_variance_ratio_[:2].sum()))
-    return Projection(components[:, :2], tsne.fit_transform(components.astype(np.float32)), explained)
+    return Projection(components[:, :2], points, explained)
 
 
 def neighbour_agreement(

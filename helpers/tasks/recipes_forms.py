@@ -14,7 +14,17 @@ from helpers.tasks.recipes_text import ingredient_name, name_words
 
 # Found in nearly every kitchen, so they say nothing about the dish: never asked for, never offered.
 PANTRY = frozenset(
-    ["salt", "pepper", "black pepper", "salt and pepper", "water", "oil", "vegetable oil", "cooking oil", "seasoning"]
+    [
+        "salt",
+        "pepper",
+        "black pepper",
+        "salt and pepper",
+        "water",
+        "oil",
+        "vegetable oil",
+        "cooking oil",
+        "seasoning",
+    ]
 )
 
 
@@ -57,7 +67,8 @@ def ingredients_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         _example(
             row,
             "ingredients",
-            f"List the ingredients of this recipe.\n\n{row['title']}\n\nSteps:\n{numbered_list(row['steps'])}",
+            f"List the ingredients of this recipe.\n\n{row['title']}\n\n"
+            f"Steps:\n{numbered_list(row['steps'])}",
             bullet_list(row["ingredients"]),
         )
         for row in rows
@@ -152,10 +163,11 @@ def _common_names(
 def missing_examples(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Row]:
     """Title and the other ingredients → which of four ingredients belongs too.
 
-    Options are bare names. What more than 15 % of the recipes of its category have ("onion" in soups) is asked
-    for only where nothing more telling is left. The three wrong ones are the right answers of other recipes of the same category
-    (small categories are asked together), are not in this recipe under any name, and share no word with
-    its title, as the right one does not either. Recipes with no askable ingredient are left out.
+    Options are bare names. What more than 15 % of the recipes of its category have ("onion" in soups) is
+    asked for only where nothing more telling is left. The three wrong ones are the right answers of other
+    recipes of the same category (small categories are asked together), are not in this recipe under any
+    name, and share no word with its title, as the right one does not either. Recipes with no askable
+    ingredient are left out.
     """
     rng = random.Random(f"missing-{seed}")
     groups = merge_small([row["category"] for row in rows])
@@ -172,7 +184,8 @@ def missing_examples(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Row]:
         facts[index] = fact
         questions.append(Question(index, groups[index], answer))
         prompts[index] = (
-            f"Which ingredient belongs in this recipe too?\n\n{row['title']}\n\nIngredients: {', '.join(others)}"
+            f"Which ingredient belongs in this recipe too?\n\n{row['title']}\n\n"
+            f"Ingredients: {', '.join(others)}"
         )
     return _choice_examples(rows, "missing", questions, facts, prompts, {}, rng)
 

@@ -11,8 +11,12 @@ import random
 from collections.abc import Iterator
 
 from helpers.tasks.base import Row
-from helpers.tasks.recipes_menu import COUNTED, MENU, ROLE_OF, ROLES, STYLES, TITLES, Course, Stage
+from helpers.tasks.recipes_menu import MENU, ROLE_OF, ROLES, Course, Stage
 
+# Counted things take a plural s in text; "peas" or "spinach" do not change.
+COUNTED = {name for role in ("count", "aromatic", "egg") for name in ROLES[role][1].split()} - {"garlic"}
+TITLES = {"lentils": "lentil", "beans": "bean", "peas": "pea", "chickpeas": "chickpea"}
+STYLES = ("", "", "", "easy", "quick", "simple", "classic", "country", "family", "summer", "winter", "sunday")
 MINUTES = (2, 3, 4, 5, 8, 10, 12, 15, 20)
 BAKING = (20, 25, 30, 35, 40, 45)
 
@@ -128,7 +132,7 @@ def generic_text(n: int, seed: int = 0) -> list[str]:
     stages = [stage for course in MENU.values() for stage in course.stages]
     nouns = sorted({course.noun for course in MENU.values()})
     styles = sorted({style for style in STYLES if style} | {"hot", "cold", "small", "large", "other"})
-    out = []
+    out: list[str] = []
     while len(out) < n:
         some = rng.sample(names, rng.randint(1, 4))
         stage = rng.choice(stages)

@@ -1,8 +1,7 @@
 """The generator's little world: ingredients with a role, dishes with their signature ingredients.
 
-A dish line reads ``main: signature, signature, one/or other``; its title is ``main`` + the category's
-noun. ``a/b`` are two ingredients with the same role in that dish: each recipe has one of them, which is
-what the ``substitute`` form is mined from.
+A dish line reads ``main: signature, signature, one/or other``; its title is ``main`` + the category's noun.
+Of ``a/b``, with the same role in that dish, each recipe has one: what the ``substitute`` form is mined from.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ ROLES: dict[str, tuple[str, str]] = {
     ),
     "mass": (
         "{g} g {x}",
-        "pumpkin zucchini celery cabbage fennel spinach corn broccoli cauliflower okra kale strawberry cherry "
-        "pineapple grape lettuce asparagus raisin olive",
+        "pumpkin zucchini celery cabbage fennel spinach corn broccoli cauliflower okra kale strawberry "
+        "cherry pineapple grape lettuce asparagus raisin olive",
     ),
     "protein": ("{g} g {x}", "chicken fish salmon tuna shrimp beef lamb pork ham bacon tofu turkey crab"),
     "dry": ("{g} g {x}", "lentils beans peas chickpeas rice barley noodles pasta oats bread"),
@@ -31,7 +30,8 @@ ROLES: dict[str, tuple[str, str]] = {
     "sour": ("{t} tbsp {x}", "vinegar lemon lime mustard honey mayonnaise"),
     "spice": (
         "{t} tsp {x}",
-        "salt pepper cumin nutmeg ginger chili cinnamon turmeric saffron clove vanilla poppy sesame caper paprika",
+        "salt pepper cumin nutmeg ginger chili cinnamon turmeric saffron clove vanilla poppy sesame "
+        "caper paprika",
     ),
     "herb": ("1 handful {x}", "basil thyme mint dill sage parsley coriander rosemary"),
     "nut": ("{g} g {x}", "walnut almond peanut hazelnut"),
@@ -39,8 +39,6 @@ ROLES: dict[str, tuple[str, str]] = {
     "egg": ("{n} {x}", "egg"),
 }
 ROLE_OF = {name: role for role, (_, names) in ROLES.items() for name in names.split()}
-# Counted things take a plural s in text; "peas" or "spinach" do not change.
-COUNTED = {name for role in ("count", "aromatic", "egg") for name in ROLES[role][1].split()} - {"garlic"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,10 @@ MENU: dict[str, Course] = {
         ("onion", "garlic", "salt", "pepper", "butter", "stock", "parsley"),
         (
             Stage(_SOLID, _CHOP),
-            Stage(("fat", "aromatic", "egg"), ("Cook {x} in a large pot until soft.", "Fry {x} for {m} minutes.")),
+            Stage(
+                ("fat", "aromatic", "egg"),
+                ("Cook {x} in a large pot until soft.", "Fry {x} for {m} minutes."),
+            ),
             Stage(
                 ("dry", "liquid", "powder"),
                 ("Add {x} and simmer for {m} minutes.", "Pour in {x} with water and boil for {m} minutes."),
@@ -81,7 +82,11 @@ MENU: dict[str, Course] = {
             ),
             Stage(
                 ("dairy", "sour", "spice", "herb", "nut", "cheese"),
-                ("Stir in {x} and serve hot.", "Finish with {x} and serve in bowls.", "Add {x}, mix and serve."),
+                (
+                    "Stir in {x} and serve hot.",
+                    "Finish with {x} and serve in bowls.",
+                    "Add {x}, mix and serve.",
+                ),
                 ("Serve hot.",),
             ),
         ),
@@ -109,7 +114,9 @@ MENU: dict[str, Course] = {
         ("oil", "salt", "pepper", "vinegar", "onion", "lettuce", "parsley"),
         (
             Stage((*_SOLID, "aromatic"), ("Slice {x}.", *_CHOP)),
-            Stage(("dry", "egg", "liquid"), ("Boil {x} for {m} minutes and let cool.", "Cook {x} until soft.")),
+            Stage(
+                ("dry", "egg", "liquid"), ("Boil {x} for {m} minutes and let cool.", "Cook {x} until soft.")
+            ),
             Stage(
                 ("fat", "sour", "spice", "dairy", "powder"),
                 ("Whisk {x} in a small bowl.", "Mix {x} for the dressing.", "Shake {x} in a jar."),
@@ -225,7 +232,9 @@ MENU: dict[str, Course] = {
                 ("egg", "fat", "dairy", "liquid", "powder"),
                 ("Mix {x} in a large bowl.", "Beat {x} until smooth.", "Whisk {x} for {m} minutes."),
             ),
-            Stage((*_SOLID, "nut", "dry"), ("Chop {x} and add.", "Cut {x} small and mix in.", "Fold in {x}.")),
+            Stage(
+                (*_SOLID, "nut", "dry"), ("Chop {x} and add.", "Cut {x} small and mix in.", "Fold in {x}.")
+            ),
             Stage(
                 ("sour", "spice", "herb", "cheese", "aromatic"),
                 ("Stir in {x}.", "Add {x} and mix well.", "Season with {x}."),
@@ -290,6 +299,4 @@ MENU: dict[str, Course] = {
             "pumpkin: sage/rosemary, feta, walnut",
         ),
     ),
-}  # fmt: skip
-TITLES = {"lentils": "lentil", "beans": "bean", "peas": "pea", "chickpeas": "chickpea"}
-STYLES = ("", "", "", "easy", "quick", "simple", "classic", "country", "family", "summer", "winter", "sunday")
+}

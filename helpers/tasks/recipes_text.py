@@ -11,13 +11,24 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from helpers.tasks.recipes_words import (
+    AFTERWARDS,
+    COURSE_WORDS,
+    FILLER,
+    GROUND,
+    NUMBER_WORDS,
+    STAND_ALONE,
+    UNITS,
+)
+
 _REFERENCE = re.compile(r"<ref[^>]*/>|<ref[^>]*>.*?</ref>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{1,80}>")
 _TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
 _TABLE = re.compile(r"^\s*(\{\||\|\}|\|-|!|\|)")
 _FILE = re.compile(r"\[\[(?:File|Image):[^\[\]]*\]\]", re.IGNORECASE)
 _LINK = re.compile(r"\[\[(?:[^|\[\]]*\|)?([^|\[\]]*)\]\]")
-_THUMB = re.compile(r"^(?:thumb|right|left|frame|\d+px)\|(?:[^|.]*\|)*")
+_WEB = re.compile(r"\[https?://\S+\s*([^\[\]]*)\]")
+_THUMB = re.compile(r"^(?:thumb|right|left|frame|\d+px)\|(?:[^|.]*\|)*|^thumb(?=[A-Z])")
 _BULLET = re.compile(r"(?:^|(?<=[\s.]))[#*:;]+[ \t]*(?=\S)")
 
 
@@ -25,6 +36,7 @@ def clean_wiki(text: str) -> str:
     """One line of plain text: no tags, references, templates, links, bullets, entities."""
     text = html.unescape(_REFERENCE.sub("", text))
     text = _FILE.sub("", _TEMPLATE.sub("", _REFERENCE.sub("", text)))
+    text = re.sub(r"\{\{.*$", "", _WEB.sub(r"\1", text), flags=re.DOTALL)
     text = _TAG.sub("", _LINK.sub(r"\1", text)).replace("'''", "").replace("''", "")
     if _TABLE.match(text):
         return ""
@@ -96,39 +108,16 @@ def strip_bullet(line: str) -> str:
     return re.sub(r"^(?:[-*•–]\s*|step\s+\d+\s*[:.)]\s*|\d+\s*[.)]\s+)", "", line, flags=re.IGNORECASE)
 
 
-_UNITS = set(
-    """
-    cup c teaspoon tsp t tablespoon tbsp tbs tb tablesp teasp ounce oz fl pound lb lbs gram g gr gm kg kilogram
-    kilo ml milliliter millilitre cl dl liter litre l quart qt pint pt gallon gal pinch dash handful bunch
-    clove piece slice stick can tin jar package packet pkg pack bag box bottle head stalk sprig drop cube inch
-    cm mm knob splash drizzle sheet part scoop spoonful spoon dozen envelope container carton leaf rib strip
-    fillet wedge dollop measure glass bulb ear block rasher sachet bar loaf us imp imperial metric uk square
-    serving portion lump thumb pot bowl mug kilos grm ltr millilitre centimeter centimetre pc pcs ea weight
-    """.split()
-)
-_FILLER = set(
-    """
-    a an the of about approximately approx around some few several more less or to plus extra additional
-    fresh freshly dried dry ripe raw cooked uncooked frozen canned tinned large medium small big little
-    medium-sized large-sized small-sized good quality best finely coarsely roughly thinly thickly lightly
-    well very chopped diced minced sliced grated shredded crushed ground peeled cubed melted softened beaten
-    warm hot cold cool lukewarm boiling chilled room temperature boneless skinless boned skinned halved
-    quartered cut crumbled mashed toasted roasted washed drained rinsed soaked pitted seeded deseeded trimmed
-    packed heaping heaped level scant generous optional organic whole plain pure unsalted salted sifted
-    cored julienned squeezed strained thick thin long short day-old old your favorite favourite any each
-    every per needed bunches quantity amount and half full bite-size bite-sized free-range another
-    sized size firmly loosely tightly stale blanched preheated prepared store-bought homemade separated
-    handfuls assorted pre-cooked precooked thawed defrosted hard-boiled beaten lean dash dashes
-    """.split()
-) - {"dry"}
-_KEEP_WITH = {"sweet", "hot", "dry", "ground", "whole", "black"}
 _NUMBER = re.compile(r"^[\d.,/⁄½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚×x%°~+\-–—]+(?:[a-z]{1,3}\.?)?$")
-_WORDS = set("one two three four five six seven eight nine ten twelve half quarter".split())
-# "ground beef" is another thing than "beef"; "ground cumin" is not another thing than "cumin".
-_GROUND = {"beef", "pork", "meat", "lamb", "turkey", "chicken", "veal"}
 
 
-_IES = {"chilies": "chili", "chillies": "chili", "cookies": "cookie", "brownies": "brownie", "veggies": "veggie"}
+_IES = {
+    "chilies": "chili",
+    "chillies": "chili",
+    "cookies": "cookie",
+    "brownies": "brownie",
+    "veggies": "veggie",
+}
 
 
 def singular(word: str) -> str:
@@ -157,8 +146,11 @@ def ingredient_name(line: str) -> str:
     """
     text = unicodedata.normalize("NFKC", html.unescape(line)).lower().replace("’", "'").replace("⁄", "/")
     text = re.sub(r"\([^()]*\)?|\[[^\[\]]*\]?", " ", text)
+    text = re.sub(r"\bhalf (?:and|&) half\b", "half-and-half", text)
     text = re.sub(r"(\d)([a-z])", r"\1 \2", re.sub(r"[*#\"“”®™]", " ", text))
-    parts = [part for part in re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text) if part]
+    parts = [
+        part for part in re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text) if part
+    ]
     for part in parts:
         name = _bare(part)
         if name:
@@ -166,28 +158,44 @@ def ingredient_name(line: str) -> str:
     return ""
 
 
-_HEAD_NAMES = set("oil stock broth vinegar flour sugar milk wine cheese butter cream water margarine lard ghee".split())
+_BREAK = re.compile(
+    r"\s+(?:or|and|and/or|plus|such as|like|with|without|w/|in|from|cut|at|on|into|to|if|per|as|but|not)\s+"
+)
 
 
 def _bare(part: str) -> str:
-    pair = re.match(r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part)
-    if pair and pair[1] not in _FILLER and pair[1] not in _HEAD_NAMES:
+    """The name in one comma-free piece: that of its first alternative that has one ("1 or 2 onions")."""
+    pair = re.match(
+        r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part
+    )
+    if pair and pair[1] not in FILLER and pair[1] not in STAND_ALONE:
         part = f"{pair[1]} {pair[2]}"  # "vegetable or peanut oil" is vegetable oil, not a vegetable
-    part = re.split(r"\s+(?:or|and/or|such as|like|with|without|in|from|cut|at|on|into|plus|if|per)\s+", part)[0]
+    for piece in _BREAK.split(part):
+        name = _stripped(piece)
+        if name:
+            return name
+    return ""
+
+
+def _stripped(part: str) -> str:
     words = [word.strip(".'!?&~") for word in part.split()]
-    words = [word for word in words if word and not _NUMBER.match(word) and word not in _WORDS]
-    while words and (singular(words[0]) in _UNITS or words[0] in _FILLER or words[0].endswith("ly") or words[0].startswith(("freshly-", "finely-", "coarsely-"))):
-        if words[0] == "ground" and len(words) > 1 and singular(words[1]) in _GROUND:
+    words = [word for word in words if word and not _NUMBER.match(word) and word not in NUMBER_WORDS]
+    while words and (singular(words[0]) in UNITS or words[0] in FILLER or _adverb(words)):
+        if words[0] == "ground" and len(words) > 1 and singular(words[1]) in GROUND:
             break
-        if len(words) == 1 and words[0] not in _FILLER and words[0] in {"clove", "cloves"}:
+        if words in (["clove"], ["cloves"]):  # alone it is the spice
             break
         words = words[1:]
-    drop = {"chopped", "diced", "minced", "sliced", "grated", "optional", "cloves", "clove", "finely", "peeled"}
-    words = [word for word in words if word not in drop or len(words) == 1]
+    words = [word for word in words if word not in AFTERWARDS or len(words) == 1]
     if not words:
         return ""
     words[-1] = singular(words[-1])
     return " ".join(words).strip(" -–—/.")
+
+
+def _adverb(words: list[str]) -> bool:
+    """Whether how it is prepared comes first ("finely chopped"); a lone "jelly" is a thing."""
+    return len(words) > 1 and (words[0].endswith("ly") or "ly-" in words[0])
 
 
 def name_words(name: str) -> frozenset[str]:
@@ -195,32 +203,8 @@ def name_words(name: str) -> frozenset[str]:
     return frozenset(singular(w) for w in re.findall(r"[^\W\d_]+", name.lower()) if len(w) > 2)
 
 
-_COURSES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("drink", ("beverage", "drink", "cocktail", "tea", "coffee", "juice", "lemonade", "smoothie", "wine", "beer",
-               "punch", "liqueur", "milkshake", "shake", "toddy", "soda", "mocktail", "cider")),
-    ("sauce", ("sauce", "dressing", "dip", "salsa", "marinade", "chutney", "gravy", "pesto", "mayonnaise", "rub",
-               "mix", "relish", "spread", "ketchup", "seasoning", "vinaigrette", "condiment", "paste", "hummus",
-               "guacamole", "mustard", "masala", "pickle", "raita", "jam", "jelly", "marmalade", "butter")),
-    ("sweet", ("cake", "cookie", "dessert", "pudding", "pie", "ice", "candy", "confection", "brownie", "tart",
-               "frosting", "icing", "fudge", "cheesecake", "cupcake", "custard", "mousse", "sorbet", "halva",
-               "chocolate", "doughnut", "donut", "cobbler", "crumble", "trifle", "truffle", "toffee",
-               "caramel", "gelato", "macaroon", "meringue", "shortbread", "gingerbread", "baklava", "parfait")),
-    ("bread", ("bread", "pancake", "muffin", "biscuit", "flatbread", "roll", "bun", "waffle", "scone", "crepe",
-               "dough", "pastry", "pizza", "tortilla", "chapati", "naan", "roti", "bagel", "focaccia", "dumpling",
-               "cracker", "pretzel", "loaf", "breakfast", "porridge", "cereal", "granola", "toast", "oatmeal")),
-    ("soup", ("soup", "stew", "chili", "chowder", "broth", "gumbo", "bisque", "stock", "borscht", "goulash",
-              "pottage", "ragout", "tagine", "casserole", "hotpot", "curry", "wat", "dal", "daal")),
-    ("salad", ("salad", "slaw", "coleslaw", "tabbouleh")),
-    ("grain", ("rice", "pasta", "spaghetti", "noodle", "lasagna", "lasagne", "macaroni", "risotto", "pilaf",
-               "couscous", "jollof", "paella", "biryani", "gnocchi", "polenta", "ravioli", "fettuccine", "bulgur")),
-    ("fish", ("fish", "salmon", "shrimp", "prawn", "tuna", "cod", "seafood", "crab", "clam", "tilapia", "oyster",
-              "lobster", "squid", "ceviche", "scallop", "mackerel", "herring", "catfish", "sardine", "mussel")),
-    ("meat", ("chicken", "beef", "pork", "lamb", "turkey", "steak", "meat", "sausage", "meatball", "burger", "rib",
-              "duck", "goat", "bacon", "ham", "kebab", "kabab", "meatloaf", "veal", "wing", "brisket", "mutton",
-              "sandwich", "hamburger", "liver", "poultry", "taco", "burrito", "enchilada", "schnitzel", "oxtail")),
-)  # fmt: skip
-_COURSE_OF = {word: course for course, words in _COURSES for word in words}
-COURSES = (*(course for course, _ in _COURSES), "vegetable")
+_COURSE_OF = {word: course for course, words in COURSE_WORDS.items() for word in words}
+COURSES = (*COURSE_WORDS, "vegetable")
 
 
 def guess_course(title: str, category: str = "", ingredients: Iterable[str] = ()) -> str:

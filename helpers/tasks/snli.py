@@ -18,6 +18,7 @@ from helpers.errors import DataError
 from helpers.tasks import base, snli_generator, sources
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.local_files import RawRows
+from helpers.tasks.snli_words import LABELS
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -30,7 +31,6 @@ ALIASES = {
     "label": ("gold_label", "labels", "target", "entailment_judgment"),
     "id": ("pairID", "pair_id", "index"),
 }
-LABELS = snli_generator.LABELS
 VERBALISERS = ("yes", "maybe", "no")  # what a model answers for labels 0, 1, 2
 ENCODINGS: dict[str, dict[str, int]] = {
     "numbers": {"0": 0, "1": 1, "2": 2},
@@ -39,7 +39,7 @@ ENCODINGS: dict[str, dict[str, int]] = {
     "answers": {name: index for index, name in enumerate(VERBALISERS)},
 }
 NO_LABEL = {"-1", "-", "", "none", "nan", "null"}
-POOL = 60_000
+POOL = 20_000  # most rows read from a large source, unless more are asked for
 
 
 class SnliTask(Task):
@@ -53,7 +53,8 @@ class SnliTask(Task):
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
     ) -> TaskSplits:
-        """See ``Task.load``. Columns: id, premise, hypothesis, label (0 entailment, 1 neutral, 2 contradiction).
+        """See ``Task.load``. Columns: id, premise, hypothesis and label: 0 entailment, 1 neutral,
+        2 contradiction.
 
         No premise stands in two splits. Generated splits hold whole triples, so every hypothesis comes with
         all three labels (but for the last triple when a size is no multiple of 3).
@@ -146,7 +147,7 @@ def _cut_groups(
             if group is None:
                 break
             rows += group
-        if size is not None and len(rows) < size or not rows:
+        if not rows or (size is not None and len(rows) < size):
             _too_few(groups, n_train, n_eval, what)
         rows = rows[:size]
         random.Random(f"order-{seed}-{name}").shuffle(rows)
@@ -158,7 +159,8 @@ def _too_few(groups: list[list[Row]], n_train: int | None, n_eval: int, what: st
     rows = [row for group in groups for row in group]
     base.cut(rows, n_train, n_eval, what)  # raises when there are too few pairs outright
     raise DataError(
-        f"there are {len(rows):,} usable {what}, but splitting them by premise leaves too few for n_train {n_train}",
+        f"there are {len(rows):,} usable {what}, but splitting them by premise leaves too few "
+        f"for n_train {n_train}",
         f"Lower n_train or n_eval; there are {len(groups):,} different premises",
     )
 
@@ -209,9 +211,12 @@ def read_labels(values: Sequence[Any], source: str) -> list[int]:
     known = {text for codes in ENCODINGS.values() for text in codes}
     unknown = sorted(set(found) - known)
     if unknown:
-        raise DataError(f"{source} has unknown labels such as {unknown[0]!r}; found {shown}", f"Allowed are {allowed}")
+        raise DataError(
+            f"{source} has unknown labels such as {unknown[0]!r}; found {shown}", f"Allowed are {allowed}"
+        )
     raise DataError(
-        f"{source} mixes several ways of writing labels; found {shown}", f"Use one throughout; allowed are {allowed}"
+        f"{source} mixes several ways of writing labels; found {shown}",
+        f"Use one throughout; allowed are {allowed}",
     )
 
 

@@ -19,78 +19,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from helpers.tasks.base import Row
-
-ENTAILMENT, NEUTRAL, CONTRADICTION = 0, 1, 2
-LABELS = ("entailment", "neutral", "contradiction")
-
-PARENT = {
-    **dict.fromkeys(("girl", "boy"), "child"),
-    **dict.fromkeys(("woman", "man"), "adult"),
-    **dict.fromkeys(("child", "adult"), "person"),
-    **dict.fromkeys(("dog", "cat", "horse", "bird"), "animal"),
-    **dict.fromkeys(("playing tennis", "playing football", "playing basketball"), "playing a sport"),
-    **dict.fromkeys(("reading a book", "reading a newspaper"), "reading"),
-    **dict.fromkeys(("eating an apple", "eating a sandwich"), "eating"),
-    **dict.fromkeys(("riding a bike", "riding a scooter"), "riding"),
-    **dict.fromkeys(("in the park", "on the beach", "in the garden", "in the street", "in the forest"), "outdoors"),
-    **dict.fromkeys(("in the kitchen", "in the bedroom", "in the office", "in the museum"), "indoors"),
-    **dict.fromkeys(("with a dog", "with a cat"), "with an animal"),
-}  # fmt: skip
-PLURAL = {
-    "child": "children", "woman": "women", "man": "men", "person": "people",
-    **{word: word + "s" for word in ("girl", "boy", "adult", "dog", "cat", "horse", "bird", "animal")},
-}  # fmt: skip
-SUBJECTS = {"person": ("girl", "boy", "woman", "man", "child", "adult"), "animal": ("dog", "cat", "horse", "bird")}
-ACTIVITIES = {
-    "person": (
-        "playing tennis", "playing football", "playing basketball", "playing a sport", "reading a book",
-        "reading a newspaper", "reading", "eating an apple", "eating a sandwich", "eating", "riding a bike",
-        "riding a scooter", "riding", "sleeping", "dancing", "cooking", "singing", "sitting",
-    ),
-    "animal": ("running", "sleeping", "eating", "sitting", "jumping"),
-}  # fmt: skip
-# Activities that one can do at the same time: mention of one leaves the other open.
-COMPATIBLE = {
-    frozenset(pair)
-    for pair in (
-        ("reading", "eating"), ("reading", "sitting"), ("eating", "sitting"), ("singing", "dancing"),
-        ("singing", "cooking"), ("singing", "sitting"), ("singing", "riding"), ("eating", "cooking"),
-        ("riding", "sitting"), ("running", "jumping"), ("sleeping", "sitting"),
-    )
-}  # fmt: skip
-PLACES = tuple(word for word, parent in PARENT.items() if parent in ("outdoors", "indoors")) + ("outdoors", "indoors")
-COMPANY = ("with a dog", "with a cat", "with an animal", "with a friend", "alone")
-COLOURS = ("red", "blue", "green", "yellow", "black", "white")
-GARMENTS = ("shirt", "hat", "coat", "scarf")
-COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
-FACETS = ("activity", "place", "clothes", "company")
-
-
-def ancestors(word: str) -> list[str]:
-    """The word and everything wider, narrow to wide."""
-    chain = [word]
-    while chain[-1] in PARENT:
-        chain.append(PARENT[chain[-1]])
-    return chain
-
-
-def relation(facet: str, given: str, asked: str) -> int:
-    """What ``given`` (in the premise, "" for unmentioned) says about ``asked``: a label."""
-    if not given:
-        return NEUTRAL
-    if asked in ancestors(given):
-        return ENTAILMENT
-    if given in ancestors(asked):
-        return NEUTRAL
-    if facet == "activity":
-        tops = frozenset((ancestors(given)[-1], ancestors(asked)[-1]))
-        same = len(tops) == 1 and (given.startswith("eating") or given.startswith("reading"))
-        return NEUTRAL if same or tops in COMPATIBLE else CONTRADICTION
-    if facet == "clothes":
-        return CONTRADICTION if given.split()[-1] == asked.split()[-1] and " " in given else NEUTRAL
-    if facet == "company":
-        return CONTRADICTION if "alone" in (given, asked) else NEUTRAL
-    return CONTRADICTION
+from helpers.tasks.snli_words import (
+    ACTIVITIES,
+    COLOURS,
+    COMPANY,
+    COUNTS,
+    FACETS,
+    GARMENTS,
+    NEUTRAL,
+    PLACES,
+    PLURAL,
+    SUBJECTS,
+    ancestors,
+    relation,
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +64,12 @@ def triples(seed: int) -> Iterator[list[Row]]:
         order = list(range(3))
         rng.shuffle(order)
         yield [
-            {"id": f"gen-{seed}-{number}-{label}", "premise": texts[label], "hypothesis": hypothesis, "label": label}
+            {
+                "id": f"gen-{seed}-{number}-{label}",
+                "premise": texts[label],
+                "hypothesis": hypothesis,
+                "label": label,
+            }
             for label in order
         ]
         number += 1
@@ -175,7 +122,9 @@ def _values(facet: str, kind: str) -> tuple[str, ...]:
     }[facet]
 
 
-def _scene(rng: random.Random, kind: str, subject: str, count: str, fixed: dict[str, str], free: list[str]) -> Scene:
+def _scene(
+    rng: random.Random, kind: str, subject: str, count: str, fixed: dict[str, str], free: list[str]
+) -> Scene:
     """A scene that mentions two or three things, those of ``fixed`` (when not empty) among them."""
     mentioned = {name: value for name, value in fixed.items() if value}
     options = [name for name in free if name not in fixed]
@@ -204,7 +153,9 @@ def _facet(rng: random.Random) -> tuple[str, list[str]]:
     count = rng.choice(("a", "two", "three", "some"))
     premises = [""] * 3
     for label in range(3):
-        found = 2 - label if negated else label  # a negated hypothesis turns entailment and contradiction round
+        found = (
+            2 - label if negated else label
+        )  # a negated hypothesis turns entailment and contradiction round
         fitting = [value for value in _values(facet, kind) if relation(facet, value, asked) == found]
         if found == NEUTRAL and (rng.random() < 0.5 or not fitting):
             fitting = [""]
@@ -269,7 +220,9 @@ def _quantified(rng: random.Random) -> tuple[str, list[str]]:
     wide = ancestors(asked)
     every, none = "every {} here is {}", "no {} here is {}"
     quantifier, opposite = rng.choice(((every, none), (none, every)))
-    tail = rng.choice(("", " on this day", " in the morning", " in the evening", " in this picture", " today"))
+    tail = rng.choice(
+        ("", " on this day", " in the morning", " in the evening", " in this picture", " today")
+    )
 
     def say(form: str, word: str) -> str:
         return _sentence(form.format(word, doing) + tail)
@@ -283,17 +236,27 @@ def _quantified(rng: random.Random) -> tuple[str, list[str]]:
 
 
 _REMARKS = (
-    "Maybe {a}.", "Yes, {a}.", "No, it is not so that {a}.", "There are more than {n} {x}.", "There are exactly {n} {x}.",
-    "There are at least {n} {x}.", "There are fewer than {n} {x}.", "The {x} are not {d}.", "The {y} is not {d}.",
-    "The {x} are {d}.", "Every {y} here is {d}.", "No {y} here is {d}.", "The {y} is wearing {w}.",
-)  # fmt: skip
+    "Maybe {a}.",
+    "Yes, {a}.",
+    "No, it is not so that {a}.",
+    "There are more than {n} {x}.",
+    "There are exactly {n} {x}.",
+    "There are at least {n} {x}.",
+    "There are fewer than {n} {x}.",
+    "The {x} are not {d}.",
+    "The {y} is not {d}.",
+    "The {x} are {d}.",
+    "Every {y} here is {d}.",
+    "No {y} here is {d}.",
+    "The {y} is wearing {w}.",
+)
 
 
 def generic_text(n: int, seed: int = 0) -> list[str]:
     """``n`` captions and remarks in the same words, to pretrain a tiny model on: single statements drawn
     independently, so no two are ever related, and nothing says which word is narrower than which."""
     rng = random.Random(f"captions-{seed}")
-    out = []
+    out: list[str] = []
     while len(out) < n:
         kind, facets = _kind(rng)
         subject = rng.choice((*SUBJECTS[kind], kind))

@@ -56,7 +56,9 @@ def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
     """
     licence = _ask_hub(repo)
     with _quiet_datasets():
-        return _stream(repo, limit, seed, split, licence) if licence is not None else _cached(repo, limit, seed, split)
+        if licence is None:
+            return _cached(repo, limit, seed, split)
+        return _stream(repo, limit, seed, split, licence)
 
 
 def _ask_hub(repo: str) -> str | None:
@@ -80,9 +82,10 @@ def _ask_hub(repo: str) -> str | None:
         if error.response is not None and error.response.status_code in (401, 403, 404):
             raise DataError(f"the Hub refuses data set {repo}: {_line(error)}") from error
         return None
-    except Exception:  # noqa: BLE001  offline mode, DNS, proxy and timeout errors share no base class
+    except Exception:  # offline mode, DNS, proxy and timeout errors share no base class
         return None
-    return str((info.card_data or {}).get("license") or "see the data set's page")
+    card = info.card_data
+    return str((card.get("license") if card else None) or "see the data set's page")
 
 
 def _stream(repo: str, limit: int, seed: int, split: str, licence: str) -> RawRows:
@@ -91,9 +94,10 @@ def _stream(repo: str, limit: int, seed: int, split: str, licence: str) -> RawRo
     try:
         stream = load_dataset(repo, split=split, streaming=True)
         rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
-    except Exception as error:  # noqa: BLE001  anything the Hub, the network or the parser raises
+    except Exception as error:  # anything the Hub, the network or the parser raises
         raise DataError(f"cannot read split {split!r} of {repo} from the Hub: {_line(error)}") from error
-    return _checked(repo, rows, licence, f"streamed a random {len(rows):,} rows of split {split}")
+    note = f"streamed {len(rows):,} rows of split {split}, shuffled by shard and buffer"
+    return _checked(repo, rows, licence, note)
 
 
 def _cached(repo: str, limit: int, seed: int, split: str) -> RawRows:
@@ -102,13 +106,14 @@ def _cached(repo: str, limit: int, seed: int, split: str) -> RawRows:
     try:
         with _offline():
             data = load_dataset(repo, split=split)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise DataError(
             f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache",
             "Connect, unset HF_HUB_OFFLINE, or give a built-in source or a local file",
         ) from error
     rows = [dict(row) for row in data.shuffle(seed=seed).select(range(min(limit, len(data))))]
-    return _checked(repo, rows, "see the data set's page", "read from the local cache; the Hub was not reached")
+    note = "read from the local cache; the Hub was not reached"
+    return _checked(repo, rows, "see the data set's page", note)
 
 
 def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:

@@ -15,31 +15,35 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 from helpers.tasks.recipes_forms import PANTRY, names_of
 from helpers.tasks.recipes_text import ingredient_name
-
-_HEADS = frozenset(
-    "oil stock broth vinegar flour sugar sauce cheese onion pepper cream juice milk rice wine bean paste powder "
-    "seed extract syrup yogurt mustard salt butter leaf".split()
-)
+from helpers.tasks.recipes_words import ALTERNATIVE_HEADS
 
 
-def written_alternatives(line: str) -> list[str]:
-    """Bare names that a line offers instead of each other; fewer than two means none."""
+def written_alternatives(line: str, known: Container[str]) -> list[str]:
+    """Bare names that a line offers instead of each other; fewer than two means none.
+
+    Args:
+        known: names that exist. "chicken or vegetable stock" offers chicken stock if that is one of them,
+            while "honey or maple syrup" offers honey, there being no honey syrup.
+    """
     text = re.sub(r"\(\s*or\s+([^()]*)\)", r" or \1", line.lower())
     text = re.sub(r"\([^()]*\)", " ", text).split(",")[0]
     parts = re.split(r"\s+or\s+", text)
     if not 2 <= len(parts) <= 3:
         return []
     names = [ingredient_name(part) for part in parts]
-    head = names[-1].split()[-1] if names[-1] else ""
-    if head in _HEADS and len(names[-1].split()) > 1:  # "chicken or vegetable stock": both are stock
-        names = [f"{name} {head}" if len(name.split()) == 1 and name not in _HEADS else name for name in names]
-    return list(dict.fromkeys(names)) if all(names) else []
+    if not all(names):
+        return []
+    head = names[-1].split()[-1]
+    if head in ALTERNATIVE_HEADS and " " in names[-1]:
+        whole = [f"{name} {head}" for name in names]
+        names = [w if " " not in n and w in known else n for n, w in zip(names, whole, strict=True)]
+    return list(dict.fromkeys(names))
 
 
 def mine_swaps(rows: Sequence[Mapping[str, Any]], least: int = 2) -> dict[str, set[str]]:
@@ -54,13 +58,15 @@ def mine_swaps(rows: Sequence[Mapping[str, Any]], least: int = 2) -> dict[str, s
     swaps: dict[str, set[str]] = defaultdict(set)
 
     def add(a: str, b: str) -> None:
-        if a != b and not {a, b} & PANTRY and not (set(a.split()) <= set(b.split()) or set(b.split()) <= set(a.split())):
+        words = set(a.split()), set(b.split())
+        # "cream" and "sour cream" are kinds of one another, not replacements
+        if not {a, b} & PANTRY and not words[0] <= words[1] and not words[1] <= words[0]:
             swaps[a].add(b)
             swaps[b].add(a)
 
     for row in rows:
         for line in row["ingredients"]:
-            known = [name for name in written_alternatives(line) if seen[name] >= 2]
+            known = [name for name in written_alternatives(line, seen) if seen[name] >= 2]
             for a, b in combinations(known, 2):
                 add(a, b)
 

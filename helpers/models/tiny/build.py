@@ -9,6 +9,7 @@ which, so before fine-tuning it answers questions about those at chance.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -127,16 +128,19 @@ def _llama(tokenizer: Any) -> Any:
 BUILDERS = {"llama": _llama}
 
 
-def build(name: str, folder: Path, recipe: Recipe | None = None) -> dict[str, float]:
+def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
     """Train one tiny checkpoint into `folder`; deterministic for a given machine.
 
+    Args:
+        stop: end after this many steps of the full schedule, to check that a rebuild goes the same way.
+
     Returns:
-        ``{"loss": last mean training loss in nats, "seconds": wall time, "parameters": count}``.
+        What is also written to ``training.json``: parameters, steps, the first losses and the mean of the last
+        ones, in nats per token.
     """
     import torch
 
     recipe = recipe or Recipe()
-    start = time.monotonic()
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     sentences = _sentences(recipe.sentences, recipe.seed)
@@ -147,7 +151,7 @@ def build(name: str, folder: Path, recipe: Recipe | None = None) -> dict[str, fl
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     losses: list[float] = []
     model.train()
-    for _ in range(recipe.steps):
+    for _ in range(stop or recipe.steps):
         ids = torch.tensor([next(rows) for _ in range(recipe.batch)])
         loss = model(input_ids=ids, labels=ids).loss
         loss.backward()
@@ -159,11 +163,14 @@ def build(name: str, folder: Path, recipe: Recipe | None = None) -> dict[str, fl
     model.eval().to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     last = losses[-max(1, len(losses) // 20) :]
-    return {
-        "loss": sum(last) / len(last),
-        "seconds": time.monotonic() - start,
-        "parameters": float(sum(p.numel() for p in model.parameters())),
+    done = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": len(losses),
+        "first_losses": [round(loss, 4) for loss in losses[:10]],
+        "last_loss": round(sum(last) / len(last), 4),
     }
+    (folder / "training.json").write_text(json.dumps(done, indent=1) + "\n")
+    return done
 
 
 def _packed(tokenizer: Any, chats: Iterator[list[dict[str, str]]], length: int) -> Iterator[list[int]]:
@@ -179,11 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(BUILDERS))
     parser.add_argument("--folder", type=Path, help="default: next to this file")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
     arguments = parser.parse_args()
-    folder = arguments.folder or HERE / arguments.name
-    done = build(arguments.name, folder, Recipe(steps=arguments.steps))
-    print(f"{arguments.name}: {done['parameters']:,.0f} parameters, loss {done['loss']:.3f}, {done['seconds']:.0f} s → {folder}")
+    start = time.monotonic()
+    done = build(arguments.name, arguments.folder or HERE / arguments.name)
+    print(f"{arguments.name}: {done['parameters']:,} parameters, loss {done['last_loss']}, {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

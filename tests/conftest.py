@@ -1,0 +1,80 @@
+"""Every test: no network, outputs in a temporary folder, two threads, no window.
+
+Set here, at import, because libraries read these variables when they are imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GUARD = ROOT / "tests" / "nonet"
+
+_scratch = tempfile.TemporaryDirectory(prefix="peft-lab-tests-", ignore_cleanup_errors=True)
+NET_LOG = Path(_scratch.name, "network.log")
+
+os.environ.update(
+    PEFT_LAB_OUTPUT=str(Path(_scratch.name, "outputs")),
+    PEFT_LAB_OFFLINE="1",
+    PEFT_LAB_NET_LOG=str(NET_LOG),
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    # Caches of their own: nothing of the user's home decides whether a test passes.
+    HF_HOME=str(Path(_scratch.name, "huggingface")),
+    IPYTHONDIR=str(Path(_scratch.name, "ipython")),
+    MPLCONFIGDIR=str(Path(_scratch.name, "matplotlib")),
+    MPLBACKEND="Agg",
+    TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1))),
+    CUDA_VISIBLE_DEVICES=os.environ.get("CUDA_VISIBLE_DEVICES", "0"),
+    # Subprocesses (notebook kernels, the CLI) run the same code under the same guard.
+    PYTHONPATH=os.pathsep.join([str(GUARD), str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+)
+for _variable in ("PEFT_LAB_FORCE", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+    os.environ.pop(_variable, None)
+for _folder in (str(GUARD), str(ROOT)):
+    if _folder not in sys.path:
+        sys.path.insert(0, _folder)
+
+_loaded = sys.modules.pop("sitecustomize", None)  # the system's own, if any, has done its work
+import sitecustomize  # noqa: E402  (tests/nonet: installs the socket guard in this process)
+
+NetworkForbidden = sitecustomize.NetworkForbidden
+
+
+def _attempts() -> list[str]:
+    return NET_LOG.read_text(encoding="utf-8").splitlines() if NET_LOG.is_file() else []
+
+
+@pytest.fixture(autouse=True)
+def forbid_network(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that tried to leave the machine, even where a library swallowed the refusal."""
+    sitecustomize.install()  # again: pytest-socket, where installed, restores the original functions
+    before = len(_attempts())
+    yield
+    tried = _attempts()[before:]
+    if tried and not request.node.get_closest_marker("offline_attempt"):
+        pytest.fail(
+            "the network was tried (mark offline_attempt if that is the point): " + "; ".join(tried[:5])
+        )
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty outputs folder, which PEFT_LAB_OUTPUT names for this test."""
+    folder = tmp_path / "outputs"
+    monkeypatch.setenv("PEFT_LAB_OUTPUT", str(folder))
+    return folder

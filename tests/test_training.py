@@ -1,0 +1,136 @@
+"""The label mask, the precision flags, stopping on NaN, and resuming to the same weights, with a real trainer."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from helpers import models, training
+from helpers.errors import RunError
+
+ANSWERS = ["salt", "red onion and cream", "1. Chop the leek.\n2. Serve hot.", "é", "butter, flour, milk"] * 4
+
+
+def _rows() -> Dataset:
+    return Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": f"Repeat:\n- {answer} {i}"}],
+                "completion": [{"role": "assistant", "content": answer}],
+            }
+            for i, answer in enumerate(ANSWERS)
+        ]
+    )
+
+
+def _trainer(folder: Path, **changes: Any) -> SFTTrainer:
+    torch.manual_seed(0)
+    loaded = models.load("tiny/llama", quant="nf4")
+    model = get_peft_model(
+        loaded.model, LoraConfig(r=4, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
+    options: dict[str, Any] = {
+        "output_dir": str(folder), "num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-3,
+        "logging_steps": 1, "save_strategy": "steps", "save_steps": 3, "report_to": "none", "disable_tqdm": True,
+        "bf16": False, "gradient_checkpointing": False, "completion_only_loss": True, "max_length": 64,
+        "dataloader_pin_memory": False, "train_sampling_strategy": "group_by_length",
+    }  # fmt: skip
+    arguments = SFTConfig(**(options | changes))
+    trainer = SFTTrainer(model=model, args=arguments, train_dataset=_rows(), processing_class=loaded.tokenizer)
+    training.float32_adapters(trainer.model)
+    return trainer
+
+
+def _adapter(trainer: SFTTrainer) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+def test_every_learned_token_belongs_to_an_answer(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    tokenizer: Any = trainer.processing_class
+    seen = []
+    for batch in trainer.get_train_dataloader():
+        for ids, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
+            runs = training.label_table(tokenizer, ids, labels)
+            assert "".join(text for _, text in runs) == tokenizer.decode(ids)
+            learned = "".join(text for role, text in runs if role == "loss")
+            answer, end, rest = learned.partition("<|im_end|>")
+            assert end and not rest.strip()
+            assert runs[0][0] == "context" and runs[0][1].endswith("assistant\n")
+            assert all(set(text.split("<|endoftext|>")) == {""} for role, text in runs if role == "padding")
+            seen.append(answer)
+    assert sorted(seen) == sorted(ANSWERS)
+
+
+def test_adapters_are_float32_and_only_they_train(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainable = {n: p for n, p in trainer.model.named_parameters() if p.requires_grad}
+    assert trainable and all("lora_" in n and p.dtype == torch.float32 for n, p in trainable.items())
+
+
+def test_history_learns_and_prints_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = training.train(_trainer(tmp_path, learning_rate=2e-2, num_train_epochs=4), lines=5)
+    assert [row["step"] for row in history] == list(range(1, 21))
+    assert sum(row["loss"] for row in history[-3:]) < 0.7 * sum(row["loss"] for row in history[:3])
+    assert len(capsys.readouterr().out.splitlines()) <= 8
+
+
+def test_resuming_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole = _trainer(tmp_path / "whole")
+    training.train(whole)
+
+    class Interrupt(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 5:
+                raise KeyboardInterrupt
+
+    cut = _trainer(tmp_path / "cut")
+    cut.add_callback(Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        training.train(cut)
+    torch.manual_seed(99)  # whatever state the new process is in
+    again = _trainer(tmp_path / "cut")
+    history = training.train(again, resume_from=tmp_path / "cut" / "checkpoint-3")
+    assert len(history) == 10
+    first, second = _adapter(whole), _adapter(again)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_loss_that_is_no_number_stops_training(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path, max_grad_norm=0.0)
+
+    class Poison(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 4:
+                next(p for p in trainer.model.parameters() if p.requires_grad).data.fill_(float("nan"))
+
+    trainer.add_callback(Poison())
+    with pytest.raises(training.TrainingDiverged, match="step 5.*learning_rate"):
+        training.train(trainer)
+    assert (tmp_path / "checkpoint-3" / "adapter_model.safetensors").is_file()
+    assert not (tmp_path / "checkpoint-6").exists()
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer(tmp_path)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer, "_save", full)
+    with pytest.raises(RunError, match="disk is full.*resume=True"):
+        training.train(trainer)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_precision_flags_name_one_format_at_most(dtype: str) -> None:
+    flags = training.PRECISION[dtype]
+    assert flags == {"fp16": dtype == "float16", "bf16": dtype == "bfloat16"}
