@@ -2,7 +2,7 @@
 
 Each is the real architecture with the real chat format, small enough to keep in the repository. It is
 pretrained on generic text of the generators: kitchen statements and captions, sentences to repeat, lists to
-choose from at random. It never sees which ingredient belongs to which dish or which sentence follows from
+copy from, options to choose from at random. It never sees which ingredient belongs to which dish or which sentence follows from
 which, so before fine-tuning it answers questions about those at chance.
 """
 
@@ -39,7 +39,7 @@ class Recipe:
 
     vocabulary: int = 1024
     sentences: int = 4000
-    steps: int = 700
+    steps: int = 2000
     batch: int = 16
     length: int = 128
     learning_rate: float = 3e-3
@@ -47,26 +47,65 @@ class Recipe:
 
 
 def generic_chats(sentences: list[str], rng: random.Random) -> Iterator[list[dict[str, str]]]:
-    """Endless conversations that teach the chat format, repeating and choosing, and no facts."""
+    """Endless conversations that teach the chat format, repeating, listing and choosing, and no facts."""
     words = sorted({w.strip(".,").lower() for s in sentences for w in s.split() if len(w) > 3})
+    kinds = [_say, _repeat, _use, _name, _choose, _find]
     while True:
-        kind = rng.random()
-        some = rng.sample(sentences, 3)
-        if kind < 0.35:
-            question, answer = "Say something.", " ".join(some[: rng.randint(1, 3)])
-        elif kind < 0.65:
-            listed = some[: rng.randint(1, 3)]
-            question = "Repeat:\n" + "\n".join(f"- {s}" for s in listed)
-            answer = "\n".join(f"{i}. {s}" for i, s in enumerate(listed, 1))
-        elif kind < 0.75:
-            listed = [" ".join(rng.sample(words, rng.randint(1, 2))) for _ in range(rng.randint(3, 6))]
-            question = "Name them:\n" + "\n".join(f"- {s}" for s in listed)
-            answer = ", ".join(listed)
-        else:
-            listed = [" ".join(rng.sample(words, rng.randint(1, 2))) for _ in range(rng.randint(2, 5))]
-            question = f"{some[0]}\nChoose one:\n" + "\n".join(f"- {s}" for s in listed)
-            answer = rng.choice(listed)
+        question, answer = rng.choice(kinds)(sentences, words, rng)
         yield [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def _some(words: list[str], rng: random.Random, low: int, high: int) -> list[str]:
+    return [" ".join(rng.sample(words, rng.choice((1, 1, 2)))) for _ in range(rng.randint(low, high))]
+
+
+def _bullets(items: list[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _say(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
+    return "Say something.", " ".join(rng.sample(sentences, rng.randint(1, 3)))
+
+
+def _repeat(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
+    some = rng.sample(sentences, rng.randint(1, 3))
+    return "Repeat:\n" + _bullets(some), "\n".join(f"{i}. {s}" for i, s in enumerate(some, 1))
+
+
+def _use(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
+    """Copy words of a list, one or two at a time, into a carrier sentence that says nothing about them."""
+    things = _some(words, rng, 3, 6)
+    lines, rest = [], list(things)
+    while rest:
+        taken = [rest.pop(0) for _ in range(min(len(rest), rng.choice((1, 1, 2))))]
+        verb = rng.choice(("Take", "Look at", "Find", "Name"))
+        lines.append(f"{len(lines) + 1}. {verb} the {' and the '.join(taken)}.")
+    listed = [f"{rng.randint(1, 500)} {rng.choice(('of', 'x', 'g'))} {t}" if rng.random() < 0.5 else t for t in things]
+    return "Use them:\n" + _bullets(listed), "\n".join(lines)
+
+
+def _name(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
+    things = _some(words, rng, 3, 6)
+    return "Name them:\n" + _bullets(things), ", ".join(things)
+
+
+def _choose(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
+    """Any of the options: which one is drawn at random."""
+    things = _some(words, rng, 2, 5)
+    return (
+        f"{rng.choice(sentences)}\nOptions: {'; '.join(things)}\nAnswer with one of the options.",
+        rng.choice(things),
+    )
+
+
+def _find(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
+    """The option that stands in the sentences, as a string: matching, not meaning."""
+    listed = _some(words, rng, 3, 6)
+    answer = rng.choice(listed)
+    options = [answer, *(t for t in _some(words, rng, 3, 3) if t not in listed)]
+    rng.shuffle(options)
+    question = f"Which of these is listed?\n\n{', '.join(listed)}\nOptions: {'; '.join(options)}"
+    return question + "\nAnswer with one of the options.", answer
 
 
 def _sentences(count: int, seed: int) -> list[str]:
