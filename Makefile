@@ -59,8 +59,7 @@ doctor: venv ## what machine is this, what is wrong with it
 results: venv ## table of all runs so far
 	@$(PYTHON) -m helpers results
 
-lab: venv ## open the notebooks in JupyterLab (installs it)
-	@$(PYTHON) -m pip install -qq --no-compile jupyterlab -c constraints.txt
+lab: venv ## open the notebooks in JupyterLab
 	@$(PYTHON) -m jupyter lab notebooks
 
 format: venv ## rewrite the code in the agreed style

@@ -1,4 +1,4 @@
-"""Command line: ``python -m helpers run | doctor | assets | results``."""
+"""Command line: ``python -m helpers run | doctor | assets | results | reference``."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def run(
     profile: Annotated[str | None, typer.Option(help="auto, smoke, cpu or full.")] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(
-            "--parameter", "-p", metavar="NAME VALUE", help="A notebook parameter; repeat for more."
-        ),
+        typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A notebook parameter; repeat for more."),
     ] = None,
     output_dir: _OutputDir = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Notebooks at a time.")] = 1,
@@ -150,6 +148,28 @@ def results(
     typer.echo(report.results_table(runs, columns))
     if runs:
         typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
+
+
+@app.command()
+def reference(
+    output_dir: _OutputDir = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a table is out of date.")] = False,
+) -> None:
+    """Keep small records of finished default runs and rewrite README's and the notebooks' tables from them."""
+    from helpers import reference as kept
+    from helpers import screens, settings
+
+    if check:
+        old = kept.stale()
+        for name in old:
+            typer.echo(f"{name}: its table is not what {kept.FOLDER} says. Type: {kept.COMMAND}.")
+        raise typer.Exit(1 if old else 0)
+    for folder in kept.collect(output_dir or settings.default_output_dir()):
+        typer.echo(f"kept       {screens.short_path(folder)}")
+    for name in kept.rewrite():
+        typer.echo(f"rewritten  {name}")
+    for line in kept.outdated():
+        typer.echo(f"note: recorded with other settings than today's defaults: {line}")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -270,9 +270,7 @@ def _workplace(asset: Asset) -> Iterator[Path]:
 def _disk_error(asset: Asset, error: OSError) -> AssetError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         what = f"the disk is full: '{asset.name}' could not be written to {cache_dir()}"
-        return AssetError(
-            what, f"{asset.need_mb} MB are needed: free some space or set PEFT_LAB_CACHE elsewhere"
-        )
+        return AssetError(what, f"{asset.need_mb} MB are needed: free some space or set PEFT_LAB_CACHE elsewhere")
     what = f"'{asset.name}' could not be written to {cache_dir()}: {error.strerror or error}"
     return AssetError(what, "make the folder writable or set PEFT_LAB_CACHE to another one")
 

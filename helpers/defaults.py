@@ -52,6 +52,7 @@ def _rows() -> tuple[Parameter, ...]:
         p("forms", str, None, None, None, None, "questions trained together, joined by +: a text and a choice"),
         p("n_train", int, None, 8, 10_000_000, None, "training examples"),
         p("n_eval", int, None, 8, 1_000_000, None, "test examples"),
+        p("n_text", int, None, 1, 10_000_000, None, "how many of them also give a text to learn"),
         p("n_generate", int, None, 1, 1_000_000, None, "test examples that get a generated answer"),
         p("n_shots", int, None, 0, 64, None, "worked examples in a few-shot prompt"),
         p("epochs", float, None, 0.01, 1000, None, "passes over the training examples"),
@@ -93,7 +94,7 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
         NotebookSpec(
             "04_qlora_instruct",
             "QLoRA instruction tuning",
-            (*_COMMON, "forms", "n_train", "n_eval", "n_generate", "epochs", "learning_rate", "batch_size")
+            (*_COMMON, "forms", "n_train", "n_text", "n_eval", "n_generate", "epochs", "learning_rate", "batch_size")
             + ("grad_accumulation", "max_length", "max_new_tokens", "lora_r", "lora_alpha", "lora_dropout")
             + ("quant", *_PLACE, "resume"),
             ("recipes",),
@@ -120,27 +121,33 @@ BUILTIN: dict[tuple[str, str], str] = {
 # Source names that are neither a Hub id nor a path.
 NAMED_SOURCES = ("builtin", "generator", "wikibooks")
 
+# Settings that only this table decides. dtype "auto" is what the machine computes in fastest.
+HIDDEN = ("embedder", "offline", "gradient_checkpointing", "dtype", "cell_timeout")
+
 # (profile, notebook, task, values); "*" matches everything; later rows win.
-# Not settable from a notebook: embedder, offline, gradient_checkpointing, cell_timeout (seconds one cell may take, None = no limit).
+# Not settable from a notebook: see HIDDEN. cell_timeout (seconds one cell may take, None = no limit).
 DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-    ("*", "*", "*", {"quant": "nf4", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.05}),
+    # Drawing dropout masks takes a fifth of a training step on a CPU; one epoch does not need them.
+    ("*", "*", "*", {"quant": "nf4", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0}),
     ("*", "*", "*", {"grad_accumulation": 1, "n_shots": 3}),
-    ("*", "*", "*", {"gradient_checkpointing": False}),
+    ("*", "*", "*", {"gradient_checkpointing": False, "dtype": "auto"}),
     ("*", "*", "recipes", {"form": "steps", "forms": "steps+missing"}),
     ("*", "*", "snli", {"form": "nli"}),
     # smoke: tiny checkpoint, generated data, no network
     ("smoke", "*", "*", {"model_id": "tiny/llama", "embedder": "hashing", "offline": True}),
+    ("smoke", "*", "*", {"dtype": "float32"}),
     ("smoke", "*", "*", {"n_train": 400, "n_eval": 120, "n_generate": 40, "batch_size": 8}),
     ("smoke", "*", "*", {"max_length": 192, "max_new_tokens": 80, "cell_timeout": 300}),
     ("smoke", "02_zero_shot_baselines", "*", {"quant": "none"}),
-    ("smoke", "04_qlora_instruct", "*", {"epochs": 2.0, "learning_rate": 3e-3}),
+    ("smoke", "04_qlora_instruct", "*", {"n_train": 600, "n_text": 600}),
+    ("smoke", "04_qlora_instruct", "*", {"epochs": 2.0, "learning_rate": 5e-3}),
     # cpu: a real pretrained model on two cores
     ("cpu", "*", "*", {"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct", "embedder": "minilm"}),
-    ("cpu", "*", "*", {"offline": False, "n_train": 400, "n_eval": 300, "n_generate": 150, "batch_size": 8}),
-    ("cpu", "*", "*", {"max_length": 320, "max_new_tokens": 128, "cell_timeout": 2400}),
+    ("cpu", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150, "batch_size": 8}),
+    ("cpu", "*", "*", {"max_length": 384, "max_new_tokens": 128, "cell_timeout": 2400}),
     ("cpu", "01_eda", "*", {"n_train": 2000, "n_eval": 300}),
-    ("cpu", "02_zero_shot_baselines", "*", {"quant": "none"}),
-    ("cpu", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 5e-4}),
+    ("cpu", "02_zero_shot_baselines", "*", {"quant": "none", "n_eval": 150, "n_generate": 40}),
+    ("cpu", "04_qlora_instruct", "*", {"n_text": 240, "epochs": 1.0, "learning_rate": 1e-3}),
     # full: one 16 GB GPU
     ("full", "*", "*", {"model_id": "NousResearch/Llama-2-7b-chat-hf", "embedder": "minilm"}),
     ("full", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150}),
@@ -148,7 +155,8 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("full", "*", "*", {"max_length": 1024, "max_new_tokens": 256}),
     ("full", "*", "*", {"gradient_checkpointing": True}),
     ("full", "01_eda", "*", {"n_train": 5000, "n_eval": 1000}),
-    ("full", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 2e-4}),
+    ("full", "*", "*", {"lora_dropout": 0.05}),
+    ("full", "04_qlora_instruct", "*", {"n_text": 2000, "epochs": 1.0, "learning_rate": 2e-4}),
 )
 
 # A 16 GB card reports about 14.7 GiB (T4) or 15.9 GiB (P100) to torch; 12 GB cards stay below.

@@ -91,11 +91,7 @@ def plan(
     for name, value in given.items():
         if name not in accepted:
             known = name in PARAMETERS
-            what = (
-                f"none of these notebooks has a parameter {name!r}"
-                if known
-                else f"unknown parameter {name!r}"
-            )
+            what = f"none of these notebooks has a parameter {name!r}" if known else f"unknown parameter {name!r}"
             hint = "" if known else nearest(name, accepted)
             raise ParameterError(what + hint, f"Parameters: {', '.join(accepted)}")
         if value is not None:
@@ -123,9 +119,7 @@ def _usual_timeout(spec: NotebookSpec, parameters: Mapping[str, Any]) -> int | N
     profile = parameters.get("profile") or "auto"
     if profile == "auto":  # it can become "full", which has no limit
         return None
-    limit: int | None = table_defaults(str(profile), spec.id, str(parameters.get("task", "*")))[
-        "cell_timeout"
-    ]
+    limit: int | None = table_defaults(str(profile), spec.id, str(parameters.get("task", "*")))["cell_timeout"]
     return limit
 
 
@@ -178,7 +172,7 @@ class _Worker:
             "work": str(work),
         }
         (work / "job.json").write_text(to_json(order), encoding="utf-8")
-        self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+        self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed with the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "helpers.worker", str(work / "job.json")],
             stdout=subprocess.PIPE,
@@ -228,9 +222,7 @@ class _Worker:
             self._process.wait()
         self.read()
         ended = self.outcome or self._conclude()
-        return Outcome(
-            ended.notebook, INTERRUPTED, "stopped", ended.folder, ended.seconds, ended.cell, ended.cells
-        )
+        return Outcome(ended.notebook, INTERRUPTED, "stopped", ended.folder, ended.seconds, ended.cell, ended.cells)
 
     def _conclude(self) -> Outcome:
         end, name = self._end, self.name

@@ -29,7 +29,8 @@ places = [here, *here.parents, here / "peft-lab"]
 root = next((p for p in places if (p / "helpers" / "hosted.py").is_file()), None)
 if root is None and ("COLAB_RELEASE_TAG" in os.environ or "KAGGLE_KERNEL_RUN_TYPE" in os.environ):
     root = here / "peft-lab"
-    subprocess.run(["git", "clone", "-q", "--depth", "1", "{REPO_URL}", str(root)], check=True)
+    address = "{REPO_URL}"
+    subprocess.run(["git", "clone", "-q", "--depth", "1", address, str(root)], check=True)
 if root is not None and str(root) not in sys.path:
     sys.path.insert(0, str(root))
 
@@ -134,11 +135,7 @@ def install(call: Runner, say: Callable[[str], None]) -> None:
         lines = [line.strip() for line in (done.stderr or "").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no output"]
         offline = any(word in (done.stderr or "") for word in ("NewConnectionError", "name resolution"))
-        cure = (
-            "switch Internet on in the notebook's settings"
-            if offline
-            else "restart the runtime and try once more"
-        )
+        cure = "switch Internet on in the notebook's settings" if offline else "restart the runtime and try once more"
         raise HardwareError(f"pip could not install the course's packages: {errors[-1][:200]}", cure)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from helpers.models.quantize import dequantised
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+LOGITS = 2**27  # most logits held at once by completion_nll: half a GiB in float32
+OPTION_ROWS = 128  # options in one forward pass: their logits take rows × tokens × vocabulary × 4 bytes
 
 Message = Mapping[str, str]
 Conversation = Mapping[str, Sequence[Message]]  # {"prompt": [...], "completion": [...]}
@@ -65,11 +69,20 @@ def _evaluation(model: PreTrainedModel) -> Iterator[torch.device]:
         model.train(training)
 
 
-def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first, so that little is padded."""
+def _batches(lengths: Sequence[int], batch_size: int, most_tokens: int | None = None) -> Iterator[list[int]]:
+    """Indices in batches of similar length, longest first, so that little is padded.
+
+    Args:
+        most_tokens: rows × longest row of a batch stay within this, whatever `batch_size` says.
+    """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        rows = batch_size
+        if most_tokens is not None:
+            rows = max(1, min(rows, most_tokens // max(1, lengths[order[start]])))
+        yield order[start : start + rows]
+        start += rows
 
 
 def _pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,12 +189,17 @@ def completion_nll(
     tokens = np.array([len(c) for _, c in pairs], dtype=np.int64)
     scored = [i for i in range(len(pairs)) if tokens[i]]
     with _evaluation(model) as device:
-        for batch in _batches([len(pairs[i][0]) + len(pairs[i][1]) for i in scored], batch_size):
+        room = max(1, LOGITS // int(model.config.get_text_config().vocab_size))
+        for batch in _batches([len(pairs[i][0]) + len(pairs[i][1]) for i in scored], batch_size, room):
             rows = [pairs[scored[j]] for j in batch]
             ids, mask = _pad_left([p + c for p, c in rows], _pad_id(tokenizer), device)
             keep = max(len(c) for _, c in rows)
             logits = model(
-                input_ids=ids, attention_mask=mask, position_ids=_positions(mask), logits_to_keep=keep + 1, use_cache=False
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=_positions(mask),
+                logits_to_keep=keep + 1,
+                use_cache=False,
             ).logits[:, :-1]
             logp = _token_logp(logits, ids[:, -keep:])
             for j, (_, completion), row in zip(batch, rows, logp, strict=True):
@@ -238,18 +256,37 @@ def _score_batch(
     model: PreTrainedModel, rows: list[list[tuple[list[int], list[int]]]], pad: int, device: torch.device
 ) -> list[list[float]]:
     """Summed log-probabilities for the options of a few prompts: one pass over prompts, one over options."""
-    import torch
-
     ids, mask = _pad_left([row[0][0] for row in rows], pad, device)
     first = model(input_ids=ids, attention_mask=mask, position_ids=_positions(mask), logits_to_keep=1, use_cache=True)
-    owner = torch.tensor([r for r, row in enumerate(rows) for _ in row], device=device)
-    completions = [c for row in rows for _, c in row]
-    width = max(len(c) for c in completions)
-    option = torch.tensor([c + [pad] * (width - len(c)) for c in completions], device=device)
-    real = torch.tensor([[1] * len(c) + [0] * (width - len(c)) for c in completions], device=device)
-    logits = first.logits[owner]
+    flat = [(r, completion) for r, row in enumerate(rows) for _, completion in row]
+    values: list[list[float]] = [[] for _ in rows]
+    for start in range(0, len(flat), OPTION_ROWS):
+        part = flat[start : start + OPTION_ROWS]
+        # Selecting rows changes a cache in place, so all but the last part work on a copy.
+        cache = first.past_key_values if start + OPTION_ROWS >= len(flat) else copy.deepcopy(first.past_key_values)
+        for (row, _), value in zip(part, _score_part(model, first.logits, cache, mask, part, pad), strict=True):
+            values[row].append(value)
+    return values
+
+
+def _score_part(
+    model: PreTrainedModel,
+    first_logits: torch.Tensor,
+    cache: Any,
+    mask: torch.Tensor,
+    part: list[tuple[int, list[int]]],
+    pad: int,
+) -> list[float]:
+    """Log-probabilities of some options: `part` has the prompt's row and the option's tokens of each."""
+    import torch
+
+    device = mask.device
+    owner = torch.tensor([row for row, _ in part], device=device)
+    width = max(len(c) for _, c in part)
+    option = torch.tensor([c + [pad] * (width - len(c)) for _, c in part], device=device)
+    real = torch.tensor([[1] * len(c) + [0] * (width - len(c)) for _, c in part], device=device)
+    logits = first_logits[owner]
     if width > 1:
-        cache = first.past_key_values
         cache.batch_select_indices(owner)
         prefix = mask[owner]
         full_mask = torch.cat([prefix, real[:, :-1]], dim=1)
@@ -262,8 +299,5 @@ def _score_batch(
             use_cache=True,
         ).logits
         logits = torch.cat([logits, rest], dim=1)
-    summed = (_token_logp(logits, option) * real).double().sum(1).tolist()
-    values: list[list[float]] = [[] for _ in rows]
-    for row, value in zip(owner.tolist(), summed, strict=True):
-        values[row].append(value)
-    return values
+    summed: list[float] = (_token_logp(logits, option) * real).double().sum(1).tolist()
+    return summed

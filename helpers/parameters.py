@@ -40,10 +40,10 @@ def check_value(row: Parameter, value: Any) -> Any:
         allowed = ", ".join(row.choices)
         near = nearest(value, row.choices)
         raise ParameterError(f"{row.name} = {value!r} is not allowed{near}", f"Allowed: {allowed}")
-    if row.low is not None and row.high is not None:
-        if not math.isfinite(value) or not row.low <= value <= row.high:
-            span = f"{_number(row.low)} to {_number(row.high)}"
-            raise ParameterError(f"{row.name} = {value!r} is out of range", f"Allowed: {span}")
+    bounded = row.low is not None and row.high is not None
+    if bounded and not (math.isfinite(value) and row.low <= value <= row.high):  # type: ignore[operator]
+        span = f"{_number(row.low)} to {_number(row.high)}"  # type: ignore[arg-type]
+        raise ParameterError(f"{row.name} = {value!r} is out of range", f"Allowed: {span}")
     if row.type is str and not value.strip():
         raise ParameterError(f"{row.name} is empty", f"Give {row.help}, or None for the default")
     return value

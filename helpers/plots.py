@@ -129,9 +129,7 @@ def differences(tests: Sequence[Any], title: str = "") -> Figure:
     return fig
 
 
-def token_lengths(
-    lengths: Mapping[str, Sequence[int]], max_length: int | None = None, title: str = ""
-) -> Figure:
+def token_lengths(lengths: Mapping[str, Sequence[int]], max_length: int | None = None, title: str = "") -> Figure:
     """Histogram of lengths in tokens, one panel per series, with the truncation limit.
 
     Args:
@@ -215,9 +213,7 @@ def dots(
         axis = axes[0]
         for i, (name, values) in enumerate(series.items()):
             y = [rows.index(row) for row in values]
-            axis.plot(
-                list(values.values()), y, ls="", marker=MARKERS[i], color=PALETTE[i], ms=6.5, label=name
-            )
+            axis.plot(list(values.values()), y, ls="", marker=MARKERS[i], color=PALETTE[i], ms=6.5, label=name)
         if limit:
             axis.axvline(limit[0], color=GREY, ls="--", lw=1, label=limit[1])
         if log:

@@ -101,9 +101,7 @@ def check_python(record: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(what, f"use Python {_dotted(PYTHON_MIN)} to {_dotted(PYTHON_MAX)}", "error")
     elif here > PYTHON_MAX:
         what = f"Python {record['python']} has not been tried"
-        yield Problem(
-            what, f"use Python {_dotted(PYTHON_MIN)} to {_dotted(PYTHON_MAX)} if something fails", "warning"
-        )
+        yield Problem(what, f"use Python {_dotted(PYTHON_MIN)} to {_dotted(PYTHON_MAX)} if something fails", "warning")
 
 
 def check_packages(record: Mapping[str, Any]) -> Iterator[Problem]:
@@ -119,9 +117,7 @@ def check_packages(record: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(what, f"run: pip install -U {name}, then restart the runtime", "error")
     torch = _have(record, "torch")
     if torch and torch < TORCH_MIN:
-        what = (
-            f"torch {record['versions']['torch']} is too old, the course needs {_dotted(TORCH_MIN)} or newer"
-        )
+        what = f"torch {record['versions']['torch']} is too old, the course needs {_dotted(TORCH_MIN)} or newer"
         yield Problem(what, f"run: {INSTALL}", "error")
     elif torch and torch >= TORCH_BELOW:
         what = f"torch {record['versions']['torch']} is newer than what was tried"
@@ -139,9 +135,7 @@ def check_pyarrow(record: Mapping[str, Any]) -> Iterator[Problem]:
     datasets, pyarrow = _have(record, "datasets"), _have(record, "pyarrow")
     if datasets >= (5, 2) and pyarrow and pyarrow < (24,):
         versions = record["versions"]
-        what = (
-            f"datasets {versions['datasets']} needs pyarrow 24 or newer, {versions['pyarrow']} is installed"
-        )
+        what = f"datasets {versions['datasets']} needs pyarrow 24 or newer, {versions['pyarrow']} is installed"
         yield Problem(what, "run: pip install -U pyarrow, then restart the runtime", "error")
 
 
@@ -172,9 +166,7 @@ def check_gpu(record: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(what, "use profile cpu, or a smaller model_id and batch_size", "warning")
     if int(record.get("gpu_count") or 0) > 1:
         what = f"{record['gpu_count']} GPUs are visible, and the trainer of these lessons takes one"
-        yield Problem(
-            what, "set CUDA_VISIBLE_DEVICES=0 before torch is imported (12_scale_out uses all)", "warning"
-        )
+        yield Problem(what, "set CUDA_VISIBLE_DEVICES=0 before torch is imported (12_scale_out uses all)", "warning")
 
 
 def _no_gpu(record: Mapping[str, Any]) -> Iterator[Problem]:
@@ -195,9 +187,7 @@ def _no_gpu(record: Mapping[str, Any]) -> Iterator[Problem]:
 def check_memory(record: Mapping[str, Any]) -> Iterator[Problem]:
     ram = float(record["ram_gb"] or 0)
     if 0 < ram < SMOKE_RAM_GB:
-        yield Problem(
-            f"{ram:.1f} GB of RAM is too little", f"use a machine with {CPU_RAM_GB:.0f} GB", "error"
-        )
+        yield Problem(f"{ram:.1f} GB of RAM is too little", f"use a machine with {CPU_RAM_GB:.0f} GB", "error")
     elif 0 < ram < CPU_RAM_GB:
         what = f"{ram:.1f} GB of RAM, profile cpu is made for {CPU_RAM_GB:.0f} GB"
         yield Problem(what, "use profile smoke, or lower batch_size and max_length", "warning")
@@ -227,9 +217,7 @@ def check_disk(record: Mapping[str, Any]) -> Iterator[Problem]:
 
 def check_cores(record: Mapping[str, Any]) -> Iterator[Problem]:
     if int(record["cpu_count"]) < 2 and not gpu_usable(record):
-        yield Problem(
-            "one CPU core: times in the course are for two", "expect about twice as long", "warning"
-        )
+        yield Problem("one CPU core: times in the course are for two", "expect about twice as long", "warning")
 
 
 CHECKS: tuple[Check, ...] = (

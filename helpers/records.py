@@ -184,9 +184,7 @@ def read_runs(output_dir: Path | str) -> list[RunRecord]:
             records.append(read_run(path.parent))
         except RunError as error:
             info = {"error": str(error)}
-            records.append(
-                RunRecord(path.parent, path.parent.parent.name, path.parent.name, FAILED, info, {})
-            )
+            records.append(RunRecord(path.parent, path.parent.parent.name, path.parent.name, FAILED, info, {}))
     return records
 
 

@@ -12,8 +12,8 @@ from helpers.screens import duration, interval, p_text, signed, systems_frame, t
 
 __all__ = ["results_rows", "results_table", "systems_frame", "tests_frame", "write_html"]
 
-# Columns of the terminal's table: the first three of these that any run has.
-_MAIN = ("perplexity", "rougeL", "accuracy", "cosine", "macro_f1", "bleu", "valid_rate", "slot_accuracy")
+# Columns of the terminal's table: the first three of these that any run has; of README's: a few more.
+MAIN = ("perplexity", "rougeL", "accuracy", "cosine", "macro_f1", "bleu", "valid_rate", "slot_accuracy")
 
 
 def results_rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
@@ -36,14 +36,12 @@ def results_rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
     return rows
 
 
-def results_table(
-    records: Sequence[RunRecord], metrics: Sequence[str] | None = None, width: int = 110
-) -> str:
+def results_table(records: Sequence[RunRecord], metrics: Sequence[str] | None = None, width: int = 110) -> str:
     """One row a run and system with the main metrics and their intervals, at most ``width`` columns."""
     if not records:
         return "no runs yet"
     present = {m for record in records for row in record.systems.values() for m in row}
-    chosen = list(metrics or [m for m in _MAIN if m in present][:3])
+    chosen = list(metrics or [m for m in MAIN if m in present][:3])
     head = ["nb", "run", "system", *chosen]
     body: list[list[str]] = []
     for record in records:

@@ -7,6 +7,7 @@ one, unless ``resume=True`` continues it.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import shutil
@@ -234,6 +235,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     began = time.monotonic()
     machine = hardware.probe()
     settings = resolve(notebook, namespace, machine, assets.available)
+    if settings.dtype != "auto":
+        machine = dataclasses.replace(machine, dtype=settings.dtype)
     folder, previous = open_folder(settings)
     if settings.offline:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

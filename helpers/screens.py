@@ -60,9 +60,7 @@ def tests_frame(tests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         ends = f"[{signed(test['low'])}, {signed(test['high'])}]"
         row = {"a": test["a"], "b": test["b"], "metric": test["metric"]}
         difference = f"{signed(test['difference'])} {ends}"
-        rows.append(
-            row | {"difference a - b": difference, "p": p_text(test["p_value"]), "test": test["test"]}
-        )
+        rows.append(row | {"difference a - b": difference, "p": p_text(test["p_value"]), "test": test["test"]})
     return pd.DataFrame(rows, columns=["a", "b", "metric", "difference a - b", "p", "test"])
 
 

@@ -17,6 +17,7 @@ from helpers.defaults import (
     DEFAULTS,
     FORMS,
     FULL_GPU_GB,
+    HIDDEN,
     NOTEBOOKS,
     PARAMETERS,
     PROFILES,
@@ -207,8 +208,7 @@ def resolve(
 
     values["profile"] = profile
     offline = bool(table["offline"]) and not any(is_remote(values.get(n)) for n in ("model_id", "dataset"))
-    extra = {name: table[name] for name in ("embedder", "gradient_checkpointing", "cell_timeout")}
-    extra["offline"] = offline
+    extra = {name: table[name] for name in HIDDEN} | {"offline": offline}
     record = {"notebook": spec.id, "profile": profile, "profile_reason": reason} | values | extra
     return Settings(record, chosen)
 

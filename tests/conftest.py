@@ -61,9 +61,7 @@ def forbid_network(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     tried = _attempts()[before:]
     if tried and not request.node.get_closest_marker("offline_attempt"):
-        pytest.fail(
-            "the network was tried (mark offline_attempt if that is the point): " + "; ".join(tried[:5])
-        )
+        pytest.fail("the network was tried (mark offline_attempt if that is the point): " + "; ".join(tried[:5]))
 
 
 @pytest.fixture

@@ -59,9 +59,7 @@ def bread(**changes: Any) -> catalog.Asset:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache; pip sees only a local folder with one tiny wheel; "bread" is registered."""
     index = tmp_path / "index"
-    make_wheel(
-        index, "lab-bread", "1.0", {"lab_bread/data/list.txt": DATA, "lab_bread/__init__.py": b"boom("}
-    )
+    make_wheel(index, "lab-bread", "1.0", {"lab_bread/data/list.txt": DATA, "lab_bread/__init__.py": b"boom("})
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
@@ -153,9 +151,7 @@ def flip(file: Path) -> None:
     file.write_bytes(bytes(data))
 
 
-def test_one_flipped_bit_is_found_and_fetch_repairs_it(
-    fetched: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_flipped_bit_is_found_and_fetch_repairs_it(fetched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = fetched / "list.txt"
     flip(file)
     monkeypatch.setattr(assets, "_checked", set())  # as in a new process
@@ -212,9 +208,7 @@ def test_package_that_is_gone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "does not offer lab-bread==2.0" in one_line(error) and leftovers(cache) == []
 
 
-def test_source_packages_are_never_built(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_source_packages_are_never_built(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.make_archive(str(tmp_path / "index" / "lab-bread-3.0"), "gztar", tmp_path / "index")
     monkeypatch.setitem(catalog.ASSETS, "bread", bread(version="3.0"))
     with pytest.raises(AssetError, match="does not offer"):
@@ -337,9 +331,7 @@ def test_two_processes_fetch_once(cache: Path, tmp_path: Path) -> None:
         "catalog.ASSETS['bread'] = test_assets.bread()\n"
         "assets.fetch('bread', say=print)\n"
     )
-    running = [
-        subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    running = [subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=60)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert "".join(said).count("downloading") == 1

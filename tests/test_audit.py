@@ -28,9 +28,7 @@ class WordTokenizer:
         assert not add_special_tokens
         return {"input_ids": [list(range(len(t.split()))) for t in texts]}
 
-    def apply_chat_template(
-        self, messages: list[dict[str, str]], tokenize: bool, add_generation_prompt: bool
-    ) -> str:
+    def apply_chat_template(self, messages: list[dict[str, str]], tokenize: bool, add_generation_prompt: bool) -> str:
         body = " ".join(f"<{m['role']}> {m['content']} </s>" for m in messages)
         return body + (" <assistant>" if add_generation_prompt else "")
 
@@ -58,9 +56,7 @@ def test_truncation_shares() -> None:
 def test_wilson_equals_statsmodels_and_knows_nothing_from_nothing() -> None:
     proportion = pytest.importorskip("statsmodels.stats.proportion")
     for count, n in [(0, 10), (85, 100), (7, 7), (1, 3)]:
-        assert audit.wilson(count, n) == pytest.approx(
-            proportion.proportion_confint(count, n, method="wilson")
-        )
+        assert audit.wilson(count, n) == pytest.approx(proportion.proportion_confint(count, n, method="wilson"))
     assert audit.wilson(0, 0) == (0.0, 1.0)
 
 
@@ -136,15 +132,11 @@ def test_partial_input_shortcut_reads_only_what_it_is_given() -> None:
             rng.shuffle(options)
             words = {"yes": "someone rests", "maybe": "tall people rest", "no": "nobody rests"}
             answer = options.index(["yes", "maybe", "no"][label])
-            rows.append(
-                {"options": options, "answer": answer, "h": words[options[answer]], "p": rng.choice("xyz")}
-            )
+            rows.append({"options": options, "answer": answer, "h": words[options[answer]], "p": rng.choice("xyz")})
         return rows
 
     train, test = pairs(120, 0), pairs(120, 1)
-    assert (
-        audit.shortcut(train, test, partial=lambda e: e["h"]).accuracy == 1.0
-    )  # also when options are shuffled
+    assert audit.shortcut(train, test, partial=lambda e: e["h"]).accuracy == 1.0  # also when options are shuffled
     blind = audit.shortcut(train, test, partial=lambda e: "same " + e["p"] * 3)
     assert blind.accuracy < 0.5
     with pytest.raises(ValueError, match="same options"):

@@ -97,9 +97,7 @@ def test_errors_on_purpose_are_one_line_and_an_unfinished_run_is_no_success(tmp_
     assert unfinished.status == "failed" and unfinished.error == "the notebook ended without run.finish()"
     assert unfinished.folder is not None and read_run(unfinished.folder).status == "failed"
     assert refused.status == "failed" and refused.folder is None
-    assert (refused.error or "").startswith(
-        "ParameterError: unknown parameter 'n_trains' (did you mean 'n_train'?)"
-    )
+    assert (refused.error or "").startswith("ParameterError: unknown parameter 'n_trains' (did you mean 'n_train'?)")
     kept = tmp_path / "out" / "01_eda" / "_not_started" / "notebook.ipynb"
     outputs = [o for c in nbformat.read(kept, as_version=4).cells for o in c.get("outputs", [])]
     (error,) = [o for o in outputs if o.output_type == "error"]
@@ -209,9 +207,7 @@ def test_help_is_quick_and_lists_the_commands() -> None:
 def test_a_mistake_on_the_command_line_is_one_line_and_a_code() -> None:
     done = command("run", "04", "-p", "lora_rank", "8")
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith(
-        "ParameterError: unknown parameter 'lora_rank'"
-    )
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("ParameterError: unknown parameter 'lora_rank'")
 
 
 def test_doctor() -> None:

@@ -177,8 +177,6 @@ def test_setup_cell_clones_on_colab(tmp_path: Path) -> None:
 
 def test_only_the_standard_library_is_imported(root: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(root)!r}); import helpers.hosted; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"torch", "numpy", "transformers", "IPython"}

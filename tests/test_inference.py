@@ -21,7 +21,7 @@ ANSWERS = ["the pan is hot.", "1. the soup is warm.", "red onion", "butter, flou
 
 @pytest.fixture(scope="module", params=["none", "nf4"])
 def loaded(request: pytest.FixtureRequest) -> models.LoadedModel:
-    return models.load("tiny/llama", quant=request.param)
+    return models.load("tiny/llama", quant=request.param, dtype="float32")
 
 
 def _prompts() -> list[list[dict[str, str]]]:
@@ -62,6 +62,14 @@ def test_completion_nll_equals_one_row_at_a_time(loaded: models.LoadedModel, bat
         assert tokens[i] == count
 
 
+def test_long_rows_get_smaller_batches() -> None:
+    lengths = [3, 50, 7, 20, 20, 1]
+    batches = list(inference._batches(lengths, 4, most_tokens=60))
+    assert sorted(i for batch in batches for i in batch) == list(range(6))
+    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= 60 for b in batches)
+    assert batches[0] == [1] and len(batches) == 3
+
+
 def test_completion_nll_equals_the_models_own_loss(loaded: models.LoadedModel) -> None:
     conversation = _conversations()[3]
     prompt, completion = inference.encode(loaded.tokenizer, conversation)
@@ -85,9 +93,7 @@ def test_truncation_counts_what_is_left(loaded: models.LoadedModel) -> None:
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_option_scores_equal_full_forward_passes(loaded: models.LoadedModel, batch_size: int) -> None:
     options = [["salt", "red onion", "x"], ["1. the soup is warm."], ["cream", "a"], ["é"], ["b c d", "b"]]
-    logp, tokens = inference.score_options(
-        loaded.model, loaded.tokenizer, _prompts(), options, batch_size=batch_size
-    )
+    logp, tokens = inference.score_options(loaded.model, loaded.tokenizer, _prompts(), options, batch_size=batch_size)
     for row, (prompt, choices) in enumerate(zip(_prompts(), options, strict=True)):
         for column, choice in enumerate(choices):
             expected, count = _reference_nll(
@@ -97,6 +103,25 @@ def test_option_scores_equal_full_forward_passes(loaded: models.LoadedModel, bat
             assert tokens[row][column] == count
 
 
+def test_many_options_in_parts_equal_one_part(loaded: models.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [["salt", "red onion", "x", "cream and milk", "a"], ["b", "c d"]]
+    whole, _ = inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:2], options)
+    monkeypatch.setattr(inference, "OPTION_ROWS", 2)
+    parts, _ = inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:2], options)
+    for a, b in zip(whole, parts, strict=True):
+        assert np.allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_last_hidden_states_are_the_models(loaded: models.LoadedModel) -> None:
+    states = inference.last_hidden_states(loaded.model, loaded.tokenizer, _prompts(), batch_size=2)
+    for prompt, state in zip(_prompts(), states, strict=True):
+        text = loaded.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+        ids = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            expected = loaded.model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0, -1]
+        assert np.allclose(state, expected.numpy(), atol=1e-4)
+
+
 def test_a_prompt_without_options_is_refused(loaded: models.LoadedModel) -> None:
     with pytest.raises(DataError, match="no options"):
         inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:1], [[]])
@@ -104,9 +129,7 @@ def test_a_prompt_without_options_is_refused(loaded: models.LoadedModel) -> None
 
 @pytest.mark.parametrize("batch_size", [2, 5])
 def test_batched_generation_equals_a_greedy_loop(loaded: models.LoadedModel, batch_size: int) -> None:
-    answers = inference.generate(
-        loaded.model, loaded.tokenizer, _prompts(), max_new_tokens=12, batch_size=batch_size
-    )
+    answers = inference.generate(loaded.model, loaded.tokenizer, _prompts(), max_new_tokens=12, batch_size=batch_size)
     for prompt, answer in zip(_prompts(), answers, strict=True):
         text = loaded.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
         ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -128,7 +151,7 @@ def test_mode_and_gradients_are_put_back(loaded: models.LoadedModel) -> None:
 
 
 def test_perplexity_of_uniform_model_is_the_vocabulary_size(loaded: models.LoadedModel) -> None:
-    model = models.load("tiny/llama").model
+    model = models.load("tiny/llama", dtype="float32").model
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()

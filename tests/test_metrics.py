@@ -23,11 +23,60 @@ from helpers.evaluation.metrics import (
     score_texts,
 )
 
-WORDS = (
-    "mix the flour and sugar in a large bowl then add two eggs , beating well . stir until smooth ; bake at "
-    "180°C for 25 minutes ( or until golden ) . crème fraîche jalapeño 麻婆豆腐 борщ ½ cup don't half-baked "
-    "U.S. $3.50 &amp; naïve 👩‍🍳 MIX Flour 1,000 -- «sel»"
-).split()
+WORDS = [
+    "mix",
+    "the",
+    "flour",
+    "and",
+    "sugar",
+    "in",
+    "a",
+    "large",
+    "bowl",
+    "then",
+    "add",
+    "two",
+    "eggs",
+    ",",
+    "beating",
+    "well",
+    ".",
+    "stir",
+    "until",
+    "smooth",
+    ";",
+    "bake",
+    "at",
+    "180°C",
+    "for",
+    "25",
+    "minutes",
+    "(",
+    "or",
+    "until",
+    "golden",
+    ")",
+    ".",
+    "crème",
+    "fraîche",
+    "jalapeño",
+    "麻婆豆腐",
+    "борщ",
+    "½",
+    "cup",
+    "don't",
+    "half-baked",
+    "U.S.",
+    "$3.50",
+    "&amp;",
+    "naïve",
+    "👩\u200d🍳",
+    "MIX",
+    "Flour",
+    "1,000",
+    "--",
+    "«sel»",
+]
 
 
 def random_pairs(n: int = 200, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -355,7 +404,7 @@ def test_evaluate_metrics_equal_ours(no_network: None) -> None:
     choices = score_choices([0, 1, 2, -1], [0, 1, 1, 2])
     nll = score_nll([3.0, 4.0], [2, 3])
     inputs = {
-        **{m: ((PREDICTIONS, REFERENCES), texts) for m in texts.metrics},
+        **dict.fromkeys(texts.metrics, ((PREDICTIONS, REFERENCES), texts)),
         **{m: (([0, 1, 2, -1], [0, 1, 1, 2]), choices) for m in choices.metrics},
         "perplexity": (([3.0, 4.0], [2, 3]), nll),
     }
@@ -378,9 +427,7 @@ def test_evaluate_metrics_take_batches() -> None:
 
     metric = hf.load("bleu")
     for start in range(0, 200, 50):
-        metric.add_batch(
-            predictions=PREDICTIONS[start : start + 50], references=REFERENCES[start : start + 50]
-        )
+        metric.add_batch(predictions=PREDICTIONS[start : start + 50], references=REFERENCES[start : start + 50])
     expected = score_texts(PREDICTIONS, REFERENCES, ["bleu"]).value("bleu")
     assert metric.compute() == {"bleu": pytest.approx(expected)}
 

@@ -17,7 +17,7 @@ LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 
 
 def _loaded(quant: str) -> models.LoadedModel:
-    return models.load("tiny/llama", quant=quant)
+    return models.load("tiny/llama", quant=quant, dtype="float32")
 
 
 def _wrapped(quant: str = "nf4") -> torch.nn.Module:
@@ -122,11 +122,13 @@ def test_dequantised_weight_is_close_to_the_original_and_not_equal() -> None:
 
 @pytest.mark.parametrize(
     ("model_id", "says"),
-    [("nobody/nothing-7b", "Hub cannot be reached"), ("tiny/nothing", "no tiny checkpoint"), ("./missing", "Hub cannot")],
+    [
+        ("nobody/nothing-7b", "Hub cannot be reached"),
+        ("tiny/nothing", "no tiny checkpoint"),
+        ("./missing", "Hub cannot"),
+    ],
 )
-def test_unknown_model_offline_is_one_clear_line(
-    model_id: str, says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_model_offline_is_one_clear_line(model_id: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=says) as caught:
         models.load(model_id)

@@ -49,15 +49,11 @@ def test_loopback_works() -> None:
             assert peer.recv(5) == b"hello"
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "", None, b"localhost", "0.0.0.0"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "", None, b"localhost", "0.0.0.0"])
 def test_local_hosts(host: object) -> None:
     assert is_local(host)
 
 
-@pytest.mark.parametrize(
-    "host", ["192.0.2.1", "10.0.0.1", "example.invalid", "2001:db8::1", "localhost.example"]
-)
+@pytest.mark.parametrize("host", ["192.0.2.1", "10.0.0.1", "example.invalid", "2001:db8::1", "localhost.example"])
 def test_other_hosts(host: str) -> None:
     assert not is_local(host)

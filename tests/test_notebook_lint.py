@@ -120,9 +120,7 @@ def test_badges_open_this_file(path: Path) -> None:
     repository = urlsplit(hosted.REPO_URL).path.strip("/")
     place = f"{repository}/blob/main/notebooks/{path.name}"
     found = links(path)
-    colab = [
-        link for link in found if urlsplit(link).netloc == "colab.research.google.com" and "github" in link
-    ]
+    colab = [link for link in found if urlsplit(link).netloc == "colab.research.google.com" and "github" in link]
     assert colab == [f"https://colab.research.google.com/github/{place}"]
     kaggle = [link for link in found if urlsplit(link).netloc.endswith("kaggle.com") and "src=" in link]
     assert len(kaggle) == 1

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from helpers import execute
-from helpers.records import read_json, read_run
+from helpers.records import is_complete, read_json, read_run
 from helpers.settings import NOTEBOOKS, PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -181,3 +184,35 @@ def test_papermill_lists_every_parameter_with_its_comment(notebook: str, tmp_pat
         head, _, comment = entry.partition("(default ")[2].partition(")")
         assert entry.startswith(f"{name}: {PARAMETERS[name].type.__name__} ") and head
         assert len(comment.strip()) > 3, entry
+
+
+def kill_family(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to a process and everything below it, kernels included: nothing gets to clean up."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=20)
+
+
+def test_killed_in_training_and_resumed_ends_in_the_same_metrics(smoke: SmokeRuns, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "helpers", "run", "04", "--profile", "smoke", "--output-dir", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 300
+    while not any(is_complete(path) for path in tmp_path.glob("*/*/checkpoints/checkpoint-*")):
+        assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.2)
+    kill_family(process)
+    process.wait()
+    (folder,) = (path.parent for path in tmp_path.glob("*/*/run.json"))
+    assert read_run(folder).status == "interrupted"
+    assert not (folder / "metrics.json").exists()
+
+    done = subprocess.run([*words, "-p", "resume", "True"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    record = read_run(folder)
+    assert record.status == "finished" and record.info["notes"]["resumed_from"].startswith("checkpoint-")
+    whole = smoke.outcomes[QLORA].folder
+    assert whole is not None
+    assert (folder / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()

@@ -141,9 +141,7 @@ def test_output_folder_below_a_file_is_refused_before_anything_heavy(tmp_path: P
             print(error)
         assert not {{"torch", "transformers", "datasets"}} & set(sys.modules), "something heavy was loaded"
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip().splitlines()) == 1
     assert "cannot be written" in done.stdout and "output_dir" in done.stdout
@@ -153,9 +151,7 @@ def test_read_only_output_folder_is_refused(tmp_path: Path, monkeypatch: pytest.
     place = tmp_path / "locked"
     place.mkdir()
     place.chmod(0o555)
-    if os.access(
-        place, os.W_OK
-    ):  # permission bits do not bind root; what the system answers is put in its place
+    if os.access(place, os.W_OK):  # permission bits do not bind root; what the system answers is put in its place
         answer = os.access
         monkeypatch.setattr(os, "access", lambda p, mode: Path(p) != place and answer(p, mode))
     with pytest.raises(RunError, match="cannot be written .Permission denied"):

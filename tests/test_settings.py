@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from helpers import problems, settings
-from helpers.defaults import BUILTIN, DEFAULTS, FORMS, FULL_GPU_GB, NOTEBOOKS, PARAMETERS, PROFILES
+from helpers.defaults import BUILTIN, DEFAULTS, FORMS, FULL_GPU_GB, HIDDEN, NOTEBOOKS, PARAMETERS, PROFILES
 from helpers.errors import HardwareError, ParameterError
 from helpers.parameters import check_value
 
@@ -207,9 +207,7 @@ def test_smoke_stays_offline_unless_something_from_the_hub_is_asked_for() -> Non
     assert not resolve({"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct"}).offline
 
 
-@pytest.mark.parametrize(
-    "name", ["4", "04", "04_qlora_instruct", "qlora_instruct", "x/04_qlora_instruct.ipynb"]
-)
+@pytest.mark.parametrize("name", ["4", "04", "04_qlora_instruct", "qlora_instruct", "x/04_qlora_instruct.ipynb"])
 def test_notebooks_are_found_by_number_name_or_file(name: str) -> None:
     assert settings.find_notebook(name).id == QLORA
 
@@ -232,14 +230,14 @@ def test_every_default_exists_and_passes_its_own_check(
             value = getattr(cfg, name)
             assert value is not None, name
             check_value(PARAMETERS[name], value)
-        for name in ("embedder", "offline", "cell_timeout"):
+        for name in HIDDEN:
             assert name in cfg.as_dict()
 
 
 def test_the_tables_name_only_what_exists() -> None:
     for profile, notebook, task, row in DEFAULTS:
         assert profile in ("*", *PROFILES) and notebook in ("*", *NOTEBOOKS) and task in ("*", *FORMS)
-        assert set(row) <= {*PARAMETERS, "embedder", "offline", "cell_timeout"}
+        assert set(row) <= {*PARAMETERS, *HIDDEN}
     for spec in NOTEBOOKS.values():
         assert set(spec.parameters) <= set(PARAMETERS)
         assert all((profile, task) in BUILTIN for profile in PROFILES for task in spec.tasks)
@@ -260,11 +258,7 @@ def test_import_is_light() -> None:
         "print(s)"
     )
     best = min(
-        float(
-            subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-            ).stdout
-        )
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout)
         for _ in range(3)
     )
     assert best < 0.3

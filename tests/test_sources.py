@@ -89,9 +89,7 @@ def test_missing_column_names_found_and_nearest(tmp_path: Path) -> None:
 def test_aliases_ignore_case_and_underscores() -> None:
     raw = RawRows("x", [{"Recipe_Name": "t", "DIRECTIONS": "d", "Ingredient List": "i"}])
     raw.columns = list(raw.rows[0])
-    picked = sources.pick_columns(
-        raw, {"title": ("recipe name",), "steps": ("directions",), "id": ()}, ("id",)
-    )
+    picked = sources.pick_columns(raw, {"title": ("recipe name",), "steps": ("directions",), "id": ()}, ("id",))
     assert picked == [{"title": "t", "steps": "d", "id": None}]
 
 
@@ -119,9 +117,7 @@ def test_unreadable_json_lines(tmp_path: Path) -> None:
 
 def test_skipped_lines_are_in_the_report(tmp_path: Path) -> None:
     words = [f"w{n}" for n in range(300)]
-    rows = [
-        {"title": "t", "ingredients": [w, w + "a"], "steps": [f"{w} {w}b {w}c", f"{w}d {w}e"]} for w in words
-    ]
+    rows = [{"title": "t", "ingredients": [w, w + "a"], "steps": [f"{w} {w}b {w}c", f"{w}d {w}e"]} for w in words]
     path = put(tmp_path / "few.jsonl", lines(rows) + "{oops\n")
     report = tasks.get("recipes").load(100, 30, str(path)).report
     assert report.dropped == {"unreadable": 1} and "1 unreadable" in str(report)
@@ -129,9 +125,7 @@ def test_skipped_lines_are_in_the_report(tmp_path: Path) -> None:
 
 def test_ragged_and_broken_files(tmp_path: Path) -> None:
     fails(put(tmp_path / "r.csv", "title,ingredients,steps\na,b\n"), "first at line 2: fewer than 3 fields")
-    fails(
-        put(tmp_path / "r.csv", "title,ingredients,steps\na,b,c,d\n"), "first at line 2: more than 3 fields"
-    )
+    fails(put(tmp_path / "r.csv", "title,ingredients,steps\na,b,c,d\n"), "first at line 2: more than 3 fields")
     fails(put(tmp_path / "r.csv", "title,steps,steps\na,b,c\n"), "the column 'steps' twice")
     fails(put(tmp_path / "r.json", '{"title": '), "r.json is not valid JSON")
     fails(put(tmp_path / "r.json", '[{"title": "x"}, {"ti'), "not valid JSON after row 1")

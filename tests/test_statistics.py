@@ -42,9 +42,7 @@ def paired_vectors(both: int, only_a: int, only_b: int, neither: int) -> tuple[l
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-@pytest.mark.parametrize(
-    ("k", "n"), [(0, 1), (1, 1), (0, 25), (25, 25), (1, 7), (85, 100), (33, 100), (5, 4000)]
-)
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 25), (25, 25), (1, 7), (85, 100), (33, 100), (5, 4000)])
 def test_wilson_equals_statsmodels(k: int, n: int, level: float) -> None:
     from statsmodels.stats.proportion import proportion_confint
 

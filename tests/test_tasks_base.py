@@ -79,9 +79,7 @@ def test_cut_says_what_exists() -> None:
 
 
 def test_report_reads_well_and_serialises() -> None:
-    report = LoadReport(
-        "recipes", "x.csv", 10, {"no title": 2}, 1, 3, 4, {"train": 2, "test": 2}, "CC0", "ab"
-    )
+    report = LoadReport("recipes", "x.csv", 10, {"no title": 2}, 1, 3, 4, {"train": 2, "test": 2}, "CC0", "ab")
     text = str(report)
     for piece in ("10 rows", "2 no title", "exact duplicates 1", "near-duplicates 3", "train 2", "CC0", "ab"):
         assert piece in text

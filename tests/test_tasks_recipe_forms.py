@@ -62,7 +62,9 @@ def test_choices_are_balanced_and_true(splits: Any, form: str) -> None:
         assert all(option == ingredient_name(option) for option in options)  # bare names, all of one shape
         assert not any(name_words(option) & name_words(row["title"]) for option in options)
         assert example["prompt"].count(row["title"]) == 1
-        assert f"Options: {'; '.join(options)}" in example["prompt"]
+        listed_question = TASK.with_options(example)["prompt"][0]["content"]
+        assert listed_question.startswith(example["prompt"])
+        assert f"Options: {'; '.join(options)}" in listed_question
         listed = example["prompt"].split("Ingredients: ")[1].split("\n")[0].split(", ")
         if form == "missing":
             assert right in names and right not in listed and set(listed) == set(names) - {right}

@@ -124,9 +124,7 @@ def test_recipe1m_layer_and_food_com_columns(tmp_path: Path) -> None:
 
     csv = tmp_path / "food.csv"
     quote = '"c(""{}"")"'
-    lines = [
-        "RecipeId,Name,RecipeCategory,RecipeIngredientQuantities,RecipeIngredientParts,RecipeInstructions"
-    ]
+    lines = ["RecipeId,Name,RecipeCategory,RecipeIngredientQuantities,RecipeIngredientParts,RecipeInstructions"]
     for number, row in enumerate(own_recipes(50)):
         parts = [quote.format('"", ""'.join(row[key])) for key in ("ingredients", "steps")]
         lines.append(f'{number},{row["title"]},Dinner,"c(""1"", ""2"")",{parts[0]},{parts[1]}')
@@ -234,12 +232,7 @@ def test_leak_check_bites() -> None:
 
 def test_generator_is_small_worded_varied_and_consistent() -> None:
     rows = list(islice(recipes_generator.recipes(0), 3200))
-    words = {
-        w
-        for row in rows
-        for text in (row["title"], recipe_text(row))
-        for w in re.findall("[a-z]+", text.lower())
-    }
+    words = {w for row in rows for text in (row["title"], recipe_text(row)) for w in re.findall("[a-z]+", text.lower())}
     assert len(words) <= 400
     assert len({row["category"] for row in rows}) >= 5
     assert max(len(" ".join(row["steps"]).split()) for row in rows) <= 70
@@ -253,27 +246,21 @@ def test_generator_is_small_worded_varied_and_consistent() -> None:
 
 def test_generic_text_keeps_the_vocabulary_and_tells_no_recipe() -> None:
     lines = recipes_generator.generic_text(1500, seed=2)
-    assert (
-        lines == recipes_generator.generic_text(1500, seed=2) != recipes_generator.generic_text(1500, seed=3)
-    )
+    assert lines == recipes_generator.generic_text(1500, seed=2) != recipes_generator.generic_text(1500, seed=3)
     assert not [line for line in lines if "\n" in line or "Ingredients" in line]
     titles = {title for _, title, _ in recipes_generator.dish_specs()}
     text = " ".join(lines).lower()
     assert not [title for title in titles if title in text]
     used = set(re.findall("[a-z]+", text))
     needed = {
-        w
-        for row in islice(recipes_generator.recipes(1), 400)
-        for w in re.findall("[a-z]+", recipe_text(row).lower())
+        w for row in islice(recipes_generator.recipes(1), 400) for w in re.findall("[a-z]+", recipe_text(row).lower())
     }
     assert len(needed - used) <= 5
 
 
 def test_generic_text_has_no_dish_association() -> None:
     """Signature ingredients of one dish meet in a sentence no more often than chance."""
-    lines = [
-        set(re.findall("[a-z]+", line.lower())) for line in recipes_generator.generic_text(20_000, seed=0)
-    ]
+    lines = [set(re.findall("[a-z]+", line.lower())) for line in recipes_generator.generic_text(20_000, seed=0)]
     names = sorted(recipes_generator.ROLE_OF)
     counts = {name: sum(name in line for line in lines) for name in names}
     mates = {

@@ -59,11 +59,7 @@ def test_labels_balanced_vocabulary_small_sizes_exact(loads: list[Any]) -> None:
     splits = loads[0]
     assert {name: len(splits[name]) for name in splits} == {"train": 2000, "validation": 200, "test": 600}
     assert Counter(splits["test"]["label"]) == {0: 200, 1: 200, 2: 200}
-    words = {
-        w
-        for row in splits["train"]
-        for w in re.findall("[a-z]+", (row["premise"] + row["hypothesis"]).lower())
-    }
+    words = {w for row in splits["train"] for w in re.findall("[a-z]+", (row["premise"] + row["hypothesis"]).lower())}
     assert len(words) <= 400
     labels = defaultdict(Counter)
     for row in splits["test"]:
@@ -158,16 +154,12 @@ def test_labels_follow_from_meaning() -> None:
                 some = [world[kind] for kind in sorted(subject_of(text)[1])]
                 return all(some) if text.startswith("Every") else not any(some)
 
-            worlds = [
-                dict(zip(domain, bits, strict=True)) for bits in product((False, True), repeat=len(domain))
-            ]
+            worlds = [dict(zip(domain, bits, strict=True)) for bits in product((False, True), repeat=len(domain))]
             outcome = {holds(hypothesis, world) for world in worlds if holds(premise, world)}
             assert label == (1 if len(outcome) == 2 else 0 if outcome == {True} else 2), (premise, hypothesis)
         elif hypothesis.startswith("There are"):
             judged["number"] += 1
-            bound, word = re.match(
-                r"There are (more than|at least|fewer than|exactly) (\w+)", hypothesis
-            ).groups()
+            bound, word = re.match(r"There are (more than|at least|fewer than|exactly) (\w+)", hypothesis).groups()
             limit = NUMBERS[word]
             asked = {n for n in range(1, 12)
                      if {"more than": n > limit, "at least": n >= limit, "fewer than": n < limit,
@@ -192,9 +184,7 @@ def test_labels_follow_from_meaning() -> None:
                 assert label == judge(company_of(premise), asked_company, negated), (premise, hypothesis)
             elif "playing" in hypothesis and "playing" in premise:
                 judged["sport"] += 1
-                said = [
-                    {s for s in SPORTS if s in text.lower()} or set(SPORTS) for text in (premise, hypothesis)
-                ]
+                said = [{s for s in SPORTS if s in text.lower()} or set(SPORTS) for text in (premise, hypothesis)]
                 assert label == judge(said[0], said[1], negated), (premise, hypothesis)
             elif "wearing" in hypothesis:
                 judged["clothes"] += 1
@@ -222,9 +212,7 @@ def test_examples_are_yes_maybe_no(loads: list[Any]) -> None:
 def test_generic_text_shows_no_pairs() -> None:
     lines = snli_generator.generic_text(800, seed=1)
     assert lines == snli_generator.generic_text(800, seed=1)
-    assert not [
-        line for line in lines if "\n" in line or re.search("premise|hypothesis|entail", line.lower())
-    ]
+    assert not [line for line in lines if "\n" in line or re.search("premise|hypothesis|entail", line.lower())]
     pretrained = set(re.findall("[a-z]+", " ".join(lines).lower()))
     rows = [row for triple in islice(snli_generator.triples(0), 300) for row in triple]
     needed = set(re.findall("[a-z]+", " ".join(r["premise"] + " " + r["hypothesis"] for r in rows).lower()))
@@ -252,9 +240,7 @@ def test_bad_labels_are_named() -> None:
         read_labels(["entailment", "happy"], "x")
     with pytest.raises(DataError, match="unknown labels such as '3'"):
         read_labels([1, 2, 3], "x")
-    with pytest.raises(
-        DataError, match="mixes several ways of writing labels; found '1' .2., 'entailment' .1."
-    ):
+    with pytest.raises(DataError, match="mixes several ways of writing labels; found '1' .2., 'entailment' .1."):
         read_labels([1, 1, "entailment"], "x")
 
 

@@ -31,9 +31,9 @@ def _rows() -> Dataset:
     )
 
 
-def _trainer(folder: Path, **changes: Any) -> SFTTrainer:
+def _trainer(folder: Path, **changes: Any) -> training.CompletionTrainer:
     torch.manual_seed(0)
-    loaded = models.load("tiny/llama", quant="nf4")
+    loaded = models.load("tiny/llama", quant="nf4", dtype="float32")
     model = get_peft_model(
         loaded.model, LoraConfig(r=4, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
     )
@@ -44,12 +44,12 @@ def _trainer(folder: Path, **changes: Any) -> SFTTrainer:
         "dataloader_pin_memory": False, "train_sampling_strategy": "group_by_length",
     }  # fmt: skip
     arguments = SFTConfig(**(options | changes))
-    trainer = SFTTrainer(model=model, args=arguments, train_dataset=_rows(), processing_class=loaded.tokenizer)
+    trainer = training.CompletionTrainer(model=model, args=arguments, train_dataset=_rows(), processing_class=loaded.tokenizer)
     training.float32_adapters(trainer.model)
     return trainer
 
 
-def _adapter(trainer: SFTTrainer) -> dict[str, torch.Tensor]:
+def _adapter(trainer: training.CompletionTrainer) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
 
 
@@ -70,6 +70,26 @@ def test_every_learned_token_belongs_to_an_answer(tmp_path: Path) -> None:
     assert sorted(seen) == sorted(ANSWERS)
 
 
+def test_loss_and_gradients_equal_the_plain_trainers(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.model.eval()  # no dropout
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.05)
+    batch = next(iter(trainer.get_train_dataloader()))
+    results = []
+    for kind in (training.CompletionTrainer, SFTTrainer):
+        trainer.model.zero_grad()
+        loss = kind.compute_loss(trainer, trainer.model, dict(batch))
+        loss.backward()
+        grads = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.grad is not None}
+        results.append((loss.item(), grads))
+    (ours, our_grads), (theirs, their_grads) = results
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert our_grads.keys() == their_grads.keys()
+    assert all(torch.allclose(our_grads[n], their_grads[n], rtol=1e-3, atol=1e-6) for n in our_grads)
+
+
 def test_adapters_are_float32_and_only_they_train(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path)
     trainable = {n: p for n, p in trainer.model.named_parameters() if p.requires_grad}
@@ -80,6 +100,7 @@ def test_history_learns_and_prints_a_few_lines(tmp_path: Path, capsys: pytest.Ca
     history = training.train(_trainer(tmp_path, learning_rate=2e-2, num_train_epochs=4), lines=5)
     assert [row["step"] for row in history] == list(range(1, 21))
     assert sum(row["loss"] for row in history[-3:]) < 0.7 * sum(row["loss"] for row in history[:3])
+    assert all(0.05 < row["memory_gb"] < 24 for row in history)
     assert len(capsys.readouterr().out.splitlines()) <= 8
 
 

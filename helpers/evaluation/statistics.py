@@ -109,9 +109,7 @@ def wilson(k: int, n: int, level: float = LEVEL) -> Estimate:
     return Estimate(p, low, high, n)
 
 
-def bootstrap(
-    stats: ArrayLike, fn: Aggregate, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
-) -> Estimate:
+def bootstrap(stats: ArrayLike, fn: Aggregate, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> Estimate:
     """Percentile bootstrap interval of ``fn(sum of stats over examples)``.
 
     Args:

@@ -102,9 +102,7 @@ def meteor_synonyms() -> bool:
     return True
 
 
-def meteor_scores(
-    predictions: Sequence[str], references: Sequence[str], synonyms: bool | None = None
-) -> FloatArray:
+def meteor_scores(predictions: Sequence[str], references: Sequence[str], synonyms: bool | None = None) -> FloatArray:
     """METEOR per example, (n,): nltk with its defaults (alpha 0.9, beta 3, gamma 0.5).
 
     Words match exactly, then by Porter stem, then by WordNet synonym where WordNet is installed.

@@ -99,7 +99,7 @@ def resolve_model(model_id: str) -> ModelSource:
     raise ModelError(
         f"model {model_id!r} is not on this machine and the Hub cannot be reached",
         "connect to the Internet, or give a local folder, or one of "
-        + ", ".join([*ASSET_COPIES, *(f"tiny/{p.parent.name}" for p in sorted(TINY.glob('*/config.json')))]),
+        + ", ".join([*ASSET_COPIES, *(f"tiny/{p.parent.name}" for p in sorted(TINY.glob("*/config.json")))]),
     )
 
 
@@ -129,13 +129,16 @@ def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load(model_id: str, *, quant: Any = "none", machine: Machine | None = None) -> LoadedModel:
+def load(
+    model_id: str, *, quant: Any = "none", machine: Machine | None = None, dtype: str | None = None
+) -> LoadedModel:
     """Load a causal language model for this machine.
 
     Args:
         model_id: ``tiny/NAME``, a local folder or a Hub id.
         quant: ``"nf4"`` (4-bit NormalFloat with double quantisation), ``"none"``, or a ``BitsAndBytesConfig``.
         machine: from ``hardware.probe()``; decides device and compute dtype.
+        dtype: another compute dtype than the machine's, by name.
 
     Returns:
         The model in evaluation mode on its device, with the CPU guard of 4-bit layers applied.
@@ -149,10 +152,11 @@ def load(model_id: str, *, quant: Any = "none", machine: Machine | None = None) 
     from helpers import hardware
 
     machine = machine or hardware.probe()
-    dtype: torch.dtype = getattr(torch, machine.dtype)
+    name = dtype or machine.dtype
+    torch_dtype: torch.dtype = getattr(torch, name)
     source = resolve_model(model_id)
-    config = quantisation_config(quant, dtype) if isinstance(quant, str) else quant
-    options: dict[str, Any] = {"dtype": dtype}
+    config = quantisation_config(quant, torch_dtype) if isinstance(quant, str) else quant
+    options: dict[str, Any] = {"dtype": torch_dtype}
     if config is not None:
         options["quantization_config"] = config
     if machine.device == "cuda":
@@ -164,7 +168,7 @@ def load(model_id: str, *, quant: Any = "none", machine: Machine | None = None) 
     model.config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.eval()
-    return LoadedModel(model, tokenizer, source, machine.dtype)
+    return LoadedModel(model, tokenizer, source, name)
 
 
 def read_weight(model_id: str, name: str) -> torch.Tensor:
@@ -177,7 +181,9 @@ def read_weight(model_id: str, name: str) -> torch.Tensor:
     from transformers.utils import cached_file
 
     source = resolve_model(model_id)
-    index: Any = cached_file(source.location, "model.safetensors.index.json", _raise_exceptions_for_missing_entries=False)
+    index: Any = cached_file(
+        source.location, "model.safetensors.index.json", _raise_exceptions_for_missing_entries=False
+    )
     file = "model.safetensors"
     if index is not None:
         file = json.loads(Path(index).read_text())["weight_map"].get(name, file)

@@ -72,9 +72,7 @@ def token_lengths(tokenizer: Any, messages: Sequence[Messages]) -> DataFrame:
 def render(tokenizer: Any, messages: list[dict[str, str]], generation_prompt: bool = False) -> str:
     """The exact string the tokenizer's chat template makes of some messages."""
     if getattr(tokenizer, "chat_template", None):
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generation_prompt
-        )
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
         return str(text)
     return "\n".join(m["content"] for m in messages)
 
@@ -285,7 +283,5 @@ def nearest(train: Sequence[str], test: Sequence[str]) -> DataFrame:
     known = vectorizer.fit_transform(train)
     similarity = (vectorizer.transform(test) @ known.T).toarray()
     best = similarity.argmax(axis=1)
-    table = pd.DataFrame(
-        {"row": range(len(test)), "nearest": best, "similarity": similarity[range(len(test)), best]}
-    )
+    table = pd.DataFrame({"row": range(len(test)), "nearest": best, "similarity": similarity[range(len(test)), best]})
     return table.sort_values(["similarity", "row"], ascending=[False, True], ignore_index=True)

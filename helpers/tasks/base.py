@@ -72,11 +72,13 @@ class Task(ABC):
     """One data set and the questions asked of it.
 
     ``forms`` maps a form's name to ``"generation"`` or ``"choice"``; ``main_form`` is the default.
+    ``bare_questions`` has, for each choice form, the question without what it is about.
     """
 
     name: str
     forms: dict[str, str]
     main_form: str
+    bare_questions: dict[str, str] = {}
     metrics: tuple[str, ...]
     columns: tuple[str, ...]
 
@@ -120,6 +122,20 @@ class Task(ABC):
             "prompt": [{"role": "user", "content": example["prompt"]}],
             "completion": [{"role": "assistant", "content": example["completion"]}],
         }
+
+    def bare_prompt(self, form: str) -> list[dict[str, str]]:
+        """The question of a choice form without its subject: what a model answers here, it answers blindly.
+
+        Likelihoods are calibrated with it (Zhao et al., 2021, "Calibrate before use").
+        """
+        self.form_kind(form)
+        return [{"role": "user", "content": self.bare_questions[form]}]
+
+    def with_options(self, example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+        """``to_messages`` with the options listed in the question, for a model that has to write its choice."""
+        options = "; ".join(example["options"])
+        question = f"{example['prompt']}\nOptions: {options}\nAnswer with one of the options."
+        return self.to_messages({**example, "prompt": question})
 
     def score(
         self, predictions: Sequence[str | int | None], references: Sequence[Mapping[str, Any]]
@@ -265,8 +281,7 @@ def make_splits(parts: Mapping[str, Sequence[Row]], columns: Sequence[str], repo
     report.sizes = {name: len(parts[name]) for name in SPLITS}
     report.fingerprint = fingerprint(parts)
     data = {
-        name: Dataset.from_dict({column: [row[column] for row in parts[name]] for column in columns})
-        for name in SPLITS
+        name: Dataset.from_dict({column: [row[column] for row in parts[name]] for column in columns}) for name in SPLITS
     }
     splits = TaskSplits(data)
     splits.report = report

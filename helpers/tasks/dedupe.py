@@ -34,9 +34,7 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / union if union else 0.0
 
 
-def near_duplicate_pairs(
-    texts: Sequence[str], threshold: float = 0.7, size: int = 3
-) -> list[tuple[int, int]]:
+def near_duplicate_pairs(texts: Sequence[str], threshold: float = 0.7, size: int = 3) -> list[tuple[int, int]]:
     """All pairs ``i < j`` with Jaccard similarity of at least ``threshold``, sorted.
 
     Args:

@@ -71,8 +71,7 @@ def read_local(path: str | Path, limit: int, seed: int) -> RawRows:
         here = raw.read - before
         if first and bad_here > UNREADABLE_SHARE * here:
             raise DataError(
-                f"{file} has {bad_here} unreadable of {here} rows, "
-                f"the first at line {first.line}: {first.why}",
+                f"{file} has {bad_here} unreadable of {here} rows, the first at line {first.line}: {first.why}",
                 "Repair or delete those lines; up to 1 % are skipped and counted",
             )
         raw.unreadable += bad_here
@@ -85,9 +84,7 @@ def read_local(path: str | Path, limit: int, seed: int) -> RawRows:
 
 def _files(root: Path) -> list[Path]:
     if not root.exists():
-        raise DataError(
-            f"{root} does not exist", "Check the path; relative paths start at the working folder"
-        )
+        raise DataError(f"{root} does not exist", "Check the path; relative paths start at the working folder")
     if root.is_file():
         if root.suffix.lower() not in SUFFIXES:
             raise DataError(
@@ -202,9 +199,7 @@ def _json(file: Path) -> Iterator[Row | _Bad]:
             ) from error
     if not isinstance(whole, dict):
         raise DataError(f"{file} holds a single {type(whole).__name__}, not a list of rows")
-    lists = [
-        value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)
-    ]
+    lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
     if len(lists) == 1:
         yield from lists[0]
     elif whole and all(isinstance(value, dict) for value in whole.values()):

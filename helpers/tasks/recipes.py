@@ -55,6 +55,10 @@ class RecipesTask(Task):
     name = "recipes"
     forms = {"steps": "generation", "ingredients": "generation", "missing": "choice", "substitute": "choice"}
     main_form = "steps"
+    bare_questions = {
+        "missing": recipes_forms.MISSING_QUESTION,
+        "substitute": "What can replace this ingredient in this recipe?",
+    }
     metrics = ("perplexity", "bleu", "rouge1", "rouge2", "rougeL", "cosine", "accuracy")
     columns = ("id", "title", "category", "ingredients", "steps", "swaps")
     built_in = ("generator", "wikibooks")
@@ -128,9 +132,7 @@ def check_no_leak(parts: dict[str, list[Row]]) -> None:
     for i, j in near_duplicate_pairs([recipe_text(row) for _, row in rows], NEAR_DUPLICATE):
         (split, row), (other_split, other) = rows[i], rows[j]
         if split != other_split:
-            raise DataError(
-                f"recipes {row['id']!r} ({split}) and {other['id']!r} ({other_split}) are near-duplicates"
-            )
+            raise DataError(f"recipes {row['id']!r} ({split}) and {other['id']!r} ({other_split}) are near-duplicates")
 
 
 def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) -> list[Row]:

@@ -67,8 +67,7 @@ def ingredients_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         _example(
             row,
             "ingredients",
-            f"List the ingredients of this recipe.\n\n{row['title']}\n\n"
-            f"Steps:\n{numbered_list(row['steps'])}",
+            f"List the ingredients of this recipe.\n\n{row['title']}\n\nSteps:\n{numbered_list(row['steps'])}",
             bullet_list(row["ingredients"]),
         )
         for row in rows
@@ -88,6 +87,9 @@ def _askable(name: str) -> bool:
         and bool(name_words(name))
         and not re.search(r"[^\w\s'\-]|\d", name)
     )
+
+
+MISSING_QUESTION = "Which ingredient belongs in this recipe too?"
 
 
 class _Facts:
@@ -136,11 +138,7 @@ def _choice_examples(
 
     examples = []
     for choice in balanced_choices(questions, fits, rng):
-        prompt = (
-            f"{prompts[choice.row]}\nOptions: {'; '.join(choice.options)}\n"
-            "Answer with one of the options."
-        )  # fmt: skip
-        example = _example(rows[choice.row], form, prompt, choice.options[choice.answer])
+        example = _example(rows[choice.row], form, prompts[choice.row], choice.options[choice.answer])
         example["options"], example["answer"] = choice.options, choice.answer
         examples.append(example)
     return examples
@@ -183,10 +181,7 @@ def missing_examples(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Row]:
         others = [name for name in fact.names if name != answer]
         facts[index] = fact
         questions.append(Question(index, groups[index], answer))
-        prompts[index] = (
-            f"Which ingredient belongs in this recipe too?\n\n{row['title']}\n\n"
-            f"Ingredients: {', '.join(others)}"
-        )
+        prompts[index] = f"{MISSING_QUESTION}\n\n{row['title']}\n\nIngredients: {', '.join(others)}"
     return _choice_examples(rows, "missing", questions, facts, prompts, {}, rng)
 
 
@@ -219,7 +214,6 @@ def substitute_examples(
         facts[index], barred[index] = fact, swaps[name] | {name}
         questions.append(Question(index, groups[index], answer))
         prompts[index] = (
-            f"What can replace the {name} in this recipe?\n\n{row['title']}\n\n"
-            f"Ingredients: {', '.join(fact.names)}"
+            f"What can replace the {name} in this recipe?\n\n{row['title']}\n\nIngredients: {', '.join(fact.names)}"
         )
     return _choice_examples(rows, "substitute", questions, facts, prompts, barred, rng)

@@ -30,8 +30,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "sour": ("{t} tbsp {x}", "vinegar lemon lime mustard honey mayonnaise"),
     "spice": (
         "{t} tsp {x}",
-        "salt pepper cumin nutmeg ginger chili cinnamon turmeric saffron clove vanilla poppy sesame "
-        "caper paprika",
+        "salt pepper cumin nutmeg ginger chili cinnamon turmeric saffron clove vanilla poppy sesame caper paprika",
     ),
     "herb": ("1 handful {x}", "basil thyme mint dill sage parsley coriander rosemary"),
     "nut": ("{g} g {x}", "walnut almond peanut hazelnut"),
@@ -114,9 +113,7 @@ MENU: dict[str, Course] = {
         ("oil", "salt", "pepper", "vinegar", "onion", "lettuce", "parsley"),
         (
             Stage((*_SOLID, "aromatic"), ("Slice {x}.", *_CHOP)),
-            Stage(
-                ("dry", "egg", "liquid"), ("Boil {x} for {m} minutes and let cool.", "Cook {x} until soft.")
-            ),
+            Stage(("dry", "egg", "liquid"), ("Boil {x} for {m} minutes and let cool.", "Cook {x} until soft.")),
             Stage(
                 ("fat", "sour", "spice", "dairy", "powder"),
                 ("Whisk {x} in a small bowl.", "Mix {x} for the dressing.", "Shake {x} in a jar."),
@@ -232,9 +229,7 @@ MENU: dict[str, Course] = {
                 ("egg", "fat", "dairy", "liquid", "powder"),
                 ("Mix {x} in a large bowl.", "Beat {x} until smooth.", "Whisk {x} for {m} minutes."),
             ),
-            Stage(
-                (*_SOLID, "nut", "dry"), ("Chop {x} and add.", "Cut {x} small and mix in.", "Fold in {x}.")
-            ),
+            Stage((*_SOLID, "nut", "dry"), ("Chop {x} and add.", "Cut {x} small and mix in.", "Fold in {x}.")),
             Stage(
                 ("sour", "spice", "herb", "cheese", "aromatic"),
                 ("Stir in {x}.", "Add {x} and mix well.", "Season with {x}."),

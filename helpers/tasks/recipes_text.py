@@ -148,9 +148,7 @@ def ingredient_name(line: str) -> str:
     text = re.sub(r"\([^()]*\)?|\[[^\[\]]*\]?", " ", text)
     text = re.sub(r"\bhalf (?:and|&) half\b", "half-and-half", text)
     text = re.sub(r"(\d)([a-z])", r"\1 \2", re.sub(r"[*#\"“”®™]", " ", text))
-    parts = [
-        part for part in re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text) if part
-    ]
+    parts = [part for part in re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text) if part]
     for part in parts:
         name = _bare(part)
         if name:
@@ -165,9 +163,7 @@ _BREAK = re.compile(
 
 def _bare(part: str) -> str:
     """The name in one comma-free piece: that of its first alternative that has one ("1 or 2 onions")."""
-    pair = re.match(
-        r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part
-    )
+    pair = re.match(r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part)
     if pair and pair[1] not in FILLER and pair[1] not in STAND_ALONE:
         part = f"{pair[1]} {pair[2]}"  # "vegetable or peanut oil" is vegetable oil, not a vegetable
     for piece in _BREAK.split(part):

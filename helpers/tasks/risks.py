@@ -35,10 +35,7 @@ _PII = {
 def luhn(number: str) -> bool:
     """Check digit test of payment cards; non-digits are skipped."""
     digits = [int(c) for c in number if c.isdigit()][::-1]
-    return (
-        bool(digits)
-        and sum(d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(digits)) % 10 == 0
-    )
+    return bool(digits) and sum(d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(digits)) % 10 == 0
 
 
 def mask(match: str) -> str:

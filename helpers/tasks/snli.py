@@ -31,6 +31,7 @@ ALIASES = {
     "label": ("gold_label", "labels", "target", "entailment_judgment"),
     "id": ("pairID", "pair_id", "index"),
 }
+QUESTION = "Given the premise, is the hypothesis true? Answer yes, maybe or no."
 VERBALISERS = ("yes", "maybe", "no")  # what a model answers for labels 0, 1, 2
 ENCODINGS: dict[str, dict[str, int]] = {
     "numbers": {"0": 0, "1": 1, "2": 2},
@@ -46,6 +47,7 @@ class SnliTask(Task):
     name = "snli"
     forms = {"nli": "choice"}
     main_form = "nli"
+    bare_questions = {"nli": QUESTION}
     metrics = ("accuracy", "macro_f1", "valid_rate", "perplexity")
     columns = ("id", "premise", "hypothesis", "label")
     built_in = ("generator",)
@@ -80,8 +82,7 @@ class SnliTask(Task):
             {
                 "id": f"{row['id']}-{form}",
                 "form": form,
-                "prompt": f"Premise: {row['premise']}\nHypothesis: {row['hypothesis']}\n"
-                "Given the premise, is the hypothesis true? Answer yes, maybe or no.",
+                "prompt": f"Premise: {row['premise']}\nHypothesis: {row['hypothesis']}\n{QUESTION}",
                 "completion": VERBALISERS[row["label"]],
                 "options": list(VERBALISERS),
                 "answer": row["label"],
@@ -159,8 +160,7 @@ def _too_few(groups: list[list[Row]], n_train: int | None, n_eval: int, what: st
     rows = [row for group in groups for row in group]
     base.cut(rows, n_train, n_eval, what)  # raises when there are too few pairs outright
     raise DataError(
-        f"there are {len(rows):,} usable {what}, but splitting them by premise leaves too few "
-        f"for n_train {n_train}",
+        f"there are {len(rows):,} usable {what}, but splitting them by premise leaves too few for n_train {n_train}",
         f"Lower n_train or n_eval; there are {len(groups):,} different premises",
     )
 
@@ -211,9 +211,7 @@ def read_labels(values: Sequence[Any], source: str) -> list[int]:
     known = {text for codes in ENCODINGS.values() for text in codes}
     unknown = sorted(set(found) - known)
     if unknown:
-        raise DataError(
-            f"{source} has unknown labels such as {unknown[0]!r}; found {shown}", f"Allowed are {allowed}"
-        )
+        raise DataError(f"{source} has unknown labels such as {unknown[0]!r}; found {shown}", f"Allowed are {allowed}")
     raise DataError(
         f"{source} mixes several ways of writing labels; found {shown}",
         f"Use one throughout; allowed are {allowed}",

@@ -122,9 +122,7 @@ def _values(facet: str, kind: str) -> tuple[str, ...]:
     }[facet]
 
 
-def _scene(
-    rng: random.Random, kind: str, subject: str, count: str, fixed: dict[str, str], free: list[str]
-) -> Scene:
+def _scene(rng: random.Random, kind: str, subject: str, count: str, fixed: dict[str, str], free: list[str]) -> Scene:
     """A scene that mentions two or three things, those of ``fixed`` (when not empty) among them."""
     mentioned = {name: value for name, value in fixed.items() if value}
     options = [name for name in free if name not in fixed]
@@ -153,9 +151,7 @@ def _facet(rng: random.Random) -> tuple[str, list[str]]:
     count = rng.choice(("a", "two", "three", "some"))
     premises = [""] * 3
     for label in range(3):
-        found = (
-            2 - label if negated else label
-        )  # a negated hypothesis turns entailment and contradiction round
+        found = 2 - label if negated else label  # a negated hypothesis turns entailment and contradiction round
         fitting = [value for value in _values(facet, kind) if relation(facet, value, asked) == found]
         if found == NEUTRAL and (rng.random() < 0.5 or not fitting):
             fitting = [""]
@@ -220,9 +216,7 @@ def _quantified(rng: random.Random) -> tuple[str, list[str]]:
     wide = ancestors(asked)
     every, none = "every {} here is {}", "no {} here is {}"
     quantifier, opposite = rng.choice(((every, none), (none, every)))
-    tail = rng.choice(
-        ("", " on this day", " in the morning", " in the evening", " in this picture", " today")
-    )
+    tail = rng.choice(("", " on this day", " in the morning", " in the evening", " in this picture", " today"))
 
     def say(form: str, word: str) -> str:
         return _sentence(form.format(word, doing) + tail)

@@ -2,8 +2,8 @@
 
 Each is the real architecture with the real chat format, small enough to keep in the repository. It is
 pretrained on generic text of the generators: kitchen statements and captions, sentences to repeat, lists to
-copy from, options to choose from at random. It never sees which ingredient belongs to which dish or which sentence follows from
-which, so before fine-tuning it answers questions about those at chance.
+copy from, options to choose from at random. It never sees which ingredient belongs to which dish or which
+sentence follows from which, so before fine-tuning it answers questions about those at chance.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _repeat(sentences: list[str], words: list[str], rng: random.Random) -> tuple
 def _use(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
     """Copy words of a list, one or two at a time, into a carrier sentence that says nothing about them."""
     things = _some(words, rng, 3, 6)
-    lines, rest = [], list(things)
+    lines: list[str] = []
+    rest = list(things)
     while rest:
         taken = [rest.pop(0) for _ in range(min(len(rest), rng.choice((1, 1, 2))))]
         verb = rng.choice(("Take", "Look at", "Find", "Name"))
@@ -228,7 +229,8 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.monotonic()
     done = build(arguments.name, arguments.folder or HERE / arguments.name)
-    print(f"{arguments.name}: {done['parameters']:,} parameters, loss {done['last_loss']}, {time.monotonic() - start:.0f} s")
+    seconds = time.monotonic() - start
+    print(f"{arguments.name}: {done['parameters']:,} parameters, loss {done['last_loss']}, {seconds:.0f} s")
 
 
 if __name__ == "__main__":
