@@ -165,7 +165,8 @@ def resolve_run_name(
     """
     if name is None:
         parts = [profile] + ([task] if task != "none" else []) + ([f"seed{seed}"] if seed is not None else [])
-        parts += [f"{key}={value}" for key, value in (changed or {}).items()]
+        # Of a path or a Hub id the last part is telling enough.
+        parts += [f"{key}={str(value).rstrip('/').split('/')[-1]}" for key, value in (changed or {}).items()]
         return re.sub(r"[^A-Za-z0-9._+=,@-]+", "_", "-".join(parts))[:100]
     if not _RUN_NAME.fullmatch(name):
         raise ParameterError(

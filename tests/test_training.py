@@ -44,7 +44,9 @@ def _trainer(folder: Path, **changes: Any) -> training.CompletionTrainer:
         "dataloader_pin_memory": False, "train_sampling_strategy": "group_by_length",
     }  # fmt: skip
     arguments = SFTConfig(**(options | changes))
-    trainer = training.CompletionTrainer(model=model, args=arguments, train_dataset=_rows(), processing_class=loaded.tokenizer)
+    trainer = training.CompletionTrainer(
+        model=model, args=arguments, train_dataset=_rows(), processing_class=loaded.tokenizer
+    )
     training.float32_adapters(trainer.model)
     return trainer
 
