@@ -293,6 +293,7 @@ def _quieten() -> None:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
     warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
 
 

@@ -195,6 +195,9 @@ def train(trainer: Trainer, *, resume_from: Path | None = None, lines: int = 10)
             ) from error
         raise
     finally:
+        # Mixed precision wraps the model's forward for good: later passes would run under autocast, and copy
+        # their logits to float32. What is measured after training has to run as it did before.
+        trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         trainer.model.config.use_cache = True
     if guard.step is not None:
         raise TrainingDiverged(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -125,6 +125,22 @@ def test_resuming_ends_in_the_same_weights(tmp_path: Path) -> None:
     assert len(history) == 10
     first, second = _adapter(whole), _adapter(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_training_in_bfloat16_leaves_the_model_as_it_was_called_before(tmp_path: Path) -> None:
+    """No autocast and no float32 copies of the logits remain: reloaded and trained model say the same."""
+    trainer = _trainer(tmp_path, bf16=True, use_cpu=True)
+    before = trainer.model.forward.__func__
+    training.train(trainer)
+    assert trainer.model.forward.__func__ is before
+    ids = torch.arange(5, 25).unsqueeze(0)
+    with torch.no_grad():
+        assert trainer.model(input_ids=ids).logits.dtype == torch.float32  # the base model's own type
+        trained = trainer.model.eval()(input_ids=ids).logits
+        trainer.save_model(str(tmp_path / "adapter"))
+        base = models.load("tiny/llama", quant="nf4", dtype="float32").model
+        again = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+        assert torch.equal(again(input_ids=ids).logits, trained)
 
 
 def test_a_loss_that_is_no_number_stops_training(tmp_path: Path) -> None:
