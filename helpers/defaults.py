@@ -64,7 +64,7 @@ def _rows() -> tuple[Parameter, ...]:
         p("lora_r", int, None, 1, 1024, None, "rank of the update"),
         p("lora_alpha", int, None, 1, 4096, None, "the update is scaled by lora_alpha / lora_r"),
         p("lora_dropout", float, None, 0, 0.9, None, "dropout in front of the adapter"),
-        p("quant", str, None, None, None, ("nf4", "none"), "nf4 = 4-bit base weights, none = 16 or 32 bit"),
+        p("quant", str, None, None, None, ("nf4", "none"), "nf4 for 4-bit base weights, none for 16 or 32 bit"),
         p("resume", bool, False, None, None, None, "continue an interrupted run of this name"),
     )
 

@@ -44,7 +44,7 @@ def test_a_finished_run_has_the_agreed_record(tmp_path: Path, capsys: pytest.Cap
     for part in ("04_qlora_instruct", "smoke", "tiny/llama", "lora_r 8*", "seed 0", "folder"):
         assert part in shown
     assert len(shown.splitlines()) <= 24
-    assert run.folder == tmp_path / QLORA / "smoke-recipes-seed0"
+    assert run.folder == tmp_path / QLORA / "smoke-recipes-seed0-lora_r=8"
     assert read_run(run.folder).status == "running"
     fill(run)
     run.note("data", {"fingerprint": "abc", "counts": {"train": np.int64(4)}})
