@@ -245,7 +245,10 @@ def _environment(parallel: int) -> dict[str, str]:
     values.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     if parallel > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        values.setdefault("OMP_NUM_THREADS", str(max(1, cores // parallel)))
+        share = max(1, cores // parallel)
+        # Also where the caller asked for more: threads of two processes that wait for one core multiply the time.
+        asked = values.get("OMP_NUM_THREADS", "")
+        values["OMP_NUM_THREADS"] = str(min(share, int(asked)) if asked.isdigit() and int(asked) else share)
     return values
 
 

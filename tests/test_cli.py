@@ -245,3 +245,13 @@ def test_results(tmp_path: Path) -> None:
     (row,) = json.loads(command("results", "-o", str(tmp_path), "--json").stdout)
     assert row["system"] == "majority" and row["metrics"]["accuracy"]["n"] == 99
     assert command("results", "-o", str(tmp_path), "--metrics", "acuracy").returncode == 2
+
+
+@pytest.mark.parametrize(("asked", "most"), [(None, 1), ("64", 1), ("1", 1), ("none", 1)])
+def test_parallel_notebooks_share_the_cores(asked: str | None, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert execute._environment(2)["OMP_NUM_THREADS"] == str(most)
+    assert execute._environment(1).get("OMP_NUM_THREADS") == asked
