@@ -1,4 +1,4 @@
-"""What three habits of helpers/inference.py gain, each against the plain way, paired in one run.
+"""What three habits of helpers/inference gain, each against the plain way, paired in one run.
 
     python benchmarks/inference_speed.py [--model ID] [--repeats N] [--rows N]
 
@@ -83,6 +83,8 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
     import numpy as np
 
     from helpers import inference, tasks
+    from helpers.inference import batching, likelihood
+    from helpers.models.quantize import dequantised
 
     model, tokenizer = loaded.model, loaded.tokenizer
     task = tasks.get("recipes")
@@ -99,11 +101,11 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
 
     def generate() -> list[str]:
         # A GPU has no use for dequantised weights, so there they are asked for by hand.
-        with inference.dequantised(model) if model.device.type != "cpu" else nullcontext():
+        with dequantised(model) if model.device.type != "cpu" else nullcontext():
             return inference.generate(model, tokenizer, prompts, max_new_tokens=new_tokens, batch_size=BATCH)
 
     def generate_plain() -> list[str]:
-        with mock.patch.object(inference, "dequantised", _nothing):
+        with mock.patch.object(batching, "dequantised", _nothing):
             return inference.generate(model, tokenizer, prompts, max_new_tokens=new_tokens, batch_size=BATCH)
 
     def score() -> Any:
@@ -118,7 +120,7 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
         return inference.completion_nll(model, tokenizer, texts, batch_size=BATCH, max_length=MAX_LENGTH)[0]
 
     def perplexity_plain() -> Any:
-        with mock.patch.object(inference, "_batches", _in_order):
+        with mock.patch.object(likelihood, "batches", _in_order):
             return perplexity()
 
     def close(a: Any, b: Any) -> bool:
@@ -168,7 +170,7 @@ def _nothing(model: Any) -> Iterator[int]:
 
 
 def _in_order(lengths: Sequence[int], batch_size: int, most_tokens: int | None = None) -> Iterator[list[int]]:
-    """As ``inference._batches``, the limit on padded tokens included, but without sorting."""
+    """As ``batching.batches``, the limit on padded tokens included, but without sorting."""
     start = 0
     while start < len(lengths):
         stop = min(start + batch_size, len(lengths))

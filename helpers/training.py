@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -156,6 +157,25 @@ def _memory_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def _release_memory() -> None:
+    """Give what training no longer uses back to the system.
+
+    glibc keeps the freed activations of the largest batch (gigabytes on a CPU), and what comes after training
+    would need its own memory on top.
+    """
+    import ctypes
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def train(trainer: Trainer, *, resume_from: Path | None = None, lines: int = 10) -> list[dict[str, float]]:
     """Train, quietly and resumably.
 
@@ -199,6 +219,7 @@ def train(trainer: Trainer, *, resume_from: Path | None = None, lines: int = 10)
         # their logits to float32. What is measured after training has to run as it did before.
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         trainer.model.config.use_cache = True
+        _release_memory()
     if guard.step is not None:
         raise TrainingDiverged(
             f"the loss was not a number at step {guard.step}",

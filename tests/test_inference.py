@@ -8,6 +8,7 @@ import torch
 
 from helpers import inference, models
 from helpers.errors import DataError
+from helpers.inference import batching, likelihood
 
 QUESTIONS = [
     "Say something.",
@@ -64,7 +65,7 @@ def test_completion_nll_equals_one_row_at_a_time(loaded: models.LoadedModel, bat
 
 def test_long_rows_get_smaller_batches() -> None:
     lengths = [3, 50, 7, 20, 20, 1]
-    batches = list(inference._batches(lengths, 4, most_tokens=60))
+    batches = list(batching.batches(lengths, 4, most_tokens=60))
     assert sorted(i for batch in batches for i in batch) == list(range(6))
     assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= 60 for b in batches)
     assert batches[0] == [1] and len(batches) == 3
@@ -106,10 +107,23 @@ def test_option_scores_equal_full_forward_passes(loaded: models.LoadedModel, bat
 def test_many_options_in_parts_equal_one_part(loaded: models.LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     options = [["salt", "red onion", "x", "cream and milk", "a"], ["b", "c d"]]
     whole, _ = inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:2], options)
-    monkeypatch.setattr(inference, "OPTION_ROWS", 2)
+    monkeypatch.setattr(likelihood, "OPTION_ROWS", 2)
     parts, _ = inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:2], options)
     for a, b in zip(whole, parts, strict=True):
         assert np.allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_option_prior_is_the_mean_over_its_prompts(loaded: models.LoadedModel) -> None:
+    options = [["salt", "red onion"], ["cream", "salt", "a"]]
+    prior = inference.option_prior(loaded.model, loaded.tokenizer, _prompts()[:3], options)
+    assert [len(row) for row in prior] == [2, 3] and prior[0][0] == prior[1][1]
+    for row, choices in zip(prior, options, strict=True):
+        for value, choice in zip(row, choices, strict=True):
+            answer = [{"role": "assistant", "content": choice}]
+            each = [_reference_nll(loaded, {"prompt": p, "completion": answer})[0] for p in _prompts()[:3]]
+            assert value == pytest.approx(-sum(each) / 3, rel=1e-4, abs=1e-4)
+    with pytest.raises(DataError, match="no prompts"):
+        inference.option_prior(loaded.model, loaded.tokenizer, [], options)
 
 
 def test_last_hidden_states_are_the_models(loaded: models.LoadedModel) -> None:

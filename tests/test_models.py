@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -107,6 +108,45 @@ def test_dequantised_block_gives_the_same_numbers_and_leaves_no_trace() -> None:
     assert torch.allclose(inside, plain, atol=1e-5, rtol=1e-5)
     assert torch.equal(after, plain)
     assert all("forward" not in vars(m) for m in model.modules())
+
+
+@pytest.mark.filterwarnings("ignore:.lora_bias=True")
+@pytest.mark.parametrize("kind", ["plain", "rslora", "two adapters", "disabled", "bias", "dora"])
+def test_dequantised_block_adds_the_update_whatever_its_kind(kind: str) -> None:
+    extra: dict[str, dict[str, bool]] = {
+        "rslora": {"use_rslora": True},
+        "bias": {"lora_bias": True},
+        "dora": {"use_dora": True},
+    }
+    config = LoraConfig(r=8, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM", **extra.get(kind, {}))
+    loaded = _loaded("nf4")
+    with torch.no_grad():
+        base = loaded.model(input_ids=IDS).logits
+    model = get_peft_model(loaded.model, config)
+    if kind == "two adapters":
+        model.add_adapter("second", config)
+        model.base_model.set_adapter(["default", "second"])
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.eval()
+    with torch.no_grad(), model.disable_adapter() if kind == "disabled" else nullcontext():
+        plain = model(input_ids=IDS).logits
+        with dequantised(model):
+            inside = model(input_ids=IDS).logits
+    assert torch.allclose(inside, plain, atol=1e-4, rtol=1e-4)
+    assert torch.allclose(plain, base, atol=1e-4) is (kind == "disabled")
+
+
+def test_dequantised_block_changes_no_bit_for_a_fresh_adapter() -> None:
+    loaded = _loaded("nf4")
+    with torch.no_grad():
+        with dequantised(loaded.model):
+            base = loaded.model(input_ids=IDS).logits
+        model = get_peft_model(loaded.model, LoraConfig(r=8, target_modules=LINEAR, task_type="CAUSAL_LM")).eval()
+        with dequantised(model):
+            assert torch.equal(model(input_ids=IDS).logits, base)
 
 
 def test_dequantised_weight_is_close_to_the_original_and_not_equal() -> None:

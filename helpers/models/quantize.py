@@ -129,16 +129,24 @@ def dequantised(model: nn.Module) -> Iterator[int]:
     """Run a block with every 4-bit layer multiplying by its weight dequantised once, not once per call.
 
     A 4-bit layer dequantises its whole weight in every forward pass. During generation that is one time per
-    token, and on a CPU it takes longer than the product itself. Inside this block the results are the same
-    numbers (the same weight, the same ``linear``); it costs the memory of the plain weights, so it is meant
-    for small models. Yields how many layers were switched. Not for training: the gradient is not defined.
+    token, and on a CPU it takes longer than the product itself. A LoRA update is added to the dequantised
+    weight, so it costs nothing per token either: h = (W + α/r · B A) x, rounded to the weight's dtype. (Never
+    requantised, which would lose most of a small update. An update of zero changes no bit.)
+
+    It costs the memory of the plain weights, so it is meant for small models. Yields how many layers were
+    switched; all are put back after. Not for training: the gradient is not defined.
     """
     from bitsandbytes.nn import Linear4bit
     from torch.nn import functional
 
-    switched = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.quant_state is not None]
-    for module in switched:
+    packed = {m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.quant_state is not None}
+    updates = {m.base_layer: m for m in model.modules() if getattr(m, "base_layer", None) in packed and _plain_lora(m)}
+    switched: list[nn.Module] = []
+    for module in packed:
+        layer = updates.get(module, module)
         weight = dequantised_weight(module)
+        if layer is not module:
+            weight = _with_update(weight, layer)
 
         def forward(
             x: torch.Tensor, weight: torch.Tensor = weight, bias: torch.Tensor | None = module.bias
@@ -147,9 +155,32 @@ def dequantised(model: nn.Module) -> Iterator[int]:
             kept = weight if weight.dtype == dtype else weight.to(dtype)
             return functional.linear(x, kept, None if bias is None else bias.to(dtype))
 
-        module.forward = forward
+        layer.forward = forward  # type: ignore[method-assign]
+        switched.append(layer)
     try:
         yield len(switched)
     finally:
-        for module in switched:
-            del module.forward
+        for layer in switched:
+            del layer.forward
+
+
+def _plain_lora(layer: Any) -> bool:
+    """Whether the layer is LoRA as published: active, W + α/r · B A, no variant and no bias of its own."""
+    from peft.tuners.lora import LoraLayer
+
+    return (
+        isinstance(layer, LoraLayer)
+        and not layer.disable_adapters
+        and not layer.merged
+        and not layer.lora_variant
+        and not any(layer.lora_bias.values())
+    )
+
+
+def _with_update(weight: torch.Tensor, layer: Any) -> torch.Tensor:
+    """`weight` plus the active updates of a LoRA layer, summed in float32 and rounded once."""
+    total = weight.float()
+    for name in layer.active_adapters:
+        if name in layer.lora_A:
+            total = total + layer.get_delta_weight(name).float()
+    return total.to(weight.dtype)

@@ -1,0 +1,97 @@
+"""Rendering chat turns as token ids, batches of similar length, left padding, evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import DataError
+from helpers.models.quantize import dequantised
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Message = Mapping[str, str]
+Conversation = Mapping[str, Sequence[Message]]  # {"prompt": [...], "completion": [...]}
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt and of the completion under the chat template.
+
+    The completion ends with the end-of-turn token; what a template writes after it (a line break, say) is
+    not the model's to predict and is cut.
+
+    Returns:
+        ``(prompt_ids, completion_ids)``; the model sees ``prompt_ids + completion_ids``.
+    """
+    prompt = list(conversation["prompt"])
+    prompt_ids = render(tokenizer, prompt, add_generation_prompt=True)
+    full = render(tokenizer, prompt + list(conversation["completion"]), add_generation_prompt=False)
+    if full[: len(prompt_ids)] != prompt_ids:
+        raise DataError(
+            "the chat template renders a prompt differently once an answer follows",
+            "use a template whose generation prompt is a prefix of the full conversation",
+        )
+    completion = full[len(prompt_ids) :]
+    eos = tokenizer.eos_token_id
+    if eos in completion:
+        completion = completion[: len(completion) - completion[::-1].index(eos)]
+    return prompt_ids, completion
+
+
+def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message], *, add_generation_prompt: bool) -> list[int]:
+    rendered: Any = tokenizer.apply_chat_template(
+        [dict(m) for m in messages], add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=True
+    )
+    return list(rendered["input_ids"])
+
+
+@contextmanager
+def evaluation(model: PreTrainedModel) -> Iterator[torch.device]:
+    """Evaluation mode, no gradients, and on a CPU the 4-bit weights dequantised once; all put back after."""
+    import torch
+
+    training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    try:
+        with torch.inference_mode(), dequantised(model) if device.type == "cpu" else nullcontext():
+            yield device
+    finally:
+        model.train(training)
+
+
+def batches(lengths: Sequence[int], batch_size: int, most_tokens: int | None = None) -> Iterator[list[int]]:
+    """Indices in batches of similar length, longest first, so that little is padded.
+
+    Args:
+        most_tokens: rows × longest row of a batch stay within this, whatever `batch_size` says.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    start = 0
+    while start < len(order):
+        rows = batch_size
+        if most_tokens is not None:
+            rows = max(1, min(rows, most_tokens // max(1, lengths[order[start]])))
+        yield order[start : start + rows]
+        start += rows
+
+
+def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    width = max(len(r) for r in rows)
+    ids = torch.tensor([[pad] * (width - len(r)) + list(r) for r in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=device)
+    return ids, mask
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position of each token counted from its row's first real one, shape like `mask`."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
