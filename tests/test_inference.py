@@ -113,17 +113,34 @@ def test_many_options_in_parts_equal_one_part(loaded: models.LoadedModel, monkey
         assert np.allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_option_prior_is_the_mean_over_its_prompts(loaded: models.LoadedModel) -> None:
+def test_context_prior_scores_every_option_after_one_prompt(loaded: models.LoadedModel) -> None:
     options = [["salt", "red onion"], ["cream", "salt", "a"]]
-    prior = inference.option_prior(loaded.model, loaded.tokenizer, _prompts()[:3], options)
-    assert [len(row) for row in prior] == [2, 3] and prior[0][0] == prior[1][1]
-    for row, choices in zip(prior, options, strict=True):
-        for value, choice in zip(row, choices, strict=True):
-            answer = [{"role": "assistant", "content": choice}]
-            each = [_reference_nll(loaded, {"prompt": p, "completion": answer})[0] for p in _prompts()[:3]]
-            assert value == pytest.approx(-sum(each) / 3, rel=1e-4, abs=1e-4)
-    with pytest.raises(DataError, match="no prompts"):
-        inference.option_prior(loaded.model, loaded.tokenizer, [], options)
+    prior = inference.context_prior(loaded.model, loaded.tokenizer, _prompts()[0], options)
+    whole, _ = inference.score_options(loaded.model, loaded.tokenizer, [_prompts()[0]] * 2, options)
+    assert all(np.allclose(a, b, rtol=1e-5) for a, b in zip(prior, whole, strict=True))
+
+
+def test_batch_prior_is_the_mean_over_the_questions_that_offer_an_option() -> None:
+    logp = [np.array([-1.0, -2.0]), np.array([-3.0, -4.0]), np.array([-5.0, -8.0])]
+    options = [["a", "b"], ["b", "a"], ["a", "b"]]
+    prior = inference.batch_prior(logp, options)
+    a, b = (-1 - 4 - 5) / 3, (-2 - 3 - 8) / 3
+    assert np.allclose(prior, [[a, b], [b, a], [a, b]])
+    with pytest.raises(DataError, match="different"):
+        inference.batch_prior(logp, [["a", "b"], ["c", "d"], ["e", "f"]])
+
+
+def test_batch_calibration_ignores_what_a_model_thinks_of_an_option_everywhere() -> None:
+    rng = np.random.default_rng(0)
+    options = [list(rng.permutation(list("abcdef"))[:4]) for _ in range(60)]
+    logp = [rng.normal(size=4) for _ in options]
+    taste = dict(zip("abcdef", rng.normal(scale=9, size=6), strict=True))
+    biased = [row + [taste[o] for o in choices] for row, choices in zip(logp, options, strict=True)]
+    chosen = [
+        [int((row - p).argmax()) for row, p in zip(scores, inference.batch_prior(scores, options), strict=True)]
+        for scores in (logp, biased)
+    ]
+    assert chosen[0] == chosen[1] != [int(row.argmax()) for row in biased]
 
 
 def test_last_hidden_states_are_the_models(loaded: models.LoadedModel) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from helpers.inference.batching import Conversation, Message, encode
 from helpers.inference.generation import generate, last_hidden_states
-from helpers.inference.likelihood import completion_nll, option_prior, score_options
+from helpers.inference.likelihood import batch_prior, completion_nll, context_prior, score_options
 
 __all__ = [
     "Conversation",
     "Message",
+    "batch_prior",
     "completion_nll",
+    "context_prior",
     "encode",
     "generate",
     "last_hidden_states",
-    "option_prior",
     "score_options",
 ]

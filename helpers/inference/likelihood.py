@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -107,34 +108,56 @@ def score_options(
     return logp, tokens
 
 
-def option_prior(
+def context_prior(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[Message]],
+    prompt: Sequence[Message],
     options: Sequence[Sequence[str]],
 ) -> list[np.ndarray]:
-    """What the model thinks of each option whatever the question: its log-likelihood, averaged over `prompts`.
+    """What the model thinks of each option after a prompt that asks about nothing.
 
-    Subtracted from ``score_options`` it calibrates them. With one prompt that asks nothing this is contextual
-    calibration (Zhao et al., 2021, arXiv:2102.09690); with a batch of other questions, batch calibration (Zhou
-    et al., 2023, arXiv:2309.17249), in the log domain. No answers are used.
+    Subtracted from ``score_options`` it calibrates them in context (Zhao et al., 2021, arXiv:2102.09690).
 
     Args:
-        prompts: what the options are scored after, one list of messages each.
-        options: the candidate answers of each question; every distinct one is scored once per prompt.
+        prompt: the messages that stand for no question, for example a task's ``bare_prompt``.
+        options: the candidate answers of each question; every distinct one is scored once.
+
+    Returns:
+        For each question a float64 array with the log-likelihood (nats) of each of its options.
+    """
+    distinct = sorted({option for choices in options for option in choices})
+    prior = dict(zip(distinct, score_options(model, tokenizer, [prompt], [distinct])[0][0], strict=True))
+    return [np.array([prior[option] for option in choices]) for choices in options]
+
+
+def batch_prior(logp: Sequence[np.ndarray], options: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """What the model thinks of each option on average over all the questions that offer it.
+
+    Subtracted from the scores it is batch calibration (Zhou et al., 2023, arXiv:2309.17249), here in the log
+    domain: an option wins where it is likelier than it usually is. No answers are used.
+
+    Args:
+        logp: the scores of each question's options, from ``score_options``.
+        options: the same options; they have to come back in several questions.
 
     Returns:
         For each question a float64 array with one mean log-likelihood (nats) per option.
 
     Raises:
-        DataError: there are no prompts.
+        DataError: the options are (nearly) all different, so there is nothing to average over.
     """
-    if len(prompts) == 0:
-        raise DataError("no prompts to average over", "give at least one prompt, other questions or an empty one")
-    distinct = sorted({option for choices in options for option in choices})
-    logp, _ = score_options(model, tokenizer, prompts, [distinct] * len(prompts), batch_size=1)
-    prior = dict(zip(distinct, np.mean(logp, axis=0), strict=True))
-    return [np.array([prior[o] for o in choices]) for choices in options]
+    scores: dict[str, list[float]] = defaultdict(list)
+    for row, choices in zip(logp, options, strict=True):
+        for value, option in zip(row, choices, strict=True):
+            scores[option].append(float(value))
+    offered = sum(map(len, options))
+    if offered < 2 * len(scores):
+        raise DataError(
+            f"{offered} options, {len(scores)} of them different: an average over questions means nothing here",
+            "calibrate with context_prior, or score more questions that share their options",
+        )
+    prior = {option: float(np.mean(values)) for option, values in scores.items()}
+    return [np.array([prior[option] for option in choices]) for choices in options]
 
 
 def _score_batch(

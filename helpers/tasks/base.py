@@ -126,7 +126,7 @@ class Task(ABC):
     def bare_prompt(self, form: str) -> list[dict[str, str]]:
         """The question of a choice form without its subject: what a model answers here, it answers blindly.
 
-        Likelihoods are calibrated with it (Zhao et al., 2021, "Calibrate before use").
+        ``inference.context_prior`` calibrates likelihoods with it (Zhao et al., 2021, "Calibrate before use").
         """
         self.form_kind(form)
         return [{"role": "user", "content": self.bare_questions[form]}]
