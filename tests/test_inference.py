@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from helpers import inference, models
 from helpers.errors import DataError
@@ -111,6 +112,29 @@ def test_many_options_in_parts_equal_one_part(loaded: models.LoadedModel, monkey
     parts, _ = inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:2], options)
     for a, b in zip(whole, parts, strict=True):
         assert np.allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_an_adapted_model_generates_with_its_update_and_the_last_logits_only() -> None:
+    model = models.load("tiny/llama", quant="nf4", dtype="float32")
+    plain = inference.generate(model.model, model.tokenizer, _prompts(), max_new_tokens=12)
+    config = LoraConfig(r=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    torch.manual_seed(0)
+    adapted = get_peft_model(model.model, config)
+    shapes = []
+    hook = adapted.get_base_model().lm_head.register_forward_hook(lambda _m, _i, out: shapes.append(out.shape[1]))
+    ours = inference.generate(adapted, model.tokenizer, _prompts(), max_new_tokens=12)
+    hook.remove()
+    assert set(shapes) == {1}
+    ids = [
+        model.tokenizer.apply_chat_template(p, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        for p in _prompts()
+    ]
+    adapted.eval()
+    for answer, inputs in zip(ours, ids, strict=True):
+        output = adapted.generate(**inputs, max_new_tokens=12, do_sample=False)
+        new = output[0, inputs["input_ids"].shape[1] :]
+        assert answer == model.tokenizer.decode(new, skip_special_tokens=True).strip()
+    assert ours != plain
 
 
 def test_context_prior_scores_every_option_after_one_prompt(loaded: models.LoadedModel) -> None:

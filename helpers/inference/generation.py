@@ -38,7 +38,7 @@ def generate(
     with evaluation(model) as device:
         for batch in batches([len(e) for e in encoded], batch_size):
             ids, mask = pad_left([encoded[i] for i in batch], pad_id(tokenizer), device)
-            output = model.generate(
+            output = _generator(model).generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
@@ -50,6 +50,17 @@ def generate(
             for i, text in zip(batch, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
                 answers[i] = text.strip()
     return answers
+
+
+def _generator(model: Any) -> Any:
+    """The model whose ``generate`` is called.
+
+    ``PeftModel.generate`` computes the logits of every prompt token, gigabytes for a batch of long prompts. A
+    LoRA update sits inside the base model's layers, so the base model generates the same with the last only.
+    """
+    configs = getattr(model, "peft_config", {}).values()
+    inside = configs and all(config.peft_type == "LORA" for config in configs)
+    return model.get_base_model() if inside and hasattr(model, "get_base_model") else model
 
 
 def last_hidden_states(
