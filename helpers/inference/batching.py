@@ -50,7 +50,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message], *, add_g
 
 @contextmanager
 def evaluation(model: PreTrainedModel) -> Iterator[torch.device]:
-    """Evaluation mode, no gradients, and on a CPU the 4-bit weights dequantised once; all put back after."""
+    """Evaluation mode, no gradients; on a CPU 4-bit weights dequantised once, LoRA added; all put back after."""
     import torch
 
     training = model.training
