@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import inference, models
 from helpers.errors import DataError
@@ -135,6 +138,40 @@ def test_an_adapted_model_generates_with_its_update_and_the_last_logits_only() -
         new = output[0, inputs["input_ids"].shape[1] :]
         assert answer == model.tokenizer.decode(new, skip_special_tokens=True).strip()
     assert ours != plain
+
+
+class LargestCopy(TorchDispatchMode):
+    """Remembers the most numbers that any operation's result held."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+def test_a_frozen_output_head_is_not_copied_for_every_row() -> None:
+    model = models.load("tiny/llama", dtype="float32")
+    model.model.requires_grad_(False)  # as get_peft_model does
+    head = model.model.lm_head.weight.numel()
+    prompts = [p for p in _prompts() for _ in range(8)]
+    hidden = torch.randn(len(prompts), 6, model.model.config.hidden_size)
+    with torch.no_grad(), LargestCopy() as gaps:
+        model.model.lm_head(hidden[:, -1:])
+    with torch.no_grad(), LargestCopy() as one_piece:
+        model.model.lm_head(hidden[:, -1:].contiguous())
+    assert gaps.numbers == len(prompts) * head, "torch no longer copies it: the guard can go"
+    assert one_piece.numbers <= head
+    seen = []
+    hook = model.model.lm_head.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0].is_contiguous()))
+    inference.generate(model.model, model.tokenizer, prompts, max_new_tokens=2, batch_size=len(prompts))
+    inference.score_options(model.model, model.tokenizer, prompts, [["x", "y z"]] * len(prompts), batch_size=40)
+    inference.completion_nll(model.model, model.tokenizer, _conversations())
+    hook.remove()
+    assert len(seen) >= 4 and all(seen)
+    assert not model.model.lm_head._forward_pre_hooks
 
 
 def test_context_prior_scores_every_option_after_one_prompt(loaded: models.LoadedModel) -> None:
