@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from helpers.errors import DataError
-from helpers.tasks.base import LoadReport, Task, nearest_hint, parse_choice
+from helpers.tasks.answers import Answer, parse_answer, parse_choice
+from helpers.tasks.base import LoadReport, Task, nearest_hint
 from helpers.tasks.recipes import RecipesTask
 from helpers.tasks.snli import SnliTask
 
-__all__ = ["TASKS", "LoadReport", "Task", "get", "parse_choice", "register"]
+__all__ = ["TASKS", "Answer", "LoadReport", "Task", "get", "parse_answer", "parse_choice", "register"]
 
 TASKS: dict[str, Task] = {}
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
+from helpers.tasks.answers import fold, parse_choice
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -165,37 +165,6 @@ class Task(ABC):
                 right += bool(text) and text == fold(example["completion"])
         name = "accuracy" if choice else "exact_match"
         return {name: right / len(references), "valid_rate": valid / len(references)}
-
-
-def fold(text: str) -> str:
-    """Lower case, single spaces, no outer punctuation."""
-    return " ".join(text.lower().split()).strip(" .,:;!?\"'`*()")
-
-
-def parse_choice(text: str, options: Sequence[str]) -> int:
-    """Index of the option that ``text`` names, -1 when it names none or more than one.
-
-    The first non-empty line decides if it is an option or begins with exactly one; otherwise the whole
-    text must mention exactly one option as whole words. An option inside a longer mentioned option
-    ("cream" in "sour cream") is not a second mention.
-    """
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        return -1
-    folded = [fold(option) for option in options]
-    first = fold(re.sub(r"^\s*(answer|option)\s*:\s*", "", lines[0], flags=re.IGNORECASE))
-    if first in folded:
-        return folded.index(first)
-    for candidate in (first, fold(text)):
-        rest, hits = candidate, set()
-        for index in sorted(range(len(folded)), key=lambda i: -len(folded[i])):
-            pattern = rf"(?<!\w){re.escape(folded[index])}(?!\w)"
-            if folded[index] and re.search(pattern, rest):
-                hits.add(index)
-                rest = re.sub(pattern, " \x00 ", rest)
-        if len(hits) == 1:
-            return hits.pop()
-    return -1
 
 
 def balanced_positions(count: int, n_options: int, rng: random.Random) -> list[int]:
