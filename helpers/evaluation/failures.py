@@ -1,0 +1,127 @@
+"""What changed between two systems, example by example: fixed, broken, wrong both times, right both times.
+
+Two accuracies hide which answers changed. This module pairs two systems' predictions, counts the four outcomes, tests
+the change, and does the same for slices of the data. ``predictions`` reads the files, ``cases`` shows single examples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import DataError
+from helpers.evaluation.statistics import McNemar, holm, mcnemar_exact, newcombe, wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUTCOMES = ("fixed", "broken", "wrong both times", "right both times")
+Slicer = Callable[[Mapping[str, Any]], str]
+
+# Any of these makes a sentence a negated one; "n't" is part of a longer word.
+_NEGATION = re.compile(r"\b(?:no|not|never|nobody|nothing|none|without|neither|nor)\b|n['’]t\b", re.IGNORECASE)
+
+
+def pair(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Two systems' predictions side by side, matched by ``input`` and ``reference``, in the order of ``before``.
+
+    Returns:
+        ``input, reference, before, after`` (the two predictions), ``before_right, after_right, outcome`` (one of
+        ``OUTCOMES``), then what else ``after`` and ``before`` had.
+
+    Raises:
+        DataError: the files are not about the same examples (says how many match).
+    """
+    import pandas as pd
+
+    keys = ["input", "reference"]
+    numbered = [f.assign(copy=f.groupby(keys).cumcount()) for f in (before, after)]  # the same pair may come twice
+    both = pd.merge(*numbered, on=[*keys, "copy"], suffixes=("_before", "_after"), how="inner", sort=False)
+    if len(both) < max(len(before), len(after)):
+        raise DataError(
+            f"the two systems were not asked the same: {len(before)} and {len(after)} examples, {len(both)} in common",
+            "Compare runs of one task with the same n_eval, dataset and seed",
+        )
+    both = both.rename(columns={"prediction_before": "before", "prediction_after": "after"})
+    both = both.rename(columns={"right_before": "before_right", "right_after": "after_right"})
+    for column in [c for c in both if c.endswith("_after") and c.removesuffix("_after") not in both]:
+        both = both.rename(columns={column: column.removesuffix("_after")})
+    both["outcome"] = [
+        OUTCOMES[3] if x and y else OUTCOMES[2] if not (x or y) else OUTCOMES[0] if y else OUTCOMES[1]
+        for x, y in zip(both["before_right"], both["after_right"], strict=True)
+    ]
+    first = [*keys, "before", "after", "before_right", "after_right", "outcome"]
+    drop = {"copy", *(c for c in both if c.endswith("_before"))}
+    return both[first + [c for c in both if c not in first and c not in drop]]
+
+
+def counts(paired: pd.DataFrame) -> dict[str, int]:
+    """How many examples had each of the four outcomes."""
+    found = paired["outcome"].value_counts()
+    return {outcome: int(found.get(outcome, 0)) for outcome in OUTCOMES}
+
+
+def test_change(paired: pd.DataFrame) -> McNemar:
+    """Exact McNemar test of after against before: only fixed and broken examples carry information."""
+    return mcnemar_exact(paired["after_right"], paired["before_right"])
+
+
+test_change.__test__ = False  # type: ignore[attr-defined]  # the name would make pytest collect it
+
+
+def pair_slices(first: str = "premise", second: str = "hypothesis", label: str = "reference") -> dict[str, Slicer]:
+    """Slices for tasks about two texts: label, negation, length of both, share of the second's words in the first."""
+
+    def words(text: Any) -> list[str]:
+        return re.findall(r"\w+", str(text).lower())
+
+    def overlap(row: Mapping[str, Any]) -> str:
+        asked = words(row[second])
+        share = sum(w in set(words(row[first])) for w in asked) / max(1, len(asked))
+        return "below 1/2" if share < 1 / 2 else "1/2 to 3/4" if share < 3 / 4 else "3/4 and more"
+
+    def length(row: Mapping[str, Any]) -> str:
+        count = len(words(row[first])) + len(words(row[second]))
+        return "up to 15 words" if count <= 15 else "16 to 25 words" if count <= 25 else "more than 25 words"
+
+    return {
+        "label": lambda row: str(row[label]),
+        "negation": lambda row: "negated" if _NEGATION.search(f"{row[first]} {row[second]}") else "not negated",
+        "length": length,
+        "word overlap": overlap,
+    }
+
+
+def slices(paired: pd.DataFrame, by: Mapping[str, Slicer], level: float = 0.95) -> pd.DataFrame:
+    """Accuracy before and after in each slice, with intervals and a test that knows how many slices there are.
+
+    Args:
+        by: name of a property → function from a row to its value; for example ``pair_slices()``.
+
+    Returns:
+        One row a slice: ``slice, value, n``; ``before`` and ``after`` (``Estimate``, Wilson); ``fixed, broken``;
+        ``difference, low, high`` (Newcombe's paired interval); ``p`` (exact McNemar) and ``p_holm`` (corrected
+        for all slices of the table).
+    """
+    import pandas as pd
+
+    rows = []
+    records = paired.to_dict("records")
+    for name, slicer in by.items():
+        values = [slicer(record) for record in records]
+        for value in sorted(set(values)):
+            part = paired[[v == value for v in values]]
+            x, y = part["before_right"].to_numpy(), part["after_right"].to_numpy()
+            difference, low, high = newcombe(y, x, level)
+            test = mcnemar_exact(y, x)
+            rows.append(
+                {
+                    "slice": name, "value": value, "n": len(part), "before": wilson(int(x.sum()), len(x), level),
+                    "after": wilson(int(y.sum()), len(y), level), "fixed": test.only_a, "broken": test.only_b,
+                    "difference": difference, "low": low, "high": high, "p": test.p_value,
+                }
+            )  # fmt: skip
+    table = pd.DataFrame(rows)
+    table["p_holm"] = holm(table["p"].to_numpy()) if len(table) else []
+    return table
