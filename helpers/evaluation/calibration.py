@@ -1,0 +1,96 @@
+"""Is a classifier as sure as it is right? Confidence against accuracy, and their mean distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from helpers.errors import DataError, ParameterError
+from helpers.evaluation.statistics import DRAWS, LEVEL, Estimate, FloatArray, bootstrap, wilson
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The examples whose confidence lies in (low, high]: their mean confidence, and the share that is right."""
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: Estimate
+
+
+def softmax(logits: ArrayLike) -> FloatArray:
+    """Probabilities of each row, ``(n, classes)``; safe for large logits."""
+    values = np.asarray(logits, dtype=np.float64)
+    values = np.exp(values - values.max(axis=-1, keepdims=True))
+    return np.asarray(values / values.sum(axis=-1, keepdims=True))
+
+
+def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> list[ReliabilityBin]:
+    """The diagram's points: bins of equal width that hold an example, from low to high confidence.
+
+    Args:
+        confidence: (n,) probability of the chosen class, in 0…1.
+        right: (n,) whether the choice was right, as booleans or 0/1.
+
+    Raises:
+        DataError: no examples, lengths differ, or values out of range.
+        ParameterError: fewer than one bin.
+    """
+    p, r, which = _checked(confidence, right, bins)
+    return [
+        ReliabilityBin(b / bins, (b + 1) / bins, float(p[which == b].mean()), wilson(int(r[which == b].sum()), n))
+        for b in range(bins)
+        if (n := int((which == b).sum()))
+    ]
+
+
+def expected_calibration_error(
+    confidence: ArrayLike, right: ArrayLike, bins: int = BINS, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """Mean distance of confidence and accuracy over the bins, weighted by their examples (ECE).
+
+    Naeini, Cooper and Hauskrecht (2015); Guo et al. (2017, arXiv:1706.04599). 0 is perfectly calibrated. The
+    estimate is biased upwards on few examples: each bin's accuracy is itself uncertain, and a distance is never
+    negative. The interval is a percentile bootstrap over examples and shares that bias.
+
+    Raises:
+        DataError, ParameterError: as ``reliability``.
+    """
+    p, r, which = _checked(confidence, right, bins)
+    # A bin's |sum of confidence − sum of right| is all that ECE needs: k = 1 + bins columns that can be summed.
+    stats = np.zeros((len(p), bins + 1))
+    stats[np.arange(len(p)), which] = p - r
+    stats[:, bins] = 1
+
+    def from_sums(sums: FloatArray) -> FloatArray:
+        return np.asarray(np.abs(sums[:, :bins]).sum(axis=1) / sums[:, bins])
+
+    return bootstrap(stats, from_sums, level, draws, seed)
+
+
+def confusion(gold: Sequence[int], predicted: Sequence[int], classes: int) -> np.ndarray:
+    """Counts ``(classes, classes)``: row = true class, column = predicted one. Unreadable answers (−1) are left out."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    for g, p in zip(gold, predicted, strict=True):
+        if p >= 0:
+            counts[g, p] += 1
+    return counts
+
+
+def _checked(confidence: ArrayLike, right: ArrayLike, bins: int) -> tuple[FloatArray, FloatArray, np.ndarray]:
+    """Confidence, correctness and each example's bin."""
+    if bins < 1:
+        raise ParameterError(f"bins = {bins} is out of range, it must be at least 1")
+    p = np.asarray(confidence, dtype=np.float64).reshape(-1)
+    r = np.asarray(right, dtype=np.float64).reshape(-1)
+    if len(p) != len(r) or not len(p):
+        raise DataError(f"{len(p)} confidences for {len(r)} answers", "Give one confidence per answer")
+    if not ((p >= 0) & (p <= 1)).all() or not np.isin(r, (0, 1)).all():
+        raise DataError("confidences must lie between 0 and 1, correctness must be 0 or 1")
+    return p, r, np.clip(np.ceil(p * bins).astype(int) - 1, 0, bins - 1)

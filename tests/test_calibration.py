@@ -1,0 +1,71 @@
+"""Calibration error and reliability against a loop over bins and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax as scipy_softmax
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix
+
+from helpers.errors import DataError, ParameterError
+from helpers.evaluation import calibration
+
+
+def by_hand(p: np.ndarray, r: np.ndarray, bins: int) -> float:
+    total = 0.0
+    for b in range(bins):
+        low, high = b / bins, (b + 1) / bins
+        inside = [(c, x) for c, x in zip(p, r, strict=True) if (low < c <= high) or (b == 0 and c == 0)]
+        if inside:
+            total += abs(np.mean([c for c, _ in inside]) - np.mean([x for _, x in inside])) * len(inside) / len(p)
+    return total
+
+
+@pytest.mark.parametrize("bins", [1, 5, 10, 15])
+def test_calibration_error_equals_a_loop_over_bins(bins: int) -> None:
+    rng = np.random.default_rng(bins)
+    p = np.concatenate([rng.random(200), [0.0, 1.0]])
+    r = (rng.random(202) < p**2).astype(int)
+    assert calibration.expected_calibration_error(p, r, bins).value == pytest.approx(by_hand(p, r, bins))
+
+
+def test_reliability_equals_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(400)
+    r = rng.random(400) < p
+    right, sure = calibration_curve(r, p, n_bins=10)
+    found = calibration.reliability(p, r, 10)
+    assert np.allclose([b.accuracy.value for b in found], right)
+    assert np.allclose([b.confidence for b in found], sure)
+    assert sum(b.accuracy.n for b in found) == 400
+
+
+def test_a_calibrated_model_has_a_small_error_and_an_overconfident_one_a_large_one() -> None:
+    rng = np.random.default_rng(1)
+    p = rng.uniform(1 / 3, 1, 20_000)
+    good = calibration.expected_calibration_error(p, rng.random(20_000) < p)
+    bad = calibration.expected_calibration_error(np.full(20_000, 0.95), rng.random(20_000) < 0.7)
+    assert good.value < 0.02 and good.low <= good.value
+    assert bad.low < 0.25 < bad.high and bad.value == pytest.approx(0.25, abs=0.02)
+
+
+def test_softmax_equals_scipy_also_for_large_logits() -> None:
+    logits = np.array([[1.0, 2.0, 3.0], [1000.0, 0.0, -1000.0], [0.0, 0.0, 0.0]])
+    assert np.allclose(calibration.softmax(logits), scipy_softmax(logits, axis=1))
+
+
+def test_confusion_equals_scikit_learn_and_leaves_unreadable_answers_out() -> None:
+    rng = np.random.default_rng(2)
+    gold, predicted = rng.integers(0, 3, 100).tolist(), rng.integers(0, 3, 100).tolist()
+    assert (calibration.confusion(gold, predicted, 3) == confusion_matrix(gold, predicted, labels=range(3))).all()
+    assert calibration.confusion([0, 1], [-1, 1], 2).tolist() == [[0, 0], [0, 1]]
+
+
+def test_errors() -> None:
+    with pytest.raises(DataError, match="between 0 and 1"):
+        calibration.expected_calibration_error([1.2], [1])
+    with pytest.raises(DataError, match="2 confidences for 1"):
+        calibration.reliability([0.2, 0.3], [1])
+    with pytest.raises(ParameterError, match="bins"):
+        calibration.reliability([0.2], [1], bins=0)
