@@ -64,7 +64,7 @@ def _rows() -> tuple[Parameter, ...]:
         p("lora_r", int, None, 1, 1024, None, "rank of the update"),
         p("lora_alpha", int, None, 1, 4096, None, "the update is scaled by lora_alpha / lora_r"),
         p("lora_dropout", float, None, 0, 0.9, None, "dropout in front of the adapter"),
-        p("quant", str, None, None, None, ("nf4", "none"), "nf4 for 4-bit base weights, none for 16 or 32 bit"),
+        p("quant", str, None, None, None, ("nf4", "nf4-double", "int8", "none"), "base weights as nf4-double, nf4, int8 or none (16 or 32 bit)"),
         p("resume", bool, False, None, None, None, "continue an interrupted run of this name"),
     )
 
@@ -128,7 +128,7 @@ HIDDEN = ("embedder", "offline", "gradient_checkpointing", "dtype", "cell_timeou
 # Not settable from a notebook: see HIDDEN. cell_timeout (seconds one cell may take, None = no limit).
 DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     # Drawing dropout masks takes a fifth of a training step on a CPU; one epoch does not need them.
-    ("*", "*", "*", {"quant": "nf4", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0}),
+    ("*", "*", "*", {"quant": "nf4-double", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0}),
     ("*", "*", "*", {"grad_accumulation": 1, "n_shots": 3}),
     ("*", "*", "*", {"gradient_checkpointing": False, "dtype": "auto"}),
     ("*", "*", "recipes", {"form": "steps", "forms": "steps+missing"}),

@@ -97,7 +97,7 @@ def _overview(runs: Sequence[RunRecord]) -> str:
         cells += [
             took,
             memory,
-            _text(str(info.get("started") or "").replace("+00:00", " UTC").replace("T", " ")),
+            _text(str(info.get("started") or "").replace("T", " ").replace("+00:00", " UTC")),
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = ("notebook", "run", "status", "model", "time", "peak memory", "started")

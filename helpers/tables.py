@@ -15,6 +15,7 @@ COLUMNS = 4  # the first of MAIN stand in README's table; metrics.json has them 
 MISSING = {"full": "not yet measured on a GPU"}
 NOT_YET = "not yet recorded"
 _LABELS = {"rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "bleu": "BLEU", "macro_f1": "macro F1"}
+_STORAGE = {"nf4": ", 4-bit", "int8": ", 8-bit"}
 # Named in README beside the numbers, because they move them.
 _PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 
@@ -82,7 +83,7 @@ def _model(spec: NotebookSpec, used: Mapping[str, Any], profile: str) -> str:
     # Lesson 00 has no parameter for it: it loads the profile's model.
     name = used.get("model_id") or table_defaults(profile, spec.id, "none")["model_id"]
     quant = used.get("quant") if "quant" in spec.parameters else None
-    return f"`{name}`" + (", 4-bit" if quant == "nf4" else "")
+    return f"`{name}`" + _STORAGE.get(str(quant).split("-")[0], "")
 
 
 def _data(spec: NotebookSpec, used: Mapping[str, Any]) -> str:

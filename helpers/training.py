@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
 from helpers.errors import LabError, RunError
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedTokenizerBase, Trainer, TrainerControl, TrainerState, TrainingArguments
+    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 
     from helpers.hardware import Machine
 
@@ -81,6 +81,38 @@ class CompletionTrainer(SFTTrainer):
         count = (targets != -100).sum() if num_items_in_batch is None else num_items_in_batch
         loss = total / max(1, int(count))
         return (loss, outputs) if return_outputs else loss
+
+
+class LabelWordTrainer(Trainer):
+    """``Trainer`` for a language model that classifies by its own words; cross-entropy over the words alone.
+
+    Batches are padded on the left, so that the last position of every row is where the answer starts.
+
+    Args:
+        label_ids: the token that stands for each class, from ``models.label_token_ids``.
+    """
+
+    def __init__(self, *args: Any, label_ids: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.label_ids = list(label_ids)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        from torch.nn import functional
+
+        mask = inputs["attention_mask"]
+        outputs = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            logits_to_keep=1,
+            use_cache=False,
+        )
+        scores = outputs.logits[:, -1, self.label_ids].float()
+        count = len(scores) if num_items_in_batch is None else int(num_items_in_batch)
+        loss = functional.cross_entropy(scores, inputs["labels"], reduction="sum") / max(1, count)
+        return (loss, {"logits": scores}) if return_outputs else loss
 
 
 class ProgressLine(TrainerCallback):
@@ -155,7 +187,7 @@ class ReturnFreedMemory(TrainerCallback):
     into: over some hundred updates a process grows by gigabytes that nothing uses.
     """
 
-    def __init__(self, every: int = 10) -> None:
+    def __init__(self, every: int = 4) -> None:
         self.every = every
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

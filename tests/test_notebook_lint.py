@@ -170,3 +170,4 @@ def test_finishes_and_ends_with_exercises(path: Path) -> None:
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     assert "## Exercises" in prose and "<details>" in prose
     assert prose.count("<details>") == prose.count("</details>")
+    assert not re.search(r"\S\n<details>", prose), "without an empty line before it a solution shows unfolded"

@@ -19,6 +19,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from helpers import plots
+from helpers.evaluation import calibration, wilson
+from helpers.plots.style import GREY, PALETTE
 
 HISTORY = [
     {"step": 1, "loss": 3.0, "learning_rate": 1e-4},
@@ -50,6 +52,9 @@ EVERY: dict[str, Callable[[], Figure]] = {
     "dots": lambda: plots.dots({"fp16": {"a": 1, "b": 90}}, "size (GB)", limit=(16, "a card"), log=True),
     "scatter_2d": lambda: plots.scatter_2d({"PCA": XY, "t-SNE": XY}, ["a"] * 5 + ["b"] * 5),
     "quantisation_error": lambda: plots.quantisation_error(XY, XY + 0.1),
+    "confusion": lambda: plots.confusion([[5, 1], [0, 0]], ["yes", "no"]),
+    "reliability": lambda: plots.reliability(calibration.reliability([0.2, 0.9, 1.0], [0, 1, 1])),
+    "learning_curve": lambda: plots.learning_curve({"qlora": {9: wilson(4, 9), 100: wilson(80, 100)}}, "n", "acc"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [2, 3]}, "length (tokens)", "memory (GB)"),
 }
 
@@ -71,9 +76,9 @@ def test_every_public_function_is_covered_here() -> None:
     public = {
         name
         for name, value in vars(plots).items()
-        if callable(value) and getattr(value, "__module__", "") == plots.__name__ and name[0] != "_"
+        if callable(value) and getattr(value, "__module__", "").startswith(plots.__name__) and name[0] != "_"
     }
-    assert public == set(EVERY)
+    assert public == set(EVERY) == set(plots.__all__)
 
 
 def _line(fig: Figure, label: str) -> Any:
@@ -126,10 +131,24 @@ def test_quantisation_error_reports_the_relative_error() -> None:
 def test_differences_colour_only_clear_ones() -> None:
     fig = plots.differences([TEST, {**TEST, "low": -0.1, "p_value": 0.2}])
     colours = [line.get_color() for line in fig.axes[0].lines if line.get_marker() == "o"]
-    assert colours == [plots.PALETTE[1], plots.GREY]
+    assert colours == [PALETTE[1], GREY]
 
 
 def test_importing_plots_does_not_import_matplotlib() -> None:
     code = "import sys, helpers.plots; print('matplotlib' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_confusion_shows_every_count_and_its_share_of_the_row() -> None:
+    fig = plots.confusion([[5, 15], [0, 0]], ["yes", "no"])
+    assert [t.get_text() for t in fig.axes[0].texts] == ["5\n25%", "15\n75%", "0\n0%", "0\n0%"]
+
+
+def test_reliability_draws_each_bin_at_its_confidence_and_accuracy() -> None:
+    bins = calibration.reliability([0.55, 0.56, 0.95, 0.96], [1, 0, 1, 1])
+    lines = plots.reliability(bins).axes[0].lines
+    points = [line.get_xydata()[0].tolist() for line in lines if line.get_marker() == "o"]
+    assert points == [[pytest.approx(0.555), 0.5], [pytest.approx(0.955), 1.0]]
+    with pytest.raises(ValueError, match="no bins"):
+        plots.reliability([])

@@ -55,7 +55,7 @@ def evaluation(model: PreTrainedModel) -> Iterator[torch.device]:
 
     training = model.training
     device = next(model.parameters()).device
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings()  # None for a classifier
     hook = head.register_forward_pre_hook(_contiguous) if head is not None else None
     model.eval()
     try:

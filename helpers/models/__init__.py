@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from helpers.models.heads import label_token_ids, load_classifier
 from helpers.models.load import LoadedModel, ModelSource, fingerprint, load, load_tokenizer, read_weight, resolve_model
 from helpers.models.quantize import (
     QUANTISATIONS,
@@ -21,7 +22,9 @@ __all__ = [
     "dequantised_weight",
     "fingerprint",
     "guard_cpu_kernels",
+    "label_token_ids",
     "load",
+    "load_classifier",
     "load_tokenizer",
     "quantisation_config",
     "read_weight",

@@ -136,7 +136,7 @@ def load(
 
     Args:
         model_id: ``tiny/NAME``, a local folder or a Hub id.
-        quant: ``"nf4"`` (4-bit NormalFloat with double quantisation), ``"none"``, or a ``BitsAndBytesConfig``.
+        quant: one of ``QUANTISATIONS``, or a ``BitsAndBytesConfig``.
         machine: from ``hardware.probe()``; decides device and compute dtype.
         dtype: another compute dtype than the machine's, by name.
 
@@ -146,8 +146,22 @@ def load(
     Raises:
         ModelError: not found, gated, or it does not fit into memory.
     """
-    import torch
     from transformers import AutoModelForCausalLM
+
+    return load_with(AutoModelForCausalLM, model_id, quant=quant, machine=machine, dtype=dtype)
+
+
+def load_with(
+    kind: Any,
+    model_id: str,
+    *,
+    quant: Any = "none",
+    machine: Machine | None = None,
+    dtype: str | None = None,
+    **options: Any,
+) -> LoadedModel:
+    """``load`` for any of transformers' auto classes; ``options`` go to its ``from_pretrained``."""
+    import torch
 
     from helpers import hardware
 
@@ -156,17 +170,18 @@ def load(
     torch_dtype: torch.dtype = getattr(torch, name)
     source = resolve_model(model_id)
     config = quantisation_config(quant, torch_dtype) if isinstance(quant, str) else quant
-    options: dict[str, Any] = {"dtype": torch_dtype}
+    options = {"dtype": torch_dtype} | options
     if config is not None:
         options["quantization_config"] = config
     if machine.device == "cuda":
         options["device_map"] = {"": 0}
     with quiet_loading():
-        model = _from_pretrained(AutoModelForCausalLM, source, **options)
+        model = _from_pretrained(kind, source, **options)
     guard_cpu_kernels(model)
     tokenizer = load_tokenizer(model_id)
     model.config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    if getattr(model, "generation_config", None) is not None:
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.eval()
     return LoadedModel(model, tokenizer, source, name)
 

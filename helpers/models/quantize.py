@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-QUANTISATIONS = ("none", "nf4")
+QUANTISATIONS = ("none", "int8", "nf4", "nf4-double")
 
 
 def quantisation_config(quant: str, compute_dtype: torch.dtype) -> Any:
     """``BitsAndBytesConfig`` for `quant`, or ``None`` for ``"none"``.
 
-    NF4 with double quantisation is the QLoRA recipe (Dettmers et al., 2023, arXiv:2305.14314).
+    ``nf4-double`` is the QLoRA recipe (Dettmers et al., 2023, arXiv:2305.14314): 4-bit NormalFloat whose block
+    scales are themselves stored in 8 bits; ``nf4`` keeps them in 32. ``int8`` is LLM.int8 (Dettmers et al., 2022,
+    arXiv:2208.07339): one byte a weight, columns with outliers in 16 bits.
 
     Raises:
         ModelError: `quant` is not one of ``QUANTISATIONS``.
@@ -30,10 +32,12 @@ def quantisation_config(quant: str, compute_dtype: torch.dtype) -> Any:
         raise ModelError(f"quant={quant!r} is not known", f"use one of {', '.join(QUANTISATIONS)}")
     from transformers import BitsAndBytesConfig
 
+    if quant == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+        bnb_4bit_use_double_quant=quant == "nf4-double",
         bnb_4bit_compute_dtype=compute_dtype,
     )
 

@@ -165,7 +165,26 @@ def _llama(tokenizer: Any) -> Any:
     return LlamaForCausalLM(config)
 
 
-BUILDERS = {"llama": _llama}
+def _phi(tokenizer: Any) -> Any:
+    from transformers import PhiConfig, PhiForCausalLM
+
+    config = PhiConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=400,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        partial_rotary_factor=0.5,
+        max_position_embeddings=512,
+        resid_pdrop=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return PhiForCausalLM(config)
+
+
+BUILDERS = {"llama": _llama, "phi": _phi}
 
 
 def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""Class scores of a model with a classification head, or of a language model through its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from helpers.inference.batching import batches, evaluation, pad_id, pad_left, positions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def class_logits(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[Sequence[int]],
+    *,
+    label_ids: Sequence[int] | None = None,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """One score per class for each input, in their order.
+
+    Args:
+        inputs: token ids of each example, not padded.
+        label_ids: None for a model with a head. For a language model the token that stands for each class
+            (``models.label_token_ids``): its scores are the logits of these tokens after the last input token.
+        batch_size: examples per forward pass; examples of similar length share one.
+
+    Returns:
+        float32 ``(n, classes)``; a softmax over each row gives probabilities.
+    """
+    rows: list[np.ndarray] = [np.empty(0)] * len(inputs)
+    with evaluation(model) as device:
+        for batch in batches([len(ids) for ids in inputs], batch_size):
+            ids, mask = pad_left([inputs[i] for i in batch], pad_id(tokenizer), device)
+            # Left padding with positions counted from the first real token: a row's last token is the batch's.
+            shared = {"input_ids": ids, "attention_mask": mask, "position_ids": positions(mask), "use_cache": False}
+            if label_ids is None:
+                logits = model(**shared).logits
+            else:
+                logits = model(**shared, logits_to_keep=1).logits[:, -1, list(label_ids)]
+            for i, row in zip(batch, logits.float().cpu().numpy(), strict=True):
+                rows[i] = row
+    return np.stack(rows)

@@ -1,0 +1,75 @@
+"""Two ways to make a language model classify: a new head on its last hidden state, or its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import ModelError
+from helpers.models.load import LoadedModel, load_with
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from helpers.hardware import Machine
+
+HEAD = "score"  # what every decoder's sequence classification class calls its head
+
+
+def load_classifier(
+    model_id: str,
+    labels: Sequence[str],
+    *,
+    quant: Any = "none",
+    machine: Machine | None = None,
+    dtype: str | None = None,
+    seed: int = 0,
+) -> LoadedModel:
+    """Load a decoder with a fresh linear head of one row per label, in place of its language model head.
+
+    The head is random: nothing in the checkpoint says what the labels mean. It stays in the compute dtype
+    whatever ``quant`` does to the rest, because a quantised layer cannot be trained.
+
+    Args:
+        labels: names of the classes, in the order of their indices.
+        quant: one of ``QUANTISATIONS``, or a ``BitsAndBytesConfig``.
+        seed: of the head's initial values.
+
+    Raises:
+        ModelError: not found, gated, no classification class for this architecture, or out of memory.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    names = dict(enumerate(labels))
+    torch.manual_seed(seed)
+    loaded = load_with(
+        AutoModelForSequenceClassification, model_id, quant=quant, machine=machine, dtype=dtype,
+        num_labels=len(names), id2label=names, label2id={name: index for index, name in names.items()},
+    )  # fmt: skip
+    if not hasattr(loaded.model, HEAD):
+        raise ModelError(
+            f"{model_id}: {type(loaded.model).__name__} has no layer called {HEAD!r}",
+            "choose a decoder-only model such as Phi, Llama or Qwen2",
+        )
+    return loaded
+
+
+def label_token_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[int]:
+    """The token that an answer with each word starts with, under the model's chat template.
+
+    Raises:
+        ModelError: two words start with the same token, so that one token cannot tell them apart.
+    """
+    question = [{"role": "user", "content": "?"}]
+    start = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)["input_ids"]
+    ids = []
+    for word in words:
+        turns = [*question, {"role": "assistant", "content": word}]
+        ids.append(int(tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"][len(start)]))
+    if len(set(ids)) < len(ids):
+        raise ModelError(
+            f"of the label words {', '.join(words)} two start with the same token of this tokenizer",
+            "choose other words, or classifier='head'",
+        )
+    return ids

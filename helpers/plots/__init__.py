@@ -1,0 +1,28 @@
+"""Figures of the course, all in one restrained style.
+
+Every function returns a closed ``matplotlib.figure.Figure``: it shows once when it is the last expression of
+a cell, and goes to a file with ``run.save_figure(fig, name)``.
+"""
+
+from __future__ import annotations
+
+from helpers.plots.classification import confusion, learning_curve, reliability
+from helpers.plots.data import label_balance, scatter_2d, token_lengths
+from helpers.plots.general import bars, curves, dots, quantisation_error
+from helpers.plots.results import differences, systems, training_curves
+
+__all__ = [
+    "bars",
+    "confusion",
+    "curves",
+    "differences",
+    "dots",
+    "label_balance",
+    "learning_curve",
+    "quantisation_error",
+    "reliability",
+    "scatter_2d",
+    "systems",
+    "token_lengths",
+    "training_curves",
+]

@@ -1,0 +1,105 @@
+"""Results: training curves, systems with intervals, paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from helpers.plots.style import GREY, METRIC_LABELS, PALETTE, bounds, dot, name_rows, new_axes, series_of, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+_TEST_KEYS = ("a", "b", "metric", "difference", "low", "high", "p_value")
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+    """Loss on training and validation data per step, and the learning rate below where it was logged.
+
+    Args:
+        history: rows with ``step`` and any of ``loss``, ``eval_loss`` (nats per token), ``learning_rate``;
+            absent, ``None`` and NaN entries are skipped.
+    """
+    train, held_out, rate = (series_of(history, key) for key in ("loss", "eval_loss", "learning_rate"))
+    if not train[0] and not held_out[0]:
+        raise ValueError("history holds no loss: nothing to draw")
+    with style():
+        fig, axes = new_axes(2 if rate[0] else 1, 1, (6.4, 4.6 if rate[0] else 3.4), sharex=True, ratios=[3, 1])
+        top = axes[0]
+        if train[0]:
+            top.plot(*train, color=PALETTE[0], label="training", marker="o" if len(train[0]) < 3 else None)
+        if held_out[0]:
+            top.plot(*held_out, color=PALETTE[1], marker="s", ms=4.5, label="validation")
+        top.set_ylabel("loss (nats per token)")
+        top.set_title(title)
+        top.legend()
+        if rate[0]:
+            axes[1].plot(*rate, color=GREY)
+            axes[1].set_ylabel("learning rate")
+            axes[1].set_ylim(bottom=0)
+            axes[1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        axes[-1].set_xlabel("optimiser step")
+    return fig
+
+
+def systems(
+    table: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[str] | None = None,
+    reference: Mapping[str, float] | None = None,
+    reference_name: str = "chance",
+    title: str = "",
+) -> Figure:
+    """Forest plot: one row per system, one panel per metric, a dot with its 95% interval.
+
+    Args:
+        table: ``{system: {metric: estimate}}``; an estimate has ``value``, ``low``, ``high`` as attributes or
+            keys. A system without a metric leaves its row empty in that panel.
+        metrics: which metrics, in this order; default: all that occur.
+        reference: ``{metric: value}`` drawn as a dashed line, called ``reference_name``.
+    """
+    names = list(table)
+    chosen = list(metrics) if metrics else list(dict.fromkeys(m for row in table.values() for m in row))
+    if not names or not chosen:
+        raise ValueError("no systems or no metrics to draw")
+    with style():
+        width = 2.4 + 2.6 * len(chosen)
+        fig, axes = new_axes(1, len(chosen), (min(width, 13.0), 1.5 + 0.34 * len(names)), sharey=True)
+        for axis, metric in zip(axes, chosen, strict=True):
+            for row, name in enumerate(names):
+                if table[name].get(metric) is not None:
+                    dot(axis, row, *bounds(table[name][metric]), PALETTE[0])
+            if reference and metric in reference:
+                axis.axvline(reference[metric], color=GREY, ls="--", lw=1)
+                axis.set_title(f"dashed: {reference_name}", fontsize=9, color="#4D4D4D")
+            axis.set_xlabel(METRIC_LABELS.get(metric, metric))
+            axis.grid(axis="y", visible=False)
+        name_rows(axes[0], names)
+        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
+    return fig
+
+
+def differences(tests: Sequence[Any], title: str = "") -> Figure:
+    """Paired differences a − b with 95% intervals and p-values; rows whose interval excludes 0 are coloured.
+
+    Args:
+        tests: objects or dicts with ``a, b, metric, difference, low, high, p_value``.
+    """
+    if not tests:
+        raise ValueError("no tests to draw")
+    rows = [t if isinstance(t, Mapping) else {k: getattr(t, k) for k in _TEST_KEYS} for t in tests]
+    with style():
+        fig, axes = new_axes(1, 1, (7.2, 1.3 + 0.34 * len(rows)))
+        axis = axes[0]
+        axis.axvline(0, color="#4D4D4D", lw=1)
+        for i, row in enumerate(rows):
+            clear = row["low"] > 0 or row["high"] < 0
+            dot(axis, i, row["difference"], row["low"], row["high"], PALETTE[1] if clear else GREY)
+            p = row["p_value"]
+            text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+            axis.annotate(text, (1.02, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        name_rows(axis, [f"{r['a']} − {r['b']}: {r['metric']}" for r in rows])
+        axis.set_xlabel("difference in the metric's own unit")
+        axis.grid(axis="y", visible=False)
+        axis.set_title(title)
+    return fig

@@ -1,0 +1,92 @@
+"""The look of the course's figures, and the few parts that all of them are made of.
+
+Colours are those of Okabe and Ito (2008), which people with the common kinds of colour blindness tell apart; series
+differ in their markers too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#8C8C8C"
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100, "savefig.dpi": 150, "font.size": 10, "axes.titlesize": 10,
+    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.edgecolor": "#4D4D4D", "axes.grid": True, "axes.axisbelow": True, "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.6, "legend.frameon": False, "legend.fontsize": 9, "lines.linewidth": 1.6,
+    "xtick.color": "#4D4D4D", "ytick.color": "#4D4D4D",
+}  # fmt: skip
+METRIC_LABELS = {
+    "accuracy": "accuracy (0–1)", "macro_f1": "macro F1 (0–1)", "valid_rate": "valid answers (share)",
+    "perplexity": "perplexity (lower is better)", "bleu": "BLEU (0–1)", "bleu1": "BLEU-1 (0–1)",
+    "bleu4": "BLEU-4 (0–1)", "rouge1": "ROUGE-1 (0–1)", "rouge2": "ROUGE-2 (0–1)", "rougeL": "ROUGE-L (0–1)",
+    "meteor": "METEOR (0–1)", "cosine": "embedding cosine", "clip_score": "CLIP score (0–1)",
+    "slot_accuracy": "slot accuracy (0–1)",
+}  # fmt: skip
+
+
+def style() -> Any:
+    import matplotlib.pyplot as plt
+
+    return plt.rc_context(cast("Any", STYLE))
+
+
+def new_axes(
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    sharex: bool = False,
+    sharey: bool = False,
+    ratios: list[int] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """A figure that pyplot no longer tracks: else a notebook would draw it twice and keep it in memory."""
+    import matplotlib.pyplot as plt
+
+    heights = ratios if ratios and len(ratios) == rows else None
+    fig, grid = plt.subplots(
+        rows, columns, figsize=size, sharex=sharex, sharey=sharey, squeeze=False, layout="constrained",
+        height_ratios=heights,
+    )  # fmt: skip
+    plt.close(fig)
+    return fig, [axis for line in grid for axis in line]
+
+
+def series_of(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
+    pairs = [(float(r["step"]), float(r[key])) for r in history if r.get(key) not in (None, "")]
+    pairs = [(x, y) for x, y in pairs if not math.isnan(y)]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def bounds(estimate: Any) -> tuple[float, float, float]:
+    if isinstance(estimate, Mapping):
+        return float(estimate["value"]), float(estimate["low"]), float(estimate["high"])
+    return float(estimate.value), float(estimate.low), float(estimate.high)
+
+
+def dot(
+    axis: Axes,
+    y: float,
+    value: float,
+    low: float,
+    high: float,
+    color: str,
+    marker: str = "o",
+    size: float = 5.5,
+) -> None:
+    axis.plot([low, high], [y, y], color=color, lw=1.6, solid_capstyle="butt")
+    axis.plot([value], [y], color=color, marker=marker, ms=size)
+
+
+def name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Name the rows 0..n-1 on the y axis, first on top."""
+    axis.set_yticks(range(len(names)), [str(n) for n in names])
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)
