@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PROFILES = ("smoke", "cpu", "full")
+STORAGE = ("nf4", "nf4-double", "int8", "none")  # of the base weights
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _rows() -> tuple[Parameter, ...]:
         p("lora_r", int, None, 1, 1024, None, "rank of the update"),
         p("lora_alpha", int, None, 1, 4096, None, "the update is scaled by lora_alpha / lora_r"),
         p("lora_dropout", float, None, 0, 0.9, None, "dropout in front of the adapter"),
-        p("quant", str, None, None, None, ("nf4", "nf4-double", "int8", "none"), "base weights as nf4-double, nf4, int8 or none (16 or 32 bit)"),
+        p("quant", str, None, None, None, STORAGE, "base weights as nf4-double, nf4, int8 or none (16 or 32 bit)"),
         p("resume", bool, False, None, None, None, "continue an interrupted run of this name"),
     )
 
