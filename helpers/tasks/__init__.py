@@ -5,6 +5,7 @@ from __future__ import annotations
 from helpers.errors import DataError
 from helpers.tasks.answers import Answer, parse_answer, parse_choice
 from helpers.tasks.base import LoadReport, Task, nearest_hint
+from helpers.tasks.dialogsum import DialogsumTask
 from helpers.tasks.recipes import RecipesTask
 from helpers.tasks.snli import SnliTask
 
@@ -28,3 +29,4 @@ def get(name: str) -> Task:
 
 register(RecipesTask())
 register(SnliTask())
+register(DialogsumTask())

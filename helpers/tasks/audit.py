@@ -26,7 +26,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def row_text(row: Mapping[str, Any], skip: Sequence[str] = ("id", "label", "category")) -> str:
+def row_text(row: Mapping[str, Any], skip: Sequence[str] = ("id", "label", "category", "topic")) -> str:
     """All text of a row of any task, columns in order, lists joined; ``skip``: columns to leave out."""
     parts: list[str] = []
     for column, value in row.items():

@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
+T = TypeVar("T")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -99,3 +101,20 @@ def keep_first(texts: Sequence[str], threshold: float = 0.7, size: int = 3) -> l
         if not any(i in kept for i in earlier.get(j, ())):
             kept.add(j)
     return sorted(kept)
+
+
+def without_copies(rows: Sequence[T], text: Callable[[T], str], threshold: float) -> tuple[list[T], int, int]:
+    """First of every group of equal or nearly equal rows, in order.
+
+    Args:
+        text: what a row is judged by; case and spaces do not matter.
+
+    Returns:
+        The rows that are kept, how many equal ones went, and how many nearly equal ones.
+    """
+    exact: dict[str, T] = {}
+    for row in rows:
+        exact.setdefault(" ".join(text(row).lower().split()), row)
+    distinct = list(exact.values())
+    kept = [distinct[index] for index in keep_first([text(row) for row in distinct], threshold)]
+    return kept, len(rows) - len(distinct), len(distinct) - len(kept)

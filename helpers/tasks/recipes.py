@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from helpers.errors import DataError
 from helpers.tasks import base, recipes_forms, recipes_generator, sources
 from helpers.tasks.base import LoadReport, Row, Task
-from helpers.tasks.dedupe import keep_first, near_duplicate_pairs
+from helpers.tasks.dedupe import near_duplicate_pairs, without_copies
 from helpers.tasks.local_files import RawRows
 from helpers.tasks.recipes_text import as_list, clean_wiki, guess_course, wiki_lines
 from helpers.tasks.swaps import from_column, mine_swaps, row_swaps
@@ -254,11 +254,7 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
 
 def _without_duplicates(rows: list[Row], report: LoadReport) -> list[Row]:
     """First of every group of equal or nearly equal recipes, in order; removals are added to the report."""
-    exact: dict[str, Row] = {}
-    for row in rows:
-        exact.setdefault(" ".join(recipe_text(row).lower().split()), row)
-    distinct = list(exact.values())
-    kept = [distinct[index] for index in keep_first([recipe_text(row) for row in distinct], NEAR_DUPLICATE)]
-    report.duplicates_removed += len(rows) - len(distinct)
-    report.near_duplicates_removed += len(distinct) - len(kept)
+    kept, exact, near = without_copies(rows, recipe_text, NEAR_DUPLICATE)
+    report.duplicates_removed += exact
+    report.near_duplicates_removed += near
     return kept
