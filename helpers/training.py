@@ -16,6 +16,7 @@ from trl import SFTTrainer
 from helpers.errors import LabError, RunError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 
@@ -64,7 +65,7 @@ class CompletionTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        from torch.nn import functional
+        from torch.utils.checkpoint import checkpoint
 
         shifted = inputs["labels"][:, 1:]
         positions = (shifted != -100).any(0).nonzero().squeeze(1)
@@ -75,12 +76,21 @@ class CompletionTrainer(SFTTrainer):
             use_cache=False,
         )
         targets = shifted[:, positions]
-        total = functional.cross_entropy(
-            outputs.logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100, reduction="sum"
-        )
+        # Row by row, and again in the backward pass: a float32 copy of all logits and its softmax would be the
+        # largest tensors of the whole step.
+        rows = zip(outputs.logits.unbind(0), targets.unbind(0), strict=True)
+        total = sum(checkpoint(_summed_loss, logits, target, use_reentrant=False) for logits, target in rows)
         count = (targets != -100).sum() if num_items_in_batch is None else num_items_in_batch
         loss = total / max(1, int(count))
         return (loss, outputs) if return_outputs else loss
+
+
+def _summed_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy summed over the labelled positions of one row, ``(length, vocabulary)`` and ``(length,)``."""
+    from torch.nn import functional
+
+    kept = targets != -100
+    return functional.cross_entropy(logits[kept].float(), targets[kept], reduction="sum")
 
 
 class LabelWordTrainer(Trainer):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -53,6 +54,28 @@ def _trainer(folder: Path, **changes: Any) -> training.CompletionTrainer:
 
 def _adapter(trainer: training.CompletionTrainer) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+class LargestSoftmax(TorchDispatchMode):
+    """Remembers the most numbers that a log-softmax gave."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten._log_softmax.default:
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+def test_the_loss_never_holds_the_softmax_of_more_than_one_row(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    batch = next(iter(trainer.get_train_dataloader()))
+    longest = int((batch["labels"] != -100).sum(1).max())
+    with LargestSoftmax() as seen:
+        trainer.compute_loss(trainer.model, dict(batch)).backward()
+    assert len(batch["labels"]) > 1
+    assert 0 < seen.numbers <= longest * trainer.model.config.vocab_size
 
 
 def test_every_learned_token_belongs_to_an_answer(tmp_path: Path) -> None:
