@@ -13,7 +13,8 @@ import pytest
 from helpers import tasks
 from helpers.errors import DataError
 from helpers.tasks import base
-from helpers.tasks.base import LoadReport, parse_choice
+from helpers.tasks.answers import parse_choice
+from helpers.tasks.base import LoadReport
 from helpers.tasks.choices import Question, balanced_choices, merge_small
 
 
