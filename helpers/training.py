@@ -30,6 +30,10 @@ PRECISION: dict[str, dict[str, bool]] = {
 }
 
 
+_M_MMAP_THRESHOLD = -3  # the option's number in glibc's malloc.h
+LARGE = 4 * 2**20  # bytes from which a tensor gets memory of its own
+
+
 class TrainingDiverged(LabError):
     """The loss became NaN or infinite."""
 
@@ -191,29 +195,34 @@ class PeakMemory(TrainerCallback):
 
 
 class ReturnFreedMemory(TrainerCallback):
-    """On a CPU, hand freed memory back to the system every few updates.
+    """On a CPU, keep the process from holding memory that nothing uses.
 
-    Batches differ in shape, so freed activations leave gaps in glibc's heap that the next batch does not fit
-    into: over some hundred updates a process grows by gigabytes that nothing uses.
+    Batches differ in shape, so freed activations leave gaps in glibc's heap that the next batch does not fit into:
+    over some hundred updates a process grows by gigabytes. Large tensors therefore get memory of their own, which
+    goes back when they are freed, and the rest of the heap is handed back every few updates.
     """
 
     def __init__(self, every: int = 4) -> None:
         self.every = every
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        _libc("mallopt", _M_MMAP_THRESHOLD, LARGE)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step % self.every == 0:
-            _return_freed_memory()
+            _libc("malloc_trim", 0)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        _return_freed_memory()
+        _libc("malloc_trim", 0)
 
 
-def _return_freed_memory() -> None:
+def _libc(function: str, *arguments: int) -> None:
+    """Call glibc's function; nothing happens where there is none of that name."""
     import ctypes
 
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    call = getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
+    if call is not None:
+        call(*arguments)
 
 
 def _memory_bytes() -> int:
