@@ -1,24 +1,22 @@
-"""What a visible ``Trainer`` needs around it: precision, callbacks, resuming, and a look at the label mask."""
+"""What a visible ``Trainer`` needs around it: precision, losses, resuming, and a look at the label mask."""
 
 from __future__ import annotations
 
-import math
-import sys
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 from trl import SFTTrainer
 
+from helpers.callbacks import PeakMemory, ProgressLine, ReturnFreedMemory, StopOnNaN
 from helpers.errors import LabError, RunError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
+    from transformers import PreTrainedTokenizerBase
 
     from helpers.hardware import Machine
 
@@ -28,10 +26,6 @@ PRECISION: dict[str, dict[str, bool]] = {
     "float16": {"fp16": True, "bf16": False},
     "bfloat16": {"fp16": False, "bf16": True},
 }
-
-
-_M_MMAP_THRESHOLD = -3  # the option's number in glibc's malloc.h
-LARGE = 4 * 2**20  # bytes from which a tensor gets memory of its own
 
 
 class TrainingDiverged(LabError):
@@ -127,111 +121,6 @@ class LabelWordTrainer(Trainer):
         count = len(scores) if num_items_in_batch is None else int(num_items_in_batch)
         loss = functional.cross_entropy(scores, inputs["labels"], reduction="sum") / max(1, count)
         return (loss, {"logits": scores}) if return_outputs else loss
-
-
-class ProgressLine(TrainerCallback):
-    """One short line per log, in place of a progress bar that floods a saved notebook."""
-
-    def __init__(self, lines: int = 10) -> None:
-        self.lines = lines
-        self._printed = -1
-        self._start = 0.0
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._start, self._first = time.monotonic(), state.global_step
-        print(f"{'step':>10}  {'epoch':>5}  {'loss':>7}  {'learning rate':>13}  {'seconds':>7}")
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if not logs or not ("loss" in logs or "eval_loss" in logs):
-            return
-        seconds = time.monotonic() - self._start
-        where = f"{state.global_step:>4} of {state.max_steps:<4}"
-        if "eval_loss" in logs:
-            print(f"{where}  {state.epoch or 0:5.2f}  {logs['eval_loss']:7.4f}  {'validation':>13}  {seconds:7.1f}")
-            return
-        shown = state.global_step * self.lines // max(1, state.max_steps)
-        if shown > self._printed:
-            self._printed = shown
-            rate = logs.get("learning_rate", math.nan)
-            print(f"{where}  {state.epoch or 0:5.2f}  {logs['loss']:7.4f}  {rate:13.2e}  {seconds:7.1f}")
-
-
-class StopOnNaN(TrainerCallback):
-    """Stop at the first loss that is not a number; the checkpoints before it stay."""
-
-    def __init__(self) -> None:
-        self.step: int | None = None
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        values = [v for k, v in (logs or {}).items() if k in {"loss", "eval_loss", "grad_norm"}]
-        if any(not math.isfinite(float(v)) for v in values):
-            self.step = state.global_step
-            control.should_training_stop = True
-            control.should_save = False
-
-
-class PeakMemory(TrainerCallback):
-    """Memory at each log: highest so far on the GPU, or what the process holds in RAM."""
-
-    def __init__(self) -> None:
-        self.by_step: dict[int, float] = {}
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.by_step[state.global_step] = round(_memory_bytes() / 2**30, 3)
-
-
-class ReturnFreedMemory(TrainerCallback):
-    """On a CPU, keep the process from holding memory that nothing uses.
-
-    Batches differ in shape, so freed activations leave gaps in glibc's heap that the next batch does not fit into:
-    over some hundred updates a process grows by gigabytes. Large tensors therefore get memory of their own, which
-    goes back when they are freed, and the rest of the heap is handed back every few updates.
-    """
-
-    def __init__(self, every: int = 4) -> None:
-        self.every = every
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        _libc("mallopt", _M_MMAP_THRESHOLD, LARGE)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.global_step % self.every == 0:
-            _libc("malloc_trim", 0)
-
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        _libc("malloc_trim", 0)
-
-
-def _libc(function: str, *arguments: int) -> None:
-    """Call glibc's function; nothing happens where there is none of that name."""
-    import ctypes
-
-    call = getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
-    if call is not None:
-        call(*arguments)
-
-
-def _memory_bytes() -> int:
-    import psutil
-    import torch
-
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    return int(psutil.Process().memory_info().rss)
 
 
 def train(trainer: Trainer, *, resume_from: Path | None = None, lines: int = 10) -> list[dict[str, float]]:
