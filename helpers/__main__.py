@@ -70,6 +70,8 @@ def run(
     done = [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]
     if done:
         typer.echo("\n" + report.results_table(done))
+        if gains := report.gains_table(done):
+            typer.echo("\n" + gains)
     typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
     raise typer.Exit(execute.exit_code(outcomes))
 
@@ -146,6 +148,8 @@ def results(
         if name not in records.METRICS:
             raise ParameterError(f"unknown metric {name!r}", f"Metrics: {', '.join(records.METRICS)}")
     typer.echo(report.results_table(runs, columns))
+    if gains := report.gains_table(runs):
+        typer.echo("\n" + gains)
     if runs:
         typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
 

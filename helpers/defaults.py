@@ -31,12 +31,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class NotebookSpec:
-    """One notebook: its id (file name without suffix), title, parameters and the tasks it can run."""
+    """One notebook: its id (file name without suffix), title, parameters and the tasks it can run.
+
+    ``reads_runs``: it works on what others have left behind, so it starts when they have ended.
+    """
 
     id: str
     title: str
     parameters: tuple[str, ...]
     tasks: tuple[str, ...]
+    reads_runs: bool = False
 
 
 def _rows() -> tuple[Parameter, ...]:
@@ -65,7 +69,14 @@ def _rows() -> tuple[Parameter, ...]:
         p("lora_r", int, None, 1, 1024, None, "rank of the update"),
         p("lora_alpha", int, None, 1, 4096, None, "the update is scaled by lora_alpha / lora_r"),
         p("lora_dropout", float, None, 0, 0.9, None, "dropout in front of the adapter"),
+        p("lora_targets", str, None, None, None, None, "layers that get an update: all-linear, or names joined by +"),
         p("quant", str, None, None, None, STORAGE, "base weights as nf4-double, nf4, int8 or none (16 or 32 bit)"),
+        p("classifier", str, None, None, None, ("head", "label_words"), "a new head, or the model's own words"),
+        p("head", str, None, None, None, ("trained", "frozen"), "whether the new head is trained and saved"),
+        p("padding", str, None, None, None, ("dynamic", "max_length"), "pad to the longest of a batch, or always"),
+        p("runs", str, None, None, None, None, "folder of the runs to compare; default: output_dir"),
+        p("n_rate", int, None, 1, 1000, None, "comparisons on the rating sheet"),
+        p("ratings", str, None, None, None, None, "folder of the CSV files that raters saved; default: the run's own"),
         p("resume", bool, False, None, None, None, "continue an interrupted run of this name"),
     )
 
@@ -83,14 +94,22 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             "01_eda",
             "Know the data",
             (*_COMMON, "form", "n_train", "n_eval", "max_length", *_PLACE),
-            ("recipes", "snli"),
+            ("recipes", "snli", "dialogsum"),
         ),
         NotebookSpec(
             "02_zero_shot_baselines",
             "The bar to beat",
             (*_COMMON, "n_train", "n_eval", "n_generate", "n_shots", "batch_size", "max_length")
             + ("max_new_tokens", "quant", *_PLACE),
-            ("recipes", "snli"),
+            ("recipes", "snli", "dialogsum"),
+        ),
+        NotebookSpec(
+            "03_qlora_nli",
+            "QLoRA for classification",
+            (*_COMMON, "classifier", "head", "padding", "n_train", "n_eval", "epochs", "learning_rate", "batch_size")
+            + ("grad_accumulation", "max_length", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "quant")
+            + (*_PLACE, "resume"),
+            ("snli",),
         ),
         NotebookSpec(
             "04_qlora_instruct",
@@ -98,7 +117,14 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             (*_COMMON, "forms", "n_train", "n_text", "n_eval", "n_generate", "epochs", "learning_rate", "batch_size")
             + ("grad_accumulation", "max_length", "max_new_tokens", "lora_r", "lora_alpha", "lora_dropout")
             + ("quant", *_PLACE, "resume"),
-            ("recipes",),
+            ("recipes", "dialogsum"),
+        ),
+        NotebookSpec(
+            "09_evaluation",
+            "All runs side by side",
+            ("profile", "runs", "ratings", "n_rate", *_PLACE),
+            (),
+            reads_runs=True,
         ),
     )
 }
@@ -107,6 +133,7 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
 FORMS: dict[str, tuple[str, ...]] = {
     "recipes": ("steps", "ingredients", "missing", "substitute"),
     "snli": ("nli",),
+    "dialogsum": ("summary", "topic"),
 }
 
 # What ``dataset="builtin"`` means: (profile, task) -> source.
@@ -117,6 +144,9 @@ BUILTIN: dict[tuple[str, str], str] = {
     ("cpu", "snli"): "generator",
     ("full", "recipes"): "corbt/all-recipes",
     ("full", "snli"): "stanfordnlp/snli",
+    ("smoke", "dialogsum"): "generator",
+    ("cpu", "dialogsum"): "generator",
+    ("full", "dialogsum"): "knkarthick/dialogsum",
 }
 
 # Source names that are neither a Hub id nor a path.
@@ -134,24 +164,35 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("*", "*", "*", {"gradient_checkpointing": False, "dtype": "auto"}),
     ("*", "*", "recipes", {"form": "steps", "forms": "steps+missing"}),
     ("*", "*", "snli", {"form": "nli"}),
+    ("*", "*", "dialogsum", {"form": "summary", "forms": "summary+topic"}),
+    # Project E's settings, but for what was wrong in them.
+    ("*", "03_qlora_nli", "*", {"classifier": "head", "head": "trained", "padding": "dynamic", "quant": "nf4"}),
+    ("*", "03_qlora_nli", "*", {"lora_alpha": 64, "lora_targets": "q_proj+v_proj+fc1+fc2", "max_length": 128}),
+    ("*", "09_evaluation", "*", {"n_rate": 30}),
     # smoke: tiny checkpoint, generated data, no network
     ("smoke", "*", "*", {"model_id": "tiny/llama", "embedder": "hashing", "offline": True}),
     ("smoke", "*", "*", {"dtype": "float32"}),
     ("smoke", "*", "*", {"n_train": 400, "n_eval": 120, "n_generate": 40, "batch_size": 8}),
     ("smoke", "*", "*", {"max_length": 192, "max_new_tokens": 80, "cell_timeout": 300}),
     ("smoke", "02_zero_shot_baselines", "*", {"quant": "none"}),
+    ("smoke", "03_qlora_nli", "*", {"model_id": "tiny/phi", "max_length": 128, "n_train": 900, "n_eval": 300}),
+    ("smoke", "03_qlora_nli", "*", {"epochs": 3.0, "learning_rate": 5e-3, "batch_size": 16}),
     ("smoke", "04_qlora_instruct", "*", {"n_train": 600, "n_text": 600}),
     ("smoke", "04_qlora_instruct", "*", {"epochs": 2.0, "learning_rate": 5e-3}),
+    ("smoke", "*", "dialogsum", {"max_length": 256}),
     # cpu: a real pretrained model on two cores
     ("cpu", "*", "*", {"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct", "embedder": "minilm"}),
     ("cpu", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150, "batch_size": 8}),
     ("cpu", "*", "*", {"max_length": 256, "max_new_tokens": 96, "cell_timeout": 2400}),
     ("cpu", "01_eda", "*", {"n_train": 2000, "n_eval": 300}),
     ("cpu", "02_zero_shot_baselines", "*", {"quant": "none", "n_eval": 120, "n_generate": 40}),
+    ("cpu", "03_qlora_nli", "*", {"n_train": 1000, "n_eval": 300, "epochs": 3.0, "learning_rate": 5e-4}),
+    ("cpu", "03_qlora_nli", "*", {"max_length": 128, "batch_size": 16, "lora_targets": "all-linear"}),
     # 224 tokens rather than 256 keep a batch of the longest texts below 6 GB.
     ("cpu", "04_qlora_instruct", "*", {"n_train": 1900, "n_eval": 800, "n_text": 100, "n_generate": 160}),
     ("cpu", "04_qlora_instruct", "*", {"max_length": 224}),
     ("cpu", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 1e-3}),
+    ("cpu", "*", "dialogsum", {"n_train": 1000, "n_eval": 150}),  # the generator has about 1,450 to give
     # full: one 16 GB GPU
     ("full", "*", "*", {"model_id": "NousResearch/Llama-2-7b-chat-hf", "embedder": "minilm"}),
     ("full", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150}),
@@ -160,6 +201,9 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("full", "*", "*", {"gradient_checkpointing": True}),
     ("full", "01_eda", "*", {"n_train": 5000, "n_eval": 1000}),
     ("full", "*", "*", {"lora_dropout": 0.05}),
+    ("full", "03_qlora_nli", "*", {"model_id": "microsoft/phi-2", "n_train": 1000, "n_eval": 100}),
+    ("full", "03_qlora_nli", "*", {"epochs": 5.0, "learning_rate": 1e-4, "batch_size": 16, "max_length": 128}),
+    ("full", "03_qlora_nli", "*", {"grad_accumulation": 1, "gradient_checkpointing": False}),
     ("full", "04_qlora_instruct", "*", {"n_text": 2000, "epochs": 1.0, "learning_rate": 2e-4}),
 )
 

@@ -124,15 +124,20 @@ def _usual_timeout(spec: NotebookSpec, parameters: Mapping[str, Any]) -> int | N
 
 
 def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None] = print) -> list[Outcome]:
-    """Run the jobs, at most ``parallel`` at a time; every job gets an outcome, in the order given."""
+    """Run the jobs, at most ``parallel`` at a time; every job gets an outcome, in the order given.
+
+    A notebook that reads the others' runs starts when all the others have ended.
+    """
     parallel = max(1, min(parallel, len(jobs) or 1))
-    waiting = list(enumerate(jobs))
+    waiting = sorted(enumerate(jobs), key=lambda item: item[1].spec.reads_runs)
     running: dict[int, _Worker] = {}
     outcomes: dict[int, Outcome] = {}
     screen = Progress(say, max((len(job.spec.id) for job in jobs), default=0))
     try:
         while waiting or running:
             while waiting and len(running) < parallel:
+                if waiting[0][1].spec.reads_runs and running:
+                    break
                 index, job = waiting.pop(0)
                 running[index] = _Worker(job, parallel)
                 screen.started(job.spec.id)

@@ -29,7 +29,9 @@ MAX_FIGURES, MAX_FIGURE_BYTES = 2, 60_000
 FIGURES: dict[str, tuple[str, ...]] = {
     "01_eda": ("lengths", "map"),
     "02_zero_shot_baselines": ("accuracy", "random_heads"),
+    "03_qlora_nli": ("learning_curve", "reliability"),
     "04_qlora_instruct": ("training", "differences"),
+    "09_evaluation": ("systems", "pareto"),
 }
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "numpy",

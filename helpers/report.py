@@ -68,6 +68,39 @@ def results_table(records: Sequence[RunRecord], metrics: Sequence[str] | None = 
     return "\n".join(lines)
 
 
+def gains_table(records: Iterable[RunRecord]) -> str:
+    """What tuning changed in each run: difference to zero-shot with interval and p, and how many answers turned.
+
+    "" when no run compared itself with zero-shot. The counts are fixed / broken / wrong both times.
+    """
+    head = ["nb", "run", "tuned - zero-shot", "difference", "p", "fixed / broken / both wrong"]
+    rows = [
+        [
+            record.notebook.split("_")[0], _short(record.run_name, 30), test["metric"],
+            f"{signed(test['difference'])} [{signed(test['low'])}, {signed(test['high'])}]", p_text(test["p_value"]),
+            _outcomes(record) if test["metric"] == "accuracy" else "",
+        ]
+        for record in records
+        for test in record.tests
+        if test["b"] == "zero-shot" and test["metric"] in MAIN[:3]
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    sizes = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in [head, *rows]
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+def _outcomes(record: RunRecord) -> str:
+    from helpers.evaluation.failures import OUTCOMES
+
+    counted = record.info.get("notes", {}).get("outcomes")
+    return " / ".join(str(counted[name]) for name in OUTCOMES[:3]) if counted else ""
+
+
 def write_html(output_dir: Path | str) -> Path:
     """Regenerate ``output_dir/index.html`` from the records in it; links are relative.
 

@@ -150,10 +150,15 @@ def parameters_cell(notebook: str) -> str:
 
 def shared_default(spec: NotebookSpec, name: str) -> Any:
     """The value that a parameter has in every profile and task of a notebook, else None."""
-    if PARAMETERS[name].default is not None:
-        return PARAMETERS[name].default
+    if _default(spec, name) is not None:
+        return _default(spec, name)
     cases = [table_defaults(p, spec.id, t).get(name) for p in PROFILES for t in spec.tasks or ("none",)]
     return cases[0] if all(case == cases[0] for case in cases) else None
+
+
+def _default(spec: NotebookSpec, name: str) -> Any:
+    """What a parameter is when nobody sets it and no profile decides; a notebook's usual task is its first."""
+    return spec.tasks[0] if name == "task" and spec.tasks else PARAMETERS[name].default
 
 
 def _no_assets(name: str) -> bool:
@@ -184,12 +189,12 @@ def resolve(
     values: dict[str, Any] = {}
     for name in spec.parameters:
         value = given.get(name)
-        values[name] = PARAMETERS[name].default if value is None else check_value(PARAMETERS[name], value)
+        values[name] = _default(spec, name) if value is None else check_value(PARAMETERS[name], value)
     task = _check_task(spec, values)
     dataset = values.get("dataset")
     profile, reason = choose_profile(values["profile"], task, dataset, machine, asset_available)
     table = table_defaults(profile, spec.id, task)
-    usual = {n: table.get(n) if PARAMETERS[n].default is None else PARAMETERS[n].default for n in values}
+    usual = {n: table.get(n) if _default(spec, n) is None else _default(spec, n) for n in values}
     chosen = tuple(n for n, v in values.items() if v is not None and v != usual[n])
     for name in spec.parameters:
         if values[name] is None:

@@ -80,6 +80,8 @@ def _planned(profile: str, spec: NotebookSpec) -> dict[str, Any]:
 
 
 def _model(spec: NotebookSpec, used: Mapping[str, Any], profile: str) -> str:
+    if spec.reads_runs:
+        return "none"
     # Lesson 00 has no parameter for it: it loads the profile's model.
     name = used.get("model_id") or table_defaults(profile, spec.id, "none")["model_id"]
     quant = used.get("quant") if "quant" in spec.parameters else None
@@ -88,7 +90,7 @@ def _model(spec: NotebookSpec, used: Mapping[str, Any], profile: str) -> str:
 
 def _data(spec: NotebookSpec, used: Mapping[str, Any]) -> str:
     if not spec.tasks:
-        return "none"
+        return "the runs of the other lessons" if spec.reads_runs else "none"
     return f"{used['dataset']}, {used['n_train']:,} train, {used['n_eval']:,} test"
 
 

@@ -62,7 +62,7 @@ def test_every_way_to_end_is_told_apart(tmp_path: Path) -> None:
     notebook(place, "01", "run.note('got', 'this far')", "1 / 0")
     notebook(place, "02", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     notebook(place, "04", "import time\ntime.sleep(90)")
-    outcomes = launch(tmp_path, ["all"], parallel=2, cell_timeout=20)
+    outcomes = launch(tmp_path, ["00", "01", "02", "04"], parallel=2, cell_timeout=20)
     by_number = {outcome.notebook[:2]: outcome for outcome in outcomes}
     assert [outcome.notebook[:2] for outcome in outcomes] == ["00", "01", "02", "04"]
     expected = {"00": "finished", "01": "failed", "02": "kernel died", "04": "timed out"}
@@ -84,6 +84,14 @@ def test_every_way_to_end_is_told_apart(tmp_path: Path) -> None:
     assert all(status in text for status in expected.values())
     assert execute.exit_code(outcomes) != 0 and execute.exit_code(outcomes[:1]) == 0
     assert not list(tmp_path.glob("nb/*.html"))
+
+
+def test_a_notebook_that_reads_runs_waits_for_the_others(tmp_path: Path) -> None:
+    notebook(tmp_path / "nb", "00", "import time\ntime.sleep(3)\nrun.finish()")
+    found = "[r.status for r in read_runs(run.settings.output_dir) if r.notebook == '00_start_here']"
+    notebook(tmp_path / "nb", "09", f"from helpers.runs import read_runs\nassert {found} == ['finished']\nrun.finish()")
+    outcomes = launch(tmp_path, ["09", "00"], parallel=2)
+    assert [(o.notebook[:2], o.status) for o in outcomes] == [("09", "finished"), ("00", "finished")]
 
 
 def test_errors_on_purpose_are_one_line_and_an_unfinished_run_is_no_success(tmp_path: Path) -> None:
@@ -233,14 +241,18 @@ def test_assets_offline_check_says_what_is_missing(tmp_path: Path, monkeypatch: 
 
 def test_results(tmp_path: Path) -> None:
     from helpers import start
-    from helpers.evaluation.statistics import Estimate
+    from helpers.evaluation.statistics import Estimate, TestResult
 
     empty = command("results", "-o", str(tmp_path))
     assert empty.returncode == 0 and "no runs yet" in empty.stdout
     run = start("01_eda", {"profile": "smoke", "output_dir": str(tmp_path)})
     run.add_system("majority", {"accuracy": Estimate(0.25, 0.2, 0.3, 99)})
+    run.add_tests([TestResult("qlora", "zero-shot", "accuracy", 0.52, 0.4, 0.6, 1e-9, "exact McNemar")])
+    run.note("outcomes", {"fixed": 60, "broken": 8, "wrong both times": 7, "right both times": 25})
     run.finish()
     done = command("results", "-o", str(tmp_path))
+    gain = next(line for line in done.stdout.splitlines() if "60 / 8 / 7" in line)
+    assert "+0.520 [+0.400, +0.600]" in gain and "< 0.001" in gain
     assert "0.25 [0.20, 0.30]" in done.stdout and (tmp_path / "index.html").is_file()
     (row,) = json.loads(command("results", "-o", str(tmp_path), "--json").stdout)
     assert row["system"] == "majority" and row["metrics"]["accuracy"]["n"] == 99

@@ -103,6 +103,17 @@ def test_a_baseline_in_the_same_file(tmp_path: Path) -> None:
     assert before["right"].sum() == sum(row["reference"] == "neutral" for row in rows)
 
 
+def test_rows_of_one_form(tmp_path: Path) -> None:
+    rows = [
+        {"form": f, "input": "q", "reference": "a", "prediction": "a", "score": s} for f, s in (("x", 1), ("y", 0.4))
+    ]
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert list(read_predictions(path, where={"form": "x"})["right"]) == [True]
+    with pytest.raises(DataError, match="no predictions with"):
+        read_predictions(path, where={"form": "z"})
+
+
 def test_what_a_reader_wrote_is_kept(paired: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "cases.csv"
     first = cases.save_cases(paired, path)

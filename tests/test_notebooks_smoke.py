@@ -21,6 +21,8 @@ from helpers.settings import NOTEBOOKS, PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
 QLORA = "04_qlora_instruct"
+NLI, SIDE_BY_SIDE = "03_qlora_nli", "09_evaluation"
+SEEDS = (0, 1, 2)
 
 # Python imports a module of this name at start-up: every process of these tests, kernels included, refuses to
 # look up or reach any other machine, and writes down that it was asked to.
@@ -53,10 +55,14 @@ socket.socket = Socket
 
 @dataclass(frozen=True)
 class SmokeRuns:
-    """All notebooks once, 04 twice; ``calls`` is where attempts to reach the network were written down."""
+    """All notebooks once, 04 twice, 03 with every seed, 09 after all of them.
+
+    ``calls`` is where attempts to reach the network were written down.
+    """
 
     outcomes: dict[str, execute.Outcome]
     again: execute.Outcome
+    seeds: tuple[execute.Outcome, ...]
     calls: Path
 
 
@@ -79,11 +85,15 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory, offline: Path) -> SmokeRuns:
     place = tmp_path_factory.mktemp("outputs")
+    first = place / "first"
     # The longest first, so that the two cores are busy to the end.
     jobs = execute.plan([QLORA], {}, profile="smoke", output_dir=place / "again")
-    jobs += execute.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=place / "first")
+    for seed in SEEDS[1:]:
+        jobs += execute.plan([NLI], {"seed": seed}, profile="smoke", output_dir=first)
+    jobs += execute.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=first)
     again, *outcomes = execute.run_all(jobs, parallel=2, say=lambda line: None)
-    return SmokeRuns({outcome.notebook: outcome for outcome in outcomes}, again, offline)
+    more, rest = outcomes[: len(SEEDS) - 1], {outcome.notebook: outcome for outcome in outcomes[len(SEEDS) - 1 :]}
+    return SmokeRuns(rest, again, (rest[NLI], *more), offline)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
@@ -98,7 +108,7 @@ def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
         assert (outcome.folder / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", QLORA])
+@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", NLI, QLORA])
 def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, notebook: str) -> None:
     folder = smoke.outcomes[notebook].folder
     assert folder is not None
@@ -128,6 +138,32 @@ def test_fine_tuning_beats_zero_shot(smoke: SmokeRuns) -> None:
     assert (folder / "history.csv").read_text().count("\n") > 2
     assert any((folder / "adapter").glob("*.safetensors"))
     assert any((folder / "figures").glob("*.png"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_classifier_learns_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
+    outcome = smoke.seeds[SEEDS.index(seed)]
+    assert outcome.status == "finished", outcome.error
+    assert outcome.folder is not None
+    record = read_run(outcome.folder)
+    assert record.info["settings"]["seed"] == seed
+    tuned, before = (record.systems[name]["accuracy"] for name in ("qlora", "zero-shot"))
+    assert tuned["n"] >= 300 and tuned["value"] >= 0.85
+    assert before["low"] <= 1 / 3 <= before["high"], "nobody taught it these words"
+    (test,) = (t for t in record.tests if (t["b"], t["metric"]) == ("zero-shot", "accuracy"))
+    assert test["difference"] > 0 and test["p_value"] < 0.001 and "McNemar" in test["test"]
+
+
+def test_all_runs_are_compared_and_seeds_pooled(smoke: SmokeRuns) -> None:
+    folder = smoke.outcomes[SIDE_BY_SIDE].folder
+    assert folder is not None
+    notes = read_run(folder).info["notes"]
+    assert len(notes["compared"]) == len(NOTEBOOKS) - 1 + len(SEEDS) - 1
+    assert set(notes["answers"]) >= {"04 missing"} and notes["tests"]["all"] >= 10
+    page = (folder / "notebook.html").read_text(encoding="utf-8")
+    assert "No ratings exist" in page and "SIMULATED" in page
+    assert "one seed of each experiment so far" not in page
+    assert (folder / "rating_sheet.html").is_file() and (folder / "rating_key.json").is_file()
 
 
 def test_the_same_notebook_twice_gives_identical_metrics(smoke: SmokeRuns) -> None:

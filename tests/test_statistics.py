@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -96,17 +95,6 @@ def test_mcnemar_refuses_bad_input(a: list[float], b: list[float]) -> None:
 # ---- Newcombe's paired interval -----------------------------------------------------------------------
 
 
-def test_newcombe_covers_the_true_difference() -> None:
-    rng = np.random.default_rng(3)
-    cells, n = np.array([0.5, 0.1, 0.2, 0.2]), 80  # both, only a, only b, neither: true difference −0.1
-    hits = 0
-    for counts in rng.multinomial(n, cells, size=2000):
-        difference, low, high = newcombe(*paired_vectors(*counts))
-        assert low <= difference <= high
-        hits += low <= cells[1] - cells[2] <= high
-    assert 0.93 <= hits / 2000 <= 0.975
-
-
 def test_newcombe_keeps_a_width_where_systems_agree_and_swaps_sign() -> None:
     a, b = paired_vectors(20, 0, 0, 20)
     difference, low, high = newcombe(a, b)
@@ -117,38 +105,6 @@ def test_newcombe_keeps_a_width_where_systems_agree_and_swaps_sign() -> None:
 
 
 # ---- bootstrap ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", ["symmetric", "skewed", "binary"])
-def test_bootstrap_covers_a_mean(shape: str) -> None:
-    rng = np.random.default_rng(11)
-    shapes: dict[str, tuple[float, Callable[[int], np.ndarray]]] = {
-        "symmetric": (0.5, lambda n: rng.beta(2, 2, n)),
-        "skewed": (0.2, lambda n: rng.beta(1, 4, n)),
-        "binary": (0.4, lambda n: np.asarray(rng.binomial(1, 0.4, n), dtype=float)),
-    }
-    truth, draw = shapes[shape]
-    trials, hits = 1000, 0
-    for trial in range(trials):
-        found = bootstrap(with_count(draw(120)), mean, draws=400, seed=trial)
-        hits += found.low <= truth <= found.high
-    assert 0.93 <= hits / trials <= 0.97
-
-
-def test_bootstrap_covers_a_ratio_of_sums() -> None:
-    """Perplexity: examples differ in length, so the metric is no mean of per-example values."""
-    rng = np.random.default_rng(5)
-
-    def perplexity(stats: np.ndarray) -> np.ndarray:
-        return np.exp(stats[:, 0] / stats[:, 1])
-
-    trials, hits = 1000, 0
-    for trial in range(trials):
-        tokens = rng.integers(20, 200, 120).astype(float)
-        nll = tokens * rng.gamma(8, 0.25, 120)  # 2 nats a token on average, whatever the length
-        found = bootstrap(np.stack([nll, tokens], 1), perplexity, draws=400, seed=trial)
-        hits += found.low <= np.exp(2.0) <= found.high
-    assert 0.93 <= hits / trials <= 0.97
 
 
 def test_bootstrap_agrees_with_scipy() -> None:
@@ -211,22 +167,15 @@ def test_bad_input_is_refused() -> None:
 # ---- paired bootstrap ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "fewest", "most"), [("graded", 0.035, 0.065), ("binary", 0.02, 0.055)])
-def test_paired_bootstrap_rejects_a_true_null_at_its_level(kind: str, fewest: float, most: float) -> None:
-    """Of 0/1 scores many draws tie with what was observed; ties count against rejecting, so fewer do."""
-    rng = np.random.default_rng(7)
-    trials, rejected, covered = 1000, 0, 0
+def test_paired_bootstrap_of_0_1_scores_is_cautious() -> None:
+    """Many draws tie with what was observed; ties count against rejecting, so a true null is rejected less often."""
+    rng, trials = np.random.default_rng(7), 1000
+    rejected = 0
     for trial in range(trials):
         skill = rng.random(120)  # difficulty shared by both systems, as on a real test set
-        if kind == "graded":
-            a, b = skill + rng.normal(0, 0.2, 120), skill + rng.normal(0, 0.2, 120)
-        else:
-            a, b = (rng.random(120) < skill).astype(float), (rng.random(120) < skill).astype(float)
-        found = paired_bootstrap(with_count(a), with_count(b), mean, draws=500, seed=trial)
-        rejected += found.p_value < 0.05
-        covered += found.low <= 0 <= found.high
-    assert fewest <= rejected / trials <= most
-    assert 0.93 <= covered / trials <= 0.97
+        a, b = ((rng.random(120) < skill).astype(float) for _ in range(2))
+        rejected += paired_bootstrap(with_count(a), with_count(b), mean, draws=500, seed=trial).p_value < 0.05
+    assert 0.02 <= rejected / trials <= 0.055
 
 
 def test_paired_bootstrap_p_values_agree_with_a_permutation_test() -> None:

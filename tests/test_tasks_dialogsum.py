@@ -109,4 +109,6 @@ def test_errors_name_the_column_and_the_number(tmp_path: Path) -> None:
 
 def test_generic_text_holds_no_summary() -> None:
     lines = generator.generic_text(300)
-    assert len(lines) == 300 and not any("#Person" in line for line in lines)
+    assert len(lines) == 300
+    # One turn each: a summary speaks of "#Person1#" without a colon.
+    assert all(re.fullmatch(r"#Person[12]#: [^#\n]+", line) for line in lines)

@@ -21,6 +21,7 @@ def read_predictions(
     reference: str = "reference",
     prediction: str = "prediction",
     score: str = "score",
+    where: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Predictions of one system from a run's ``predictions.jsonl`` or a CSV file of your own.
 
@@ -32,6 +33,7 @@ def read_predictions(
             columns, joined, so that two files can still be paired.
         score: column with 1 for a right answer and 0 for a wrong one; where there is none, an answer is right
             when it equals the reference (as text, or as a number).
+        where: keep only rows with these values, e.g. ``{"form": "missing"}``.
 
     Returns:
         One row an example: ``input, reference, prediction`` (text), ``right`` (bool), then the other columns.
@@ -46,6 +48,10 @@ def read_predictions(
     if not rows:
         raise DataError(f"{path} holds no predictions", "Give a predictions.jsonl, or a CSV file with a header")
     rows = [_spread(row) for row in rows]
+    if where:
+        rows = [row for row in rows if all(row.get(key) == value for key, value in where.items())]
+        if not rows:
+            raise DataError(f"{path} holds no predictions with {dict(where)}", "Look at its columns and their values")
     wanted = {"reference": reference, "prediction": prediction}
     for what, column in wanted.items():
         if column not in rows[0]:

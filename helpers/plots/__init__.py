@@ -9,7 +9,7 @@ from __future__ import annotations
 from helpers.plots.classification import confusion, learning_curve, reliability
 from helpers.plots.data import label_balance, scatter_2d, token_lengths
 from helpers.plots.general import bars, curves, dots, quantisation_error
-from helpers.plots.results import differences, systems, training_curves
+from helpers.plots.results import differences, pareto, systems, training_curves
 
 __all__ = [
     "bars",
@@ -19,6 +19,7 @@ __all__ = [
     "dots",
     "label_balance",
     "learning_curve",
+    "pareto",
     "quantisation_error",
     "reliability",
     "scatter_2d",

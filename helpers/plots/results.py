@@ -103,3 +103,39 @@ def differences(tests: Sequence[Any], title: str = "") -> Figure:
         axis.grid(axis="y", visible=False)
         axis.set_title(title)
     return fig
+
+
+def pareto(
+    points: Mapping[str, Mapping[str, Any]],
+    front: Sequence[str],
+    xlabel: str,
+    ylabel: str,
+    cost: str = "train_seconds",
+    title: str = "",
+) -> Figure:
+    """Quality with its interval against cost; the points that nothing beats are joined and named in colour.
+
+    Args:
+        points: ``{name: estimate}``, each with the key ``cost``.
+        front: names of the points that nothing beats, from ``compare_runs.pareto``.
+    """
+    if not points:
+        raise ValueError("no points to draw")
+    order = sorted(points, key=lambda name: (float(points[name][cost]), name))
+    with style():
+        fig, axes = new_axes(1, 1, (8.4, 4.2))
+        axis = axes[0]
+        for number, name in enumerate(order, 1):
+            value, low, high = bounds(points[name])
+            x, color = float(points[name][cost]), PALETTE[1] if name in front else GREY
+            axis.plot([x, x], [low, high], color=color, lw=1.4, solid_capstyle="butt")
+            axis.plot([x], [value], color=color, marker="o", ms=6, ls="", label=f"{number}  {name}")
+            axis.annotate(str(number), (x, value), xytext=(5, 5), textcoords="offset points", fontsize=9)
+        line = [name for name in order if name in front]
+        xs = [float(points[name][cost]) for name in line]
+        ys = [bounds(points[name])[0] for name in line]
+        axis.step(xs, ys, where="post", color=PALETTE[1], lw=1, ls=":")
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axis.set_xlim(left=min(0.0, *xs) if len(xs) > 1 else None)
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.8)
+    return fig

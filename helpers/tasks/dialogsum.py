@@ -32,7 +32,7 @@ ALIASES = {
     "topic": ("subject", "title", "label"),
     "id": ("fname", "dialogue_id", "index"),
 }
-NEAR_DUPLICATE = 0.7  # Jaccard of word triples of the dialogues
+NEAR_DUPLICATE = 0.5  # Jaccard of word triples of the dialogues
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 SUMMARY_QUESTION = "Summarise this conversation."
 TOPIC_QUESTION = "What is this conversation about?"
@@ -56,15 +56,15 @@ class DialogsumTask(Task):
         if source == "generator":
             report.licence = "synthetic, part of this repository (Apache-2.0)"
             need = base.wanted(1000 if n_train is None else n_train, n_eval)
-            rows = list(islice(dialogsum_generator.dialogues(seed), need))
+            rows = list(islice(dialogsum_generator.dialogues(seed), need + need // 2))
             report.rows_read = len(rows)
         else:
             limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
             rows = _usable(sources.read(source, limit, seed, self.built_in), report)
             random.Random(f"split-{seed}").shuffle(rows)
-            # Copies of a dialogue would put the same conversation into training and test.
-            rows, exact, near = without_copies(rows, lambda row: str(row["dialogue"]), NEAR_DUPLICATE)
-            report.duplicates_removed, report.near_duplicates_removed = exact, near
+        # Copies of a dialogue would put the same conversation into training and test.
+        rows, exact, near = without_copies(rows, lambda row: str(row["dialogue"]), NEAR_DUPLICATE)
+        report.duplicates_removed, report.near_duplicates_removed = exact, near
         report.usable = len(rows)
         return base.make_splits(
             base.cut(rows, n_train, n_eval, f"dialogues in {source}"), self.columns, report

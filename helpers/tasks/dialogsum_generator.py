@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from helpers.tasks.base import Row
 
@@ -123,6 +124,36 @@ SMALL_TALK = (
     ("Nice weather today.", "Yes, it is warm."),
     ("Have you been waiting long?", "No, not at all."),
     ("It is very busy here.", "It always is."),
+    ("Did you have a good week?", "Not bad, a bit too short."),
+    ("I like your new haircut.", "Oh, you noticed!"),
+    ("Sorry that I am late.", "No problem, I just came too."),
+    ("What a noise outside!", "They are building a new road."),
+    ("Is this seat free?", "Yes, please sit down."),
+    ("The bus was full again.", "I always walk here."),
+    ("I could not sleep last night.", "You should drink less coffee."),
+    ("My neighbour got a puppy.", "How nice, what is its name?"),
+    ("They painted the walls, I see.", "Yes, it was about time."),
+    ("Do you know this song?", "My father used to sing it."),
+    ("It smells of fresh bread.", "The baker opens early now."),
+    ("Happy birthday, by the way!", "Thank you, that was yesterday."),
+    ("I forgot my umbrella.", "Do not worry, the sun will come out."),
+    ("You look a little tired.", "I moved house this month."),
+    ("We have not met for ages.", "True, it must be a year."),
+    ("My phone never stops ringing.", "Just turn the sound off."),
+)
+GOODBYES = (
+    ("Have a nice day!", "You too."),
+    ("Is there anything else?", "No, that is all."),
+    ("Say hello to your family.", "I will, goodbye."),
+    ("It was good to talk to you.", "Yes, see you soon."),
+    ("Take care on the way home.", "I always do."),
+    ("Let me write that down.", "Take your time."),
+    ("The door sticks, so pull hard.", "Thanks for telling me."),
+    ("Please give this to your wife.", "She will be delighted."),
+    ("Do you need a bag for your things?", "I brought my own."),
+    ("Mind the step over there.", "Oh, I nearly missed it."),
+    ("You can leave your coat here.", "I prefer to keep it on."),
+    ("Write to me when you arrive.", "You will hear from me tonight."),
 )
 ENDINGS = ("agreed", "changed", "refused")
 
@@ -152,8 +183,8 @@ def _dialogue(rng: random.Random) -> Row:
     answer, reply, told = getattr(scene, ending)
     first, reported = scene.want
     lines = [first, answer, reply]
-    if rng.random() < 0.5:
-        lines = [*rng.choice(SMALL_TALK), *lines]
+    before, behind = rng.sample(SMALL_TALK, rng.choice((0, 1, 2))), rng.sample(GOODBYES, rng.choice((0, 1, 2)))
+    lines = [*chain(*before), *lines, *chain(*behind)]
     spoken = [f"#Person{i % 2 + 1}#: {_capital(line.format(**filled))}" for i, line in enumerate(lines)]
     summary = f"#Person1# {reported} {told}.".format(**filled).replace("my ", "#Person1#'s ")
     return {"dialogue": "\n".join(spoken), "summary": summary, "topic": scene.topic, "ending": ending}
@@ -167,7 +198,4 @@ def generic_text(n: int, seed: int = 0) -> list[str]:
     """``n`` single lines of such dialogues, drawn independently: to pretrain a tiny model on, with no dialogue
     and no summary in it."""
     rng = random.Random(f"lines-{seed}")
-    out: list[str] = []
-    while len(out) < n:
-        out.append(rng.choice(_dialogue(rng)["dialogue"].split("\n")).partition(": ")[2])
-    return out
+    return [rng.choice(_dialogue(rng)["dialogue"].split("\n")) for _ in range(n)]

@@ -47,14 +47,17 @@ class Scene:
     company: str = ""
 
 
-def triples(seed: int) -> Iterator[list[Row]]:
+MENTIONS = (2, 2, 3)  # how many things a premise says about its subject, each as likely
+
+
+def triples(seed: int, mentions: tuple[int, ...] = MENTIONS) -> Iterator[list[Row]]:
     """Triples without end; no premise comes twice. Row: id, premise, hypothesis, label."""
     rng = random.Random(f"snli-{seed}")
     seen: set[str] = set()
     number = misses = 0
     makers = (_facet, _facet, _facet, _facet, _subject, _number, _quantified)
     while misses < 2000:
-        hypothesis, premises = rng.choice(makers)(rng)
+        hypothesis, premises = rng.choice(makers)(rng, mentions)
         texts = [premises[label] for label in range(3)]
         if len(set(texts)) < 3 or seen & set(texts):
             misses += 1
@@ -122,12 +125,15 @@ def _values(facet: str, kind: str) -> tuple[str, ...]:
     }[facet]
 
 
-def _scene(rng: random.Random, kind: str, subject: str, count: str, fixed: dict[str, str], free: list[str]) -> Scene:
-    """A scene that mentions two or three things, those of ``fixed`` (when not empty) among them."""
+def _scene(
+    rng: random.Random, mentions: tuple[int, ...], kind: str, subject: str, count: str, fixed: dict[str, str],
+    free: list[str],
+) -> Scene:  # fmt: skip
+    """A scene that mentions some things, those of ``fixed`` (when not empty) among them."""
     mentioned = {name: value for name, value in fixed.items() if value}
     options = [name for name in free if name not in fixed]
-    want = rng.choice((2, 2, 3)) - len(mentioned)
-    for name in rng.sample(options, min(want, len(options))):
+    want = rng.choice(mentions) - len(mentioned)
+    for name in rng.sample(options, max(0, min(want, len(options)))):
         mentioned[name] = rng.choice(_values(name, kind))
     return Scene(subject, count, **mentioned)
 
@@ -142,7 +148,7 @@ def _narrower(rng: random.Random, kind: str, word: str) -> str:
     return rng.choice([name for name in SUBJECTS[kind] if word in ancestors(name)])
 
 
-def _facet(rng: random.Random) -> tuple[str, list[str]]:
+def _facet(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
     kind, facets = _kind(rng)
     facet = rng.choice(facets)
     asked = rng.choice([value for value in _values(facet, kind) if facet != "clothes" or " " in value])
@@ -156,9 +162,9 @@ def _facet(rng: random.Random) -> tuple[str, list[str]]:
         if found == NEUTRAL and (rng.random() < 0.5 or not fitting):
             fitting = [""]
         if not fitting:
-            return _facet(rng)
+            return _facet(rng, mentions)
         fixed = {facet: rng.choice(fitting)}
-        scene = _scene(rng, kind, _narrower(rng, kind, subject), count, fixed, facets)
+        scene = _scene(rng, mentions, kind, _narrower(rng, kind, subject), count, fixed, facets)
         premises[label] = caption(scene, rng)
     plural = count != "a"
     verb = ("are" if plural else "is") + (" not" if negated else "")
@@ -166,7 +172,7 @@ def _facet(rng: random.Random) -> tuple[str, list[str]]:
     return _sentence(f"the {PLURAL[subject] if plural else subject} {verb} {said}"), premises
 
 
-def _subject(rng: random.Random) -> tuple[str, list[str]]:
+def _subject(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
     kind = "person"
     asked = rng.choice(("girl", "boy", "woman", "man", "child", "adult"))
     wider = ancestors(asked)[1:]
@@ -176,7 +182,7 @@ def _subject(rng: random.Random) -> tuple[str, list[str]]:
     count = rng.choice(("a", "two", "three"))
     premises = []
     for names in (narrow, wider, other):
-        scene = _scene(rng, kind, rng.choice(names), count, {"activity": doing}, ["place", "clothes"])
+        scene = _scene(rng, mentions, kind, rng.choice(names), count, {"activity": doing}, ["place", "clothes"])
         premises.append(caption(scene, rng))
     plural = count != "a"
     shown = Scene(asked, count)
@@ -191,22 +197,22 @@ _BOUNDS = {
 }
 
 
-def _number(rng: random.Random) -> tuple[str, list[str]]:
+def _number(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
     word, bound = rng.choice(sorted(COUNTS)), rng.choice(sorted(_BOUNDS))
     true = [name for name, n in COUNTS.items() if _BOUNDS[bound](n, COUNTS[word])]
     false = [name for name in COUNTS if name not in true]
     if not true or not false:
-        return _number(rng)
+        return _number(rng, mentions)
     subject = rng.choice((*SUBJECTS["person"], "person"))
     premises = []
     for counts in (true, ["some"], false):
         who = _narrower(rng, "person", subject) if bound in ("more than", "at least") else subject
-        scene = _scene(rng, "person", who, rng.choice(counts), {}, ["activity", "place", "clothes"])
+        scene = _scene(rng, mentions, "person", who, rng.choice(counts), {}, ["activity", "place", "clothes"])
         premises.append(caption(scene, rng))
     return _sentence(f"there are {bound} {word} {PLURAL[subject]}"), premises
 
 
-def _quantified(rng: random.Random) -> tuple[str, list[str]]:
+def _quantified(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
     kind = rng.choice(("person", "person", "animal"))
     words = (*SUBJECTS[kind], kind)
     asked = rng.choice([word for word in words if word != kind])
@@ -254,7 +260,7 @@ def generic_text(n: int, seed: int = 0) -> list[str]:
     while len(out) < n:
         kind, facets = _kind(rng)
         subject = rng.choice((*SUBJECTS[kind], kind))
-        scene = _scene(rng, kind, subject, rng.choice(("a", "some", *COUNTS)), {}, facets)
+        scene = _scene(rng, MENTIONS, kind, subject, rng.choice(("a", "some", *COUNTS)), {}, facets)
         text = caption(scene, rng)
         if rng.random() < 0.5:
             single = replace(scene, count="a")

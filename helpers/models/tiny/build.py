@@ -1,9 +1,13 @@
 """Train the tiny checkpoints that the offline profile uses: ``python -m helpers.models.tiny.build llama``.
 
 Each is the real architecture with the real chat format, small enough to keep in the repository. It is
-pretrained on generic text of the generators: kitchen statements and captions, sentences to repeat, lists to
-copy from, options to choose from at random. It never sees which ingredient belongs to which dish or which
-sentence follows from which, so before fine-tuning it answers questions about those at chance.
+pretrained on generic text of the generators: kitchen statements, captions and spoken lines, sentences to
+repeat, lists to copy from, options to choose from at random. It never sees which ingredient belongs to which
+dish or how a dialogue is summarised, so before fine-tuning it answers questions about those at chance.
+
+Phi's text also has notes: a caption, what somebody says about it, and a word of agreement, doubt or protest.
+From these it learns what follows from what, as a real language model does long before anyone fine-tunes it. It
+is never asked a question about that and never sees an answer to one; that is left to the lesson.
 """
 
 from __future__ import annotations
@@ -12,10 +16,13 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from helpers.models.tiny.texts import STANCES, generic_chats, notes
 
 HERE = Path(__file__).parent
 
@@ -29,12 +36,14 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one tiny checkpoint is trained.
+    """How a tiny checkpoint is trained.
 
     Attributes:
         vocabulary: size of the byte-level BPE vocabulary.
         sentences: generic sentences of each generator that the text is made from.
         steps, batch, length: optimizer steps, rows per step, tokens per row.
+        notes: share of the rows that hold notes.
+        emphasis: weight of a note's last word in the loss, against 1 for every other token.
     """
 
     vocabulary: int = 1024
@@ -44,76 +53,13 @@ class Recipe:
     length: int = 128
     learning_rate: float = 3e-3
     seed: int = 0
+    notes: float = 0.0
+    emphasis: float = 1.0
 
 
-def generic_chats(sentences: list[str], rng: random.Random) -> Iterator[list[dict[str, str]]]:
-    """Endless conversations that teach the chat format, repeating, listing and choosing, and no facts."""
-    words = sorted({w.strip(".,").lower() for s in sentences for w in s.split() if len(w) > 3})
-    kinds = [_say, _repeat, _use, _name, _choose, _find]
-    while True:
-        question, answer = rng.choice(kinds)(sentences, words, rng)
-        yield [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-
-
-def _some(words: list[str], rng: random.Random, low: int, high: int) -> list[str]:
-    return [" ".join(rng.sample(words, rng.choice((1, 1, 2)))) for _ in range(rng.randint(low, high))]
-
-
-def _bullets(items: list[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _say(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
-    return "Say something.", " ".join(rng.sample(sentences, rng.randint(1, 3)))
-
-
-def _repeat(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
-    some = rng.sample(sentences, rng.randint(1, 3))
-    return "Repeat:\n" + _bullets(some), "\n".join(f"{i}. {s}" for i, s in enumerate(some, 1))
-
-
-def _use(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
-    """Copy words of a list, one or two at a time, into a carrier sentence that says nothing about them."""
-    things = _some(words, rng, 3, 6)
-    lines: list[str] = []
-    rest = list(things)
-    while rest:
-        taken = [rest.pop(0) for _ in range(min(len(rest), rng.choice((1, 1, 2))))]
-        verb = rng.choice(("Take", "Look at", "Find", "Name"))
-        lines.append(f"{len(lines) + 1}. {verb} the {' and the '.join(taken)}.")
-    listed = [f"{rng.randint(1, 500)} {rng.choice(('of', 'x', 'g'))} {t}" if rng.random() < 0.5 else t for t in things]
-    return "Use them:\n" + _bullets(listed), "\n".join(lines)
-
-
-def _name(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
-    things = _some(words, rng, 3, 6)
-    return "Name them:\n" + _bullets(things), ", ".join(things)
-
-
-def _choose(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
-    """Any of the options: which one is drawn at random."""
-    things = _some(words, rng, 2, 5)
-    return (
-        f"{rng.choice(sentences)}\nOptions: {'; '.join(things)}\nAnswer with one of the options.",
-        rng.choice(things),
-    )
-
-
-def _find(sentences: list[str], words: list[str], rng: random.Random) -> tuple[str, str]:
-    """The option that stands in the sentences, as a string: matching, not meaning."""
-    listed = _some(words, rng, 3, 6)
-    answer = rng.choice(listed)
-    options = [answer, *(t for t in _some(words, rng, 3, 3) if t not in listed)]
-    rng.shuffle(options)
-    question = f"Which of these is listed?\n\n{', '.join(listed)}\nOptions: {'; '.join(options)}"
-    return question + "\nAnswer with one of the options.", answer
-
-
-def _sentences(count: int, seed: int) -> list[str]:
-    from helpers.tasks.recipes_generator import generic_text as kitchen
-    from helpers.tasks.snli_generator import generic_text as captions
-
-    return [*kitchen(count, seed), *captions(count, seed)]
+def _sentences(sources: Sequence[str], count: int, seed: int) -> list[str]:
+    modules = (import_module(f"helpers.tasks.{name}_generator") for name in sources)
+    return [sentence for module in modules for sentence in module.generic_text(count, seed)]
 
 
 def _tokenizer(sentences: list[str], size: int) -> Any:
@@ -131,7 +77,7 @@ def _tokenizer(sentences: list[str], size: int) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    roles = ["user", "assistant", "system", *["\n"] * 10]
+    roles = ["user", "assistant", "system", *["\n"] * 10, *[f" {word}." for word in STANCES] * 20]
     raw.train_from_iterator([*sentences, *[s.lower() for s in sentences], *roles], trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw,
@@ -171,7 +117,7 @@ def _phi(tokenizer: Any) -> Any:
     config = PhiConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
-        intermediate_size=400,
+        intermediate_size=448,
         num_hidden_layers=4,
         num_attention_heads=4,
         partial_rotary_factor=0.5,
@@ -184,7 +130,21 @@ def _phi(tokenizer: Any) -> Any:
     return PhiForCausalLM(config)
 
 
-BUILDERS = {"llama": _llama, "phi": _phi}
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint: its architecture, the generators whose sentences it reads, and how it is trained."""
+
+    architecture: Callable[[Any], Any]
+    sources: tuple[str, ...]
+    recipe: Recipe
+
+
+CHECKPOINTS = {
+    "llama": Checkpoint(_llama, ("recipes", "snli", "dialogsum"), Recipe()),
+    "phi": Checkpoint(
+        _phi, ("snli",), Recipe(vocabulary=640, steps=7000, learning_rate=1.5e-3, notes=0.9, emphasis=100.0)
+    ),
+}
 
 
 def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
@@ -195,24 +155,29 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
 
     Returns:
         What is also written to ``training.json``: parameters, steps, the first losses and the mean of the last
-        ones, in nats per token.
+        ones, in nats per token (weighted by ``emphasis``).
     """
     import torch
+    from torch.nn import functional
 
-    recipe = recipe or Recipe()
+    checkpoint = CHECKPOINTS[name]
+    recipe = recipe or checkpoint.recipe
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
-    sentences = _sentences(recipe.sentences, recipe.seed)
+    sentences = _sentences(checkpoint.sources, recipe.sentences, recipe.seed)
     tokenizer = _tokenizer(sentences, recipe.vocabulary)
-    model = BUILDERS[name](tokenizer)
-    rows = _packed(tokenizer, generic_chats(sentences, rng), recipe.length)
+    model = checkpoint.architecture(tokenizer)
+    rows = _rows(tokenizer, sentences, recipe, rng)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     losses: list[float] = []
     model.train()
     for _ in range(stop or recipe.steps):
-        ids = torch.tensor([next(rows) for _ in range(recipe.batch)])
-        loss = model(input_ids=ids, labels=ids).loss
+        ids, weights = (torch.tensor(part) for part in zip(*(next(rows) for _ in range(recipe.batch)), strict=True))
+        logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+        each = functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
+        weight = weights[:, 1:].flatten()
+        loss = (each * weight).sum() / weight.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -232,18 +197,30 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
     return done
 
 
-def _packed(tokenizer: Any, chats: Iterator[list[dict[str, str]]], length: int) -> Iterator[list[int]]:
-    """Endless rows of exactly `length` tokens, each starting at the start of a conversation."""
+def _rows(
+    tokenizer: Any, sentences: list[str], recipe: Recipe, rng: random.Random
+) -> Iterator[tuple[list[int], list[float]]]:
+    """Endless rows of exactly ``length`` tokens and their weights; each starts at the start of a text."""
+    chats, written = generic_chats(sentences, rng), notes(recipe.seed)
     while True:
-        row: list[int] = []
-        while len(row) < length:
-            row += tokenizer.apply_chat_template(next(chats), tokenize=True, return_dict=True)["input_ids"]
-        yield row[:length]
+        ids: list[int] = []
+        weights: list[float] = []
+        noted = bool(recipe.notes) and rng.random() < recipe.notes
+        while len(ids) < recipe.length:
+            if noted:
+                text, stance = next(written)
+                said, last = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text, f" {stance}."))
+                ids += [*said, *last, tokenizer.pad_token_id]
+                weights += [1.0] * len(said) + [recipe.emphasis] + [1.0] * len(last)
+            else:
+                ids += tokenizer.apply_chat_template(next(chats), tokenize=True, return_dict=True)["input_ids"]
+                weights = [1.0] * len(ids)
+        yield ids[: recipe.length], weights[: recipe.length]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(BUILDERS))
+    parser.add_argument("name", choices=sorted(CHECKPOINTS))
     parser.add_argument("--folder", type=Path, help="default: next to this file")
     arguments = parser.parse_args()
     start = time.monotonic()
