@@ -9,7 +9,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import DataCollatorWithPadding, TrainingArguments
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
 from helpers import inference, models, training
 from helpers.errors import ModelError
@@ -112,3 +112,27 @@ def test_a_head_survives_reloading_only_if_peft_knows_of_it(tmp_path: Path, kind
     fresh = classifier("nf4", seed=9)
     after = inference.class_logits(PeftModel.from_pretrained(fresh.model, tmp_path), fresh.tokenizer, tokens(fresh))
     assert (abs(after - before).max() == 0) == survives
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_what_was_trained_in_mixed_precision_is_measured_and_restored_to_the_last_bit(
+    tmp_path: Path, dtype: str
+) -> None:
+    def load(seed: int) -> models.LoadedModel:
+        return models.load_classifier("tiny/llama", LABELS, quant="nf4", dtype=dtype, seed=seed)
+
+    loaded = load(0)
+    rows = [{"input_ids": t, "attention_mask": [1] * len(t), "labels": i % 3} for i, t in enumerate(tokens(loaded))]
+    adapted = get_peft_model(loaded.model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear"))
+    trainer = Trainer(
+        model=adapted, args=arguments(tmp_path / "t", bf16=dtype == "bfloat16"), train_dataset=Dataset.from_list(rows),
+        data_collator=DataCollatorWithPadding(loaded.tokenizer),
+    )  # fmt: skip
+    training.float32_adapters(trainer.model)
+    training.train(trainer)
+    measured = inference.class_logits(adapted, loaded.tokenizer, tokens(loaded))
+    assert measured.dtype == np.float32
+    adapted.save_pretrained(tmp_path)
+    fresh = load(9)
+    again = inference.class_logits(PeftModel.from_pretrained(fresh.model, tmp_path), fresh.tokenizer, tokens(fresh))
+    assert abs(again - measured).max() == 0

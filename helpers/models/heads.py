@@ -9,6 +9,8 @@ from helpers.errors import ModelError
 from helpers.models.load import LoadedModel, load_with
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from helpers.hardware import Machine
@@ -27,8 +29,8 @@ def load_classifier(
 ) -> LoadedModel:
     """Load a decoder with a fresh linear head of one row per label, in place of its language model head.
 
-    The head is random: nothing in the checkpoint says what the labels mean. It stays in the compute dtype
-    whatever ``quant`` does to the rest, because a quantised layer cannot be trained.
+    The head is random: nothing in the checkpoint says what the labels mean. It stays in float32 whatever ``quant``
+    and the compute dtype do to the rest: it is what trains, and what an adapter saves and restores to the last bit.
 
     Args:
         labels: names of the classes, in the order of their indices.
@@ -52,7 +54,13 @@ def load_classifier(
             f"{model_id}: {type(loaded.model).__name__} has no layer called {HEAD!r}",
             "choose a decoder-only model such as Phi, Llama or Qwen2",
         )
+    head = getattr(loaded.model, HEAD).float()
+    head.register_forward_pre_hook(_to_own_dtype)  # the hidden states come in 16 bits
     return loaded
+
+
+def _to_own_dtype(head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (inputs[0].to(head.weight.dtype), *inputs[1:])  # type: ignore[arg-type]
 
 
 def label_token_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[int]:
