@@ -176,7 +176,7 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("smoke", "*", "*", {"max_length": 192, "max_new_tokens": 80, "cell_timeout": 300}),
     ("smoke", "02_zero_shot_baselines", "*", {"quant": "none"}),
     ("smoke", "03_qlora_nli", "*", {"model_id": "tiny/phi", "max_length": 128, "n_train": 900, "n_eval": 300}),
-    ("smoke", "03_qlora_nli", "*", {"epochs": 3.0, "learning_rate": 5e-3, "batch_size": 16}),
+    ("smoke", "03_qlora_nli", "*", {"epochs": 3.0, "learning_rate": 2e-3, "batch_size": 16}),
     ("smoke", "04_qlora_instruct", "*", {"n_train": 600, "n_text": 600}),
     ("smoke", "04_qlora_instruct", "*", {"epochs": 2.0, "learning_rate": 5e-3}),
     ("smoke", "*", "dialogsum", {"max_length": 256}),

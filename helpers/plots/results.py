@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 _TEST_KEYS = ("a", "b", "metric", "difference", "low", "high", "p_value")
 
 
-def training_curves(history: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+def training_curves(
+    history: Sequence[Mapping[str, Any]], title: str = "", ylabel: str = "loss (nats per token)"
+) -> Figure:
     """Loss on training and validation data per step, and the learning rate below where it was logged.
 
     Args:
-        history: rows with ``step`` and any of ``loss``, ``eval_loss`` (nats per token), ``learning_rate``;
+        history: rows with ``step`` and any of ``loss``, ``eval_loss`` (in the unit of ``ylabel``), ``learning_rate``;
             absent, ``None`` and NaN entries are skipped.
     """
     train, held_out, rate = (series_of(history, key) for key in ("loss", "eval_loss", "learning_rate"))
@@ -31,7 +33,7 @@ def training_curves(history: Sequence[Mapping[str, Any]], title: str = "") -> Fi
             top.plot(*train, color=PALETTE[0], label="training", marker="o" if len(train[0]) < 3 else None)
         if held_out[0]:
             top.plot(*held_out, color=PALETTE[1], marker="s", ms=4.5, label="validation")
-        top.set_ylabel("loss (nats per token)")
+        top.set_ylabel(ylabel)
         top.set_title(title)
         top.legend()
         if rate[0]:
