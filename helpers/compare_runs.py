@@ -179,12 +179,13 @@ def costs(records: Sequence[RunRecord]) -> pd.DataFrame:
 
 
 def points(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, Entry]:
-    """What lessons noted of single trainings: name → an estimate with ``train_seconds`` (0 for untrained systems)."""
+    """What lessons noted of single trainings: name → an estimate with ``train_seconds`` (0 for untrained systems) and
+    ``task``; quality compares within a task only."""
     out = {}
     for label, record in zip(labels(records), records, strict=True):
         for point in record.info.get("notes", {}).get("points", []):
             if point["metric"] == metric:
-                out[f"{label} · {point['name']}"] = point
+                out[f"{label} · {point['name']}"] = point | {"task": record.info["settings"].get("task")}
     return out
 
 

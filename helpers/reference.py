@@ -31,7 +31,7 @@ FIGURES: dict[str, tuple[str, ...]] = {
     "02_zero_shot_baselines": ("accuracy", "random_heads"),
     "03_qlora_nli": ("learning_curve", "reliability"),
     "04_qlora_instruct": ("training", "differences"),
-    "09_evaluation": ("systems", "pareto"),
+    "09_evaluation": ("systems", "pareto_snli"),
 }
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "numpy",

@@ -44,7 +44,7 @@ def readme_block(found: Records, folder: str) -> str:
     Args:
         folder: where the records lie, relative to README.
     """
-    cpu = [found["cpu", name] for name in NOTEBOOKS if ("cpu", name) in found]
+    cpu = [found["cpu", n] for n, spec in NOTEBOOKS.items() if ("cpu", n) in found and not spec.reads_runs]
     parts = []
     if cpu:
         parts += [_machine(cpu), _systems(cpu, folder)]
