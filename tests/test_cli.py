@@ -156,7 +156,7 @@ def test_parameters_reach_the_notebooks_that_have_them(tmp_path: Path) -> None:
         (["04"], {"lora_r": 0}, "out of range"),
         (["04"], {"lora_r": "eight"}, "whole number"),
         (["04"], {"task": "snlii"}, "task"),
-        (["9"], {}, "no notebook '9'"),
+        (["99"], {}, "no notebook '99'"),
     ],
 )
 def test_bad_requests_are_refused_before_anything_starts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -140,6 +141,14 @@ def test_fine_tuning_beats_zero_shot(smoke: SmokeRuns) -> None:
     assert any((folder / "figures").glob("*.png"))
 
 
+def _outputs(folder: Path) -> str:
+    """What an executed notebook printed and showed, as text; not its source."""
+    cells = json.loads((folder / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+    return "\n".join("".join(text) for text in texts)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_classifier_learns_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
     outcome = smoke.seeds[SEEDS.index(seed)]
@@ -160,9 +169,9 @@ def test_all_runs_are_compared_and_seeds_pooled(smoke: SmokeRuns) -> None:
     notes = read_run(folder).info["notes"]
     assert len(notes["compared"]) == len(NOTEBOOKS) - 1 + len(SEEDS) - 1
     assert set(notes["answers"]) >= {"04 missing"} and notes["tests"]["all"] >= 10
-    page = (folder / "notebook.html").read_text(encoding="utf-8")
-    assert "No ratings exist" in page and "SIMULATED" in page
-    assert "one seed of each experiment so far" not in page
+    shown = _outputs(folder)
+    assert "No ratings exist" in shown and "SIMULATED rater" in shown
+    assert "spread (sd)" in shown and "one seed of each experiment so far" not in shown
     assert (folder / "rating_sheet.html").is_file() and (folder / "rating_key.json").is_file()
 
 

@@ -55,6 +55,9 @@ EVERY: dict[str, Callable[[], Figure]] = {
     "confusion": lambda: plots.confusion([[5, 1], [0, 0]], ["yes", "no"]),
     "reliability": lambda: plots.reliability(calibration.reliability([0.2, 0.9, 1.0], [0, 1, 1])),
     "learning_curve": lambda: plots.learning_curve({"qlora": {9: wilson(4, 9), 100: wilson(80, 100)}}, "n", "acc"),
+    "pareto": lambda: plots.pareto(
+        {"a": {"train_seconds": 0, "value": 0.3, "low": 0.2, "high": 0.4}}, ["a"], "training (s)", "accuracy"
+    ),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [2, 3]}, "length (tokens)", "memory (GB)"),
 }
 
