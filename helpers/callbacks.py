@@ -25,7 +25,7 @@ class ProgressLine(TrainerCallback):
         self._start = 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._start, self._first = time.monotonic(), state.global_step
+        self._start = time.monotonic()
         print(f"{'step':>10}  {'epoch':>5}  {'loss':>7}  {'learning rate':>13}  {'seconds':>7}")
 
     def on_log(
