@@ -40,7 +40,7 @@ def test_a_rebuild_goes_the_same_way(name: str, tmp_path: Path) -> None:
 def test_notes_never_answer_a_question_of_the_lesson() -> None:
     """Phi reads what follows from what, but neither the question nor the words that the lesson scores."""
     texts = [f"{text} {stance}." for text, stance in islice(notes(0), 20_000)]
-    assert not any(QUESTION in text or "Premise:" in text for text in texts)
+    assert not any(QUESTION in text for text in texts)
     endings = {text.rsplit(" ", 1)[1].rstrip(".").lower() for text in texts}
     assert endings == {stance.lower() for stance in STANCES} and not endings & set(VERBALISERS)
 

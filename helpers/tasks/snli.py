@@ -31,7 +31,9 @@ ALIASES = {
     "label": ("gold_label", "labels", "target", "entailment_judgment"),
     "id": ("pairID", "pair_id", "index"),
 }
-QUESTION = "Given the premise, is the hypothesis true? Answer yes, maybe or no."
+# First sentence: the premise, second: the hypothesis. The question comes before them, as in the other tasks:
+# small models hardly learn to answer it when it follows.
+QUESTION = "Does the first sentence make the second one true? Answer yes, maybe or no."
 VERBALISERS = ("yes", "maybe", "no")  # what a model answers for labels 0, 1, 2
 ENCODINGS: dict[str, dict[str, int]] = {
     "numbers": {"0": 0, "1": 1, "2": 2},
@@ -82,7 +84,7 @@ class SnliTask(Task):
             {
                 "id": f"{row['id']}-{form}",
                 "form": form,
-                "prompt": f"Premise: {row['premise']}\nHypothesis: {row['hypothesis']}\n{QUESTION}",
+                "prompt": f"{QUESTION}\n{row['premise']}\n{row['hypothesis']}",
                 "completion": VERBALISERS[row["label"]],
                 "options": list(VERBALISERS),
                 "answer": row["label"],
