@@ -1,0 +1,236 @@
+"""Small drawings for generated science questions: facts → picture, facts → a description of what is to be seen.
+
+A drawing shows facts and no answers: which magnets attract follows from their poles, which solution is stronger
+from a count. Position, scale, tint and stroke vary with a seed, so equal facts do not give equal pictures.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+COLOURS = {
+    "red": (214, 40, 40), "blue": (40, 80, 214), "green": (40, 150, 60),
+    "yellow": (240, 205, 40), "purple": (140, 50, 170), "orange": (245, 130, 30),
+}  # fmt: skip
+DIRECTIONS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
+STATES = ("solid", "liquid", "gas")
+SIDES = {"north": "top", "east": "right", "south": "bottom", "west": "left"}
+LOOKS = {"solid": "dots in rows", "liquid": "dots in a heap", "gas": "dots everywhere"}
+LINE = (60, 60, 60)
+UNIT = 96  # drawings are laid out on a square of this many units and scaled to the size asked for
+SMOOTH = 2  # drawn larger by this factor, then scaled down
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a drawing shows: its kind, and the facts of that kind (see ``sample``)."""
+
+    kind: str
+    facts: dict[str, Any]
+
+
+def sample(kind: str, rng: random.Random) -> Picture:
+    """Facts of one kind, every combination as likely as any other.
+
+    ``magnets``: left, right: poles of two bars from left to right, "NS" or "SN". ``magnet_pairs``: gaps (1–4) in
+    the upper and the lower pair. ``solutions``: particles (2–7) in two flasks. ``particles``: speeds (1–4) in two
+    jars. ``chain``: colours of three animals, each eaten by the next. ``bars``: 3 to 5 [colour, height] with
+    distinct heights (1–6). ``map``: direction of the house from the lake. ``matter``: solid, liquid or gas.
+    """
+    return Picture(kind, _SAMPLE[kind](rng))
+
+
+def _bars(rng: random.Random) -> dict[str, Any]:
+    count = rng.choice((3, 4, 5))
+    colours, heights = rng.sample(list(COLOURS), count), rng.sample(range(1, 7), count)
+    return {"bars": [list(bar) for bar in zip(colours, heights, strict=True)]}
+
+
+_SAMPLE: dict[str, Callable[[random.Random], dict[str, Any]]] = {
+    "magnets": lambda rng: {"left": rng.choice(("NS", "SN")), "right": rng.choice(("NS", "SN"))},
+    "magnet_pairs": lambda rng: {"gaps": (rng.randint(1, 4), rng.randint(1, 4))},
+    "solutions": lambda rng: {"counts": (rng.randint(2, 7), rng.randint(2, 7))},
+    "particles": lambda rng: {"speeds": (rng.randint(1, 4), rng.randint(1, 4))},
+    "chain": lambda rng: {"colours": rng.sample(list(COLOURS), 3)},
+    "bars": _bars,
+    "map": lambda rng: {"direction": rng.choice(list(DIRECTIONS))},
+    "matter": lambda rng: {"state": rng.choice(STATES)},
+}
+KINDS = tuple(_SAMPLE)
+
+
+def describe(picture: Picture) -> str:
+    """What is to be seen, in words; no question about it is answered."""
+    return _DESCRIBE[picture.kind](picture.facts)
+
+
+def _poles(bar: str) -> str:
+    return " ".join({"N": "red", "S": "blue"}[pole] for pole in bar)
+
+
+_DESCRIBE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "magnets": lambda f: f"two bars: {_poles(f['left'])}, {_poles(f['right'])}",
+    "magnet_pairs": lambda f: f"upper gap {f['gaps'][0]}, lower gap {f['gaps'][1]}",
+    "solutions": lambda f: f"left flask {f['counts'][0]} dots, right flask {f['counts'][1]} dots",
+    "particles": lambda f: f"left jar trails {f['speeds'][0]}, right jar trails {f['speeds'][1]}",
+    "chain": lambda f: f"arrows: {f['colours'][0]} to {f['colours'][1]} to {f['colours'][2]}",
+    "bars": lambda f: "bars: " + ", ".join(f"{colour} {height}" for colour, height in f["bars"]),
+    "map": lambda f: f"lake in the middle, house at the {SIDES[f['direction']]}",
+    "matter": lambda f: f"a jar: {LOOKS[f['state']]}",
+}
+
+
+def draw(picture: Picture, seed: int, size: int = 192) -> Image:
+    """The drawing as an RGB image of ``size`` × ``size`` pixels; ``seed`` varies what does not matter."""
+    from PIL import Image, ImageDraw
+
+    rng = random.Random(f"drawing-{seed}")
+    tint = tuple(rng.randint(236, 255) for _ in range(3))
+    scale = size * SMOOTH / UNIT
+    canvas = Image.new("RGB", (size * SMOOTH, size * SMOOTH), tint)
+    _DRAW[picture.kind](_Pen(ImageDraw.Draw(canvas), scale, rng), picture.facts, rng)
+    return canvas.resize((size, size), Image.Resampling.BOX)
+
+
+class _Pen:
+    """Draws in layout units, shifted a little as a whole."""
+
+    def __init__(self, canvas: ImageDraw, scale: float, rng: random.Random) -> None:
+        self.canvas, self.scale = canvas, scale
+        self.shift = (rng.uniform(-3, 3), rng.uniform(-3, 3))
+        self.stroke = rng.uniform(1.6, 2.4)
+
+    def _at(self, *points: float) -> list[float]:
+        return [(p + self.shift[i % 2]) * self.scale for i, p in enumerate(points)]
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Any = None) -> None:
+        self.canvas.rectangle(self._at(x0, y0, x1, y1), fill, LINE, round(self.stroke * self.scale / 2))
+
+    def dot(self, x: float, y: float, r: float, fill: Any) -> None:
+        self.canvas.ellipse(self._at(x - r, y - r, x + r, y + r), fill)
+
+    def line(self, points: list[float], fill: Any = LINE, width: float | None = None) -> None:
+        self.canvas.line(self._at(*points), fill, round((width or self.stroke) * self.scale), "curve")
+
+    def shape(self, points: list[float], fill: Any) -> None:
+        self.canvas.polygon(self._at(*points), fill)
+
+
+def _bar_magnet(pen: _Pen, x: float, y: float, poles: str, half: float = 16, height: float = 20) -> None:
+    for i, pole in enumerate(poles):
+        left = x + (i - 1) * half
+        pen.box(left, y - height / 2, left + half, y + height / 2, COLOURS["red" if pole == "N" else "blue"])
+
+
+def _draw_magnets(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    gap = rng.uniform(4, 10)
+    _bar_magnet(pen, 48 - gap / 2 - 16, 48, facts["left"])
+    _bar_magnet(pen, 48 + gap / 2 + 16, 48, facts["right"])
+
+
+def _draw_magnet_pairs(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    poles = rng.choice(("NS", "SN"))
+    for y, gap in zip((28, 68), facts["gaps"], strict=True):
+        wide = gap * 10 - 4 + rng.uniform(-1, 1)
+        for side in (-1, 1):
+            _bar_magnet(pen, 48 + side * (wide / 2 + 11), y, poles, 11, 18)
+
+
+def _vessel(pen: _Pen, x0: float, y0: float, x1: float, y1: float, fill: Any = None) -> None:
+    if fill:
+        pen.shape([x0, y0 + 8, x1, y0 + 8, x1, y1, x0, y1], fill)
+    pen.line([x0, y0, x0, y1, x1, y1, x1, y0])
+
+
+def _places(rng: random.Random, count: int, x0: float, y0: float, x1: float, y1: float, apart: float) -> list[Any]:
+    """Points in a box, at least ``apart`` from each other as far as tries reach."""
+    points: list[tuple[float, float]] = []
+    while len(points) < count:
+        tries = [(rng.uniform(x0, x1), rng.uniform(y0, y1)) for _ in range(30)]
+        points.append(max(tries, key=lambda t: min((min(math.dist(t, p), apart) for p in points), default=apart)))
+    return points
+
+
+def _draw_solutions(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    colour = COLOURS[rng.choice(("red", "green", "purple"))]
+    for x, count in zip((6, 52), facts["counts"], strict=True):
+        _vessel(pen, x, 18, x + 38, 78, (214, 232, 250))
+        for px, py in _places(rng, count, x + 7, 34, x + 31, 71, 14):
+            pen.dot(px, py, 4.6, colour)
+
+
+def _draw_particles(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    colour = COLOURS[rng.choice(("red", "green", "purple"))]
+    for x, speed in zip((6, 52), facts["speeds"], strict=True):
+        pen.box(x, 14, x + 38, 82)
+        for row in range(3):
+            px, py = x + 33, 26 + 22 * row + rng.uniform(-2, 2)
+            pen.line([px - 6.5 * speed - 1, py, px, py], colour, 3.5)
+            pen.dot(px, py, 4, colour)
+
+
+def _draw_chain(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    colours = facts["colours"]
+    step = rng.choice((1, -1))  # the chain is read in the direction of its arrows, right or left
+    for i, colour in enumerate(colours):
+        x = 48 + (i - 1) * 32 * step
+        pen.dot(x, 48, 10, COLOURS[colour])
+        if i < 2:
+            tip = x + 21.5 * step
+            pen.line([x + 11 * step, 48, tip - 3 * step, 48])
+            pen.shape([tip, 48, tip - 8 * step, 40, tip - 8 * step, 56], LINE)
+
+
+def _draw_bars(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    bars = facts["bars"]
+    width = 84 / len(bars)
+    for i, (colour, height) in enumerate(bars):
+        x = 6 + i * width
+        pen.box(x + width * 0.12, 84 - 12 * height, x + width * 0.88, 84, COLOURS[colour])
+    pen.line([4, 84, 92, 84])
+
+
+def _draw_map(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    for _ in range(3):
+        pen.dot(48 + rng.uniform(-4, 4), 48 + rng.uniform(-4, 4), 11, (90, 170, 240))
+    dx, dy = DIRECTIONS[facts["direction"]]
+    off = rng.uniform(-8, 8)
+    x, y = 48 + 33 * dx + off * abs(dy), 48 + 33 * dy + off * abs(dx)
+    pen.box(x - 7, y - 3, x + 7, y + 9, COLOURS["yellow"])
+    pen.shape([x - 9, y - 3, x, y - 12, x + 9, y - 3], COLOURS["red"])
+    pen.line([88, 18, 88, 6])  # a compass: its arrow points north
+    pen.shape([88, 2, 84, 9, 92, 9], LINE)
+
+
+def _draw_matter(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+    colour = COLOURS[rng.choice(("red", "green", "purple"))]
+    _vessel(pen, 16, 10, 80, 86)
+    if facts["state"] == "solid":
+        x, y = rng.uniform(22, 34), 81
+        points = [(x + 10 * i + 3, y - 10 * j) for i in range(4) for j in range(4)]
+    elif facts["state"] == "liquid":
+        points = _places(rng, 16, 22, 60, 74, 80, 11)
+    else:
+        points = _places(rng, 16, 22, 14, 74, 80, 18)
+    for x, y in points:
+        pen.dot(x, y, 4.4, colour)
+
+
+_DRAW: dict[str, Callable[[_Pen, dict[str, Any], random.Random], None]] = {
+    "magnets": _draw_magnets,
+    "magnet_pairs": _draw_magnet_pairs,
+    "solutions": _draw_solutions,
+    "particles": _draw_particles,
+    "chain": _draw_chain,
+    "bars": _draw_bars,
+    "map": _draw_map,
+    "matter": _draw_matter,
+}
