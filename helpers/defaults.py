@@ -134,6 +134,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "recipes": ("steps", "ingredients", "missing", "substitute"),
     "snli": ("nli",),
     "dialogsum": ("summary", "topic"),
+    "scienceqa": ("QTCH", "QTCHL", "QTCHLS", "QTCHS"),
 }
 
 # What ``dataset="builtin"`` means: (profile, task) -> source.
@@ -147,6 +148,9 @@ BUILTIN: dict[tuple[str, str], str] = {
     ("smoke", "dialogsum"): "generator",
     ("cpu", "dialogsum"): "generator",
     ("full", "dialogsum"): "knkarthick/dialogsum",
+    ("smoke", "scienceqa"): "generator",
+    ("cpu", "scienceqa"): "generator",
+    ("full", "scienceqa"): "derek-thomas/ScienceQA",
 }
 
 # Source names that are neither a Hub id nor a path.
@@ -165,6 +169,7 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("*", "*", "recipes", {"form": "steps", "forms": "steps+missing"}),
     ("*", "*", "snli", {"form": "nli"}),
     ("*", "*", "dialogsum", {"form": "summary", "forms": "summary+topic"}),
+    ("*", "*", "scienceqa", {"form": "QTCH"}),
     # Project E's settings, but for what was wrong in them.
     ("*", "03_qlora_nli", "*", {"classifier": "head", "head": "trained", "padding": "dynamic", "quant": "nf4"}),
     ("*", "03_qlora_nli", "*", {"lora_alpha": 64, "lora_targets": "q_proj+v_proj+fc1+fc2", "max_length": 128}),

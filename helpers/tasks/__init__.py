@@ -7,6 +7,7 @@ from helpers.tasks.answers import Answer, parse_answer, parse_choice
 from helpers.tasks.base import LoadReport, Task, nearest_hint
 from helpers.tasks.dialogsum import DialogsumTask
 from helpers.tasks.recipes import RecipesTask
+from helpers.tasks.scienceqa import ScienceqaTask
 from helpers.tasks.snli import SnliTask
 
 __all__ = ["TASKS", "Answer", "LoadReport", "Task", "get", "parse_answer", "parse_choice", "register"]
@@ -30,3 +31,4 @@ def get(name: str) -> Task:
 register(RecipesTask())
 register(SnliTask())
 register(DialogsumTask())
+register(ScienceqaTask())

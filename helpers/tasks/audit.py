@@ -27,11 +27,15 @@ def words(text: str) -> list[str]:
 
 
 def row_text(row: Mapping[str, Any], skip: Sequence[str] = ("id", "label", "category", "topic")) -> str:
-    """All text of a row of any task, columns in order, lists joined; ``skip``: columns to leave out."""
+    """All text of a row of any task, columns in order, lists joined; ``skip``: columns to leave out.
+
+    What is neither text nor number (a picture, nothing at all) is left out too.
+    """
     parts: list[str] = []
     for column, value in row.items():
         if column not in skip:
-            parts += [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
+            values = value if isinstance(value, list | tuple) else [value]
+            parts += [str(v) for v in values if isinstance(v, str | int | float)]
     return " ".join(part for part in parts if part)
 
 

@@ -237,28 +237,50 @@ def fingerprint(parts: Mapping[str, Sequence[Row]]) -> str:
     for name in SPLITS:
         digest.update(name.encode())
         for row in parts[name]:
-            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=_digest).encode())
     return digest.hexdigest()[:16]
 
 
-def make_splits(parts: Mapping[str, Sequence[Row]], columns: Sequence[str], report: LoadReport) -> TaskSplits:
-    """Build the DatasetDict, fill the report's sizes and fingerprint."""
-    from datasets import Dataset
+def _digest(value: Any) -> str:
+    """What stands for the bytes of a picture in a fingerprint."""
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    raise TypeError(f"{type(value).__name__} has no fingerprint")
+
+
+def make_splits(
+    parts: Mapping[str, Sequence[Row]],
+    columns: Sequence[str],
+    report: LoadReport,
+    types: Mapping[str, Any] | None = None,
+) -> TaskSplits:
+    """Build the DatasetDict, fill the report's sizes and fingerprint.
+
+    Args:
+        types: feature types of all columns, where they cannot be told from the values (pictures).
+    """
+    from datasets import Dataset, Features
 
     from helpers.tasks._splits import TaskSplits
 
     report.sizes = {name: len(parts[name]) for name in SPLITS}
     report.fingerprint = fingerprint(parts)
+    features = None if types is None else Features(types)
     data = {
-        name: Dataset.from_dict({column: [row[column] for row in parts[name]] for column in columns}) for name in SPLITS
+        name: Dataset.from_dict({column: [row[column] for row in parts[name]] for column in columns}, features=features)
+        for name in SPLITS
     }
     splits = TaskSplits(data)
     splits.report = report
     return splits
 
 
-def make_examples(examples: Sequence[Row]) -> Dataset:
-    """Example dicts to a Dataset with the common columns and types, also when empty."""
+def make_examples(examples: Sequence[Row], extra: Mapping[str, Any] | None = None) -> Dataset:
+    """Example dicts to a Dataset with the common columns and types, also when empty.
+
+    Args:
+        extra: a task's further columns, with their feature types.
+    """
     from datasets import Dataset, Features, List, Value
 
     features = Features(
@@ -269,7 +291,8 @@ def make_examples(examples: Sequence[Row]) -> Dataset:
             "completion": Value("string"),
             "options": List(Value("string")),
             "answer": Value("int64"),
+            **(extra or {}),
         }
     )
-    data = {column: [example[column] for example in examples] for column in EXAMPLE_COLUMNS}
+    data = {column: [example[column] for example in examples] for column in features}
     return Dataset.from_dict(data, features=features)

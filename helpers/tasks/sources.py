@@ -92,7 +92,7 @@ def _stream(repo: str, limit: int, seed: int, split: str, licence: str) -> RawRo
     from datasets import load_dataset
 
     try:
-        stream = load_dataset(repo, split=split, streaming=True)
+        stream = encoded(load_dataset(repo, split=split, streaming=True))
         rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
     except Exception as error:  # anything the Hub, the network or the parser raises
         raise DataError(f"cannot read split {split!r} of {repo} from the Hub: {_line(error)}") from error
@@ -105,7 +105,7 @@ def _cached(repo: str, limit: int, seed: int, split: str) -> RawRows:
 
     try:
         with _offline():
-            data = load_dataset(repo, split=split)
+            data = encoded(load_dataset(repo, split=split))
     except Exception as error:
         raise DataError(
             f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache",
@@ -114,6 +114,16 @@ def _cached(repo: str, limit: int, seed: int, split: str) -> RawRows:
     rows = [dict(row) for row in data.shuffle(seed=seed).select(range(min(limit, len(data))))]
     note = "read from the local cache; the Hub was not reached"
     return _checked(repo, rows, "see the data set's page", note)
+
+
+def encoded(data: Any) -> Any:
+    """The data set with its pictures left as bytes: decoded, those of a large one would not fit into memory."""
+    from datasets import Image
+
+    for name, feature in (data.features or {}).items():
+        if isinstance(feature, Image):
+            data = data.cast_column(name, Image(decode=False))
+    return data
 
 
 def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
