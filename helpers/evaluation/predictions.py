@@ -1,10 +1,11 @@
-"""Predictions of one system from a file: a run's own, or a table of yours."""
+"""Predictions of one system from a file: a run's own, a table of yours, or another model's answers by id."""
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from helpers.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ID_COLUMNS = ("id", "index", "question_id", "qid")
+ANSWER_COLUMNS = ("answer", "text", "prediction", "output", "response", "generated")
 
 
 def read_predictions(
@@ -70,14 +74,77 @@ def read_predictions(
     return pd.DataFrame(made)
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+def read_answers(
+    path: Path | str,
+    ids: Sequence[str],
+    *,
+    id: str | None = None,
+    answer: str | None = None,
+    allow_missing: bool = False,
+) -> list[str]:
+    """What some other model wrote about each of our questions, to be read and scored like our own answers.
+
+    Args:
+        path: CSV, TSV or JSON lines with one row a question; rows about other questions do not matter.
+        ids: of our questions, in order.
+        id, answer: names of the columns in the file; None looks for the usual ones.
+        allow_missing: a question without an answer gets an empty one, which counts as wrong.
+
+    Returns:
+        One text a question. An answer that is no text (a number, a JSON object) is written as one.
+
+    Raises:
+        DataError: no such file, unreadable, no such column or several that may be it, an id that is there twice,
+            a question without an answer.
+    """
+    path = Path(path)
+    rows = _read_rows(path, as_text=True)
+    if not rows:
+        raise DataError(f"{path} holds no answers", "Give a CSV, TSV or JSON lines file with a column for the ids")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    key, told = _column(path, names, id, ID_COLUMNS, "id"), _column(path, names, answer, ANSWER_COLUMNS, "answer")
+    counts = Counter(_text(row.get(key)) for row in rows)
+    wanted = set(ids)
+    twice = next((name for name, count in counts.items() if count > 1 and name in wanted), None)
+    if twice is not None:
+        raise DataError(f"{path.name} answers {twice} {counts[twice]} times", "Keep one row for each id")
+    given = {_text(row.get(key)): row.get(told) for row in rows}
+    missing = [name for name in ids if name not in given]
+    if len(missing) == len(ids) or (missing and not allow_missing):
+        raise DataError(
+            f"{path.name} has no answer for {len(missing)} of {len(ids)} questions, for example {missing[0]}; its own "
+            f"ids look like {next(iter(given))!r}",
+            "Answer all of them" + (", or set allow_missing=True" if len(missing) < len(ids) else " under our ids"),
+        )
+    values = (given.get(name) for name in ids)
+    return [json.dumps(v, ensure_ascii=False) if isinstance(v, dict | list) else _text(v) for v in values]
+
+
+def _column(path: Path, names: Sequence[str], given: str | None, usual: Sequence[str], parameter: str) -> str:
+    if given is not None and given not in names:
+        raise DataError(f"{path.name} has no column {given!r}; it has {', '.join(names)}")
+    found = [given] if given is not None else [name for name in names if name.strip().lower() in usual]
+    if len(found) != 1:
+        what = f"several columns that may be the {parameter}" if found else f"no column for the {parameter}"
+        raise DataError(
+            f"{path.name} has {what}: {', '.join(found or names)}", f"Name the right one with {parameter}=..."
+        )  # fmt: skip
+    return found[0]
+
+
+def _read_rows(path: Path, as_text: bool = False) -> list[dict[str, Any]]:
     import pandas as pd
 
     try:
         if path.suffix == ".jsonl":
             lines = path.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines if line.strip()]
-        return list(pd.read_csv(path, keep_default_na=False).to_dict("records"))
+            rows = [json.loads(line) for line in lines if line.strip()]
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("a line is not a JSON object")
+            return rows
+        separator = "\t" if path.suffix == ".tsv" else ","
+        types = str if as_text else None
+        return list(pd.read_csv(path, sep=separator, dtype=types, keep_default_na=False).to_dict("records"))
     except FileNotFoundError:
         raise DataError(
             f"there is no file {path}", "Finish a run that saves predictions, or correct the path"

@@ -42,8 +42,10 @@ class ScienceqaTask(Task):
     main_form = "QTCH"
     bare_questions = dict.fromkeys(forms, INSTRUCTION)
     metrics = ("accuracy", "valid_rate", "bleu", "rougeL", "meteor", "cosine")
-    columns = ("id", "question", "choices", "answer", "hint", "image", "task", "grade", "subject", "topic")
-    columns += ("category", "skill", "lecture", "solution")
+    columns = (
+        "id", "question", "choices", "answer", "hint", "image", "task", "grade", "subject", "topic", "category",
+        "skill", "lecture", "solution",
+    )  # fmt: skip
     built_in = ("generator",)
 
     def load(
@@ -128,7 +130,7 @@ class ScienceqaTask(Task):
         is invalid and wrong."""
         if len(predictions) == len(references):
             predictions = [
-                int(p) if isinstance(p, Integral) else _index(read_answer(p or "", e["options"], first_number))
+                int(p) if isinstance(p, Integral) else _index(read_answer(str(p or ""), e["options"], first_number))
                 for p, e in zip(predictions, references, strict=True)
             ]
         return super().score(predictions, references)
