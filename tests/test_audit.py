@@ -75,6 +75,7 @@ def test_label_balance_counts_shares_and_absent_labels() -> None:
 def test_row_text_joins_lists_and_skips_labels() -> None:
     row = {"id": "7", "title": "Soup", "category": "x", "steps": ["boil", "serve"], "label": "no"}
     assert audit.row_text(row) == "Soup boil serve"
+    assert audit.row_text({"question": "Why?", "image": object(), "answer": 2, "hint": None}) == "Why? 2"
 
 
 def test_vocabulary_counts_unseen_words_and_compares_equal_lengths() -> None:

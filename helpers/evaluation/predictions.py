@@ -127,8 +127,8 @@ def _column(path: Path, names: Sequence[str], given: str | None, usual: Sequence
     if len(found) != 1:
         what = f"several columns that may be the {parameter}" if found else f"no column for the {parameter}"
         raise DataError(
-            f"{path.name} has {what}: {', '.join(found or names)}", f"Name the right one with {parameter}=..."
-        )  # fmt: skip
+            f"{path.name} has {what}: {', '.join(found or names)}", f'Name the right one: {parameter}="..."'
+        )
     return found[0]
 
 

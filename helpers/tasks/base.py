@@ -11,7 +11,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.errors import DataError
 from helpers.tasks.answers import fold, parse_choice
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks._splits import TaskSplits
 
 Row = dict[str, Any]
+T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
 EXAMPLE_COLUMNS = ("id", "form", "prompt", "completion", "options", "answer")
 
@@ -200,7 +201,7 @@ def wanted(n_train: int | None, n_eval: int) -> int:
     return n_eval + validation_size(n_eval) + (1 if n_train is None else n_train)
 
 
-def cut(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str) -> dict[str, list[Row]]:
+def cut(rows: Sequence[T], n_train: int | None, n_eval: int, what: str) -> dict[str, list[T]]:
     """Cut ordered rows into test, validation, train (in that order, so that ``n_train`` moves neither).
 
     Args:

@@ -65,9 +65,12 @@ class ScienceqaTask(Task):
 
             report.licence = "synthetic, part of this repository (Apache-2.0)"
             need = base.wanted(2000 if n_train is None else n_train, n_eval)
-            rows = list(islice(scienceqa_generator.rows(seed), need))
-            report.rows_read = report.usable = len(rows)
-            parts = base.cut(rows, n_train, n_eval, "generated questions")
+            asked = list(enumerate(islice(scienceqa_generator.questions(seed), need)))
+            report.rows_read = report.usable = len(asked)
+            parts = {  # drawn when it is sure that there are enough
+                name: [scienceqa_generator.row(question, f"gen-{seed}-{number}") for number, question in part]
+                for name, part in base.cut(asked, n_train, n_eval, "generated questions").items()
+            }
         else:
             rows = _read(source, max(POOL, int(1.5 * base.wanted(n_train, n_eval))), seed, report)
             report.usable = len(rows)

@@ -50,25 +50,29 @@ def questions(seed: int) -> Iterator[Question]:
 
 
 def rows(seed: int) -> Iterator[Row]:
-    """The questions as rows; a drawing is PNG bytes."""
-    for number, question in enumerate(questions(seed)):
-        skill, scene = question.skill, question.scene
-        yield {
-            "id": f"gen-{seed}-{number}",
-            "question": scene.question,
-            "choices": list(question.choices),
-            "answer": question.answer,
-            "hint": scene.hint,
-            "image": None if scene.picture is None else _encoded(scene.picture, question.drawing),
-            "task": "closed choice",
-            "grade": f"grade{skill.grade}",
-            "subject": skill.subject,
-            "topic": skill.topic,
-            "category": skill.category,
-            "skill": skill.name,
-            "lecture": skill.lecture,
-            "solution": scene.solution,
-        }
+    """The questions as rows, drawn one by one."""
+    return (row(question, f"gen-{seed}-{number}") for number, question in enumerate(questions(seed)))
+
+
+def row(question: Question, key: str) -> Row:
+    """A question in the columns of the task; its drawing is PNG bytes."""
+    skill, scene = question.skill, question.scene
+    return {
+        "id": key,
+        "question": scene.question,
+        "choices": list(question.choices),
+        "answer": question.answer,
+        "hint": scene.hint,
+        "image": None if scene.picture is None else _encoded(scene.picture, question.drawing),
+        "task": "closed choice",
+        "grade": f"grade{skill.grade}",
+        "subject": skill.subject,
+        "topic": skill.topic,
+        "category": skill.category,
+        "skill": skill.name,
+        "lecture": skill.lecture,
+        "solution": scene.solution,
+    }
 
 
 class _Deck(Generic[T]):
