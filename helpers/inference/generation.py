@@ -38,7 +38,7 @@ def generate(
     with evaluation(model) as device:
         for batch in batches([len(e) for e in encoded], batch_size):
             ids, mask = pad_left([encoded[i] for i in batch], pad_id(tokenizer), device)
-            output = _generator(model).generate(
+            output = generating_model(model).generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
@@ -52,7 +52,7 @@ def generate(
     return answers
 
 
-def _generator(model: Any) -> Any:
+def generating_model(model: Any) -> Any:
     """The model whose ``generate`` is called.
 
     ``PeftModel.generate`` computes the logits of every prompt token, gigabytes for a batch of long prompts. A

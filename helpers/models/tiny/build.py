@@ -16,12 +16,13 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from helpers.models.tiny import architectures
 from helpers.models.tiny.texts import STANCES, generic_chats, notes
 
 HERE = Path(__file__).parent
@@ -62,7 +63,8 @@ def _sentences(sources: Sequence[str], count: int, seed: int) -> list[str]:
     return [sentence for module in modules for sentence in module.generic_text(count, seed)]
 
 
-def _tokenizer(sentences: list[str], size: int) -> Any:
+def train_tokenizer(sentences: list[str], size: int) -> Any:
+    """Byte-level BPE of `size` tokens, with ChatML's special tokens and chat format."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -92,44 +94,6 @@ def _tokenizer(sentences: list[str], size: int) -> Any:
     return tokenizer
 
 
-def _llama(tokenizer: Any) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=320,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return LlamaForCausalLM(config)
-
-
-def _phi(tokenizer: Any) -> Any:
-    from transformers import PhiConfig, PhiForCausalLM
-
-    config = PhiConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=448,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        partial_rotary_factor=0.5,
-        max_position_embeddings=512,
-        resid_pdrop=0.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return PhiForCausalLM(config)
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """One checkpoint: its architecture, the generators whose sentences it reads, and how it is trained."""
@@ -140,9 +104,11 @@ class Checkpoint:
 
 
 CHECKPOINTS = {
-    "llama": Checkpoint(_llama, ("recipes", "snli", "dialogsum"), Recipe()),
+    "llama": Checkpoint(architectures.llama, ("recipes", "snli", "dialogsum"), Recipe()),
     "phi": Checkpoint(
-        _phi, ("snli",), Recipe(vocabulary=640, steps=7000, learning_rate=1.5e-3, notes=0.9, emphasis=100.0)
+        architectures.phi,
+        ("snli",),
+        Recipe(vocabulary=640, steps=7000, learning_rate=1.5e-3, notes=0.9, emphasis=100.0),
     ),
 }
 
@@ -165,27 +131,46 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     sentences = _sentences(checkpoint.sources, recipe.sentences, recipe.seed)
-    tokenizer = _tokenizer(sentences, recipe.vocabulary)
+    tokenizer = train_tokenizer(sentences, recipe.vocabulary)
     model = checkpoint.architecture(tokenizer)
     rows = _rows(tokenizer, sentences, recipe, rng)
+
+    def next_loss() -> Any:
+        ids, weights = (torch.tensor(part) for part in zip(*(next(rows) for _ in range(recipe.batch)), strict=True))
+        logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+        each = functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
+        weight = weights[:, 1:].flatten()
+        return (each * weight).sum() / weight.sum()
+
+    losses = fit(model, next_loss, recipe, stop)
+    return save(model, tokenizer, losses, folder)
+
+
+def fit(model: Any, next_loss: Callable[[], Any], recipe: Recipe, stop: int | None) -> list[float]:
+    """Train on one batch after another under a one-cycle schedule; the loss of every step."""
+    import torch
+
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     losses: list[float] = []
     model.train()
     for _ in range(stop or recipe.steps):
-        ids, weights = (torch.tensor(part) for part in zip(*(next(rows) for _ in range(recipe.batch)), strict=True))
-        logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
-        each = functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
-        weight = weights[:, 1:].flatten()
-        loss = (each * weight).sum() / weight.sum()
+        loss = next_loss()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         losses.append(loss.item())
+    return losses
+
+
+def save(model: Any, writer: Any, losses: list[float], folder: Path) -> dict[str, Any]:
+    """Keep a trained checkpoint in 16 bits, its tokenizer or processor, and how training went."""
+    import torch
+
     model.eval().to(torch.float16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    writer.save_pretrained(folder)
     last = losses[-max(1, len(losses) // 20) :]
     done = {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -218,16 +203,17 @@ def _rows(
         yield ids[: recipe.length], weights[: recipe.length]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(CHECKPOINTS))
+def command(known: Mapping[str, Any], train: Callable[[str, Path], dict[str, Any]], about: str) -> None:
+    """The command line: train the named checkpoint and say how it went."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(known))
     parser.add_argument("--folder", type=Path, help="default: next to this file")
     arguments = parser.parse_args()
     start = time.monotonic()
-    done = build(arguments.name, arguments.folder or HERE / arguments.name)
+    done = train(arguments.name, arguments.folder or HERE / arguments.name)
     seconds = time.monotonic() - start
     print(f"{arguments.name}: {done['parameters']:,} parameters, loss {done['last_loss']}, {seconds:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    command(CHECKPOINTS, build, __doc__ or "")

@@ -1,0 +1,147 @@
+"""What the tiny vision-language models see and read: pictures with captions, and talk without facts.
+
+A caption says what is to be seen ("upper gap 2, lower gap 1") or what stands out ("the lower are nearer"), as
+captions of real pictures do. That nearer magnets pull harder stands in no text, nor does any question of the
+lessons, nor the words in which they are answered. Choices have the lessons' format, so that an untrained model
+answers in it, at chance.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from helpers.models.tiny.texts import generic_chats
+from helpers.tasks.scienceqa import completion, prompt
+from helpers.tasks.scienceqa_pictures import KINDS, Picture, describe, draw, sample
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+DESCRIBE = ("Describe the picture.", "What do you see?")
+STANDS_OUT = "What stands out?"
+FIRST_SEED = 2**31  # drawings of the lessons have seeds below this
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of generated questions, apart from what is asked: ``words`` sorted, ``texts`` whole for a tokenizer."""
+
+    words: list[str]
+    texts: list[str]
+
+
+def vocabulary(seed: int, count: int = 1500) -> Vocabulary:
+    """The words of ``count`` generated questions, with their texts as the lessons write them."""
+    from helpers.tasks.scienceqa_generator import rows
+
+    texts: list[str] = []
+    for row in islice(rows(-1 - seed), count):
+        texts += [prompt(row, "QTCHL"), completion(row["answer"], row["solution"])]
+    return Vocabulary(sorted({word for text in texts for word in re.findall(r"[a-z]{3,}", text.lower())}), texts)
+
+
+def salad(words: Sequence[str], count: int, rng: random.Random) -> list[str]:
+    """Sentences of words drawn at random: their spelling can be learnt from them, and nothing else."""
+    return [f"{' '.join(rng.sample(words, rng.randint(3, 7)))}.".capitalize() for _ in range(count)]
+
+
+def picture_chats(sentences: list[str], rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Endless conversations, most of them about a picture."""
+    talk = generic_chats(sentences, rng)
+    words = sorted({w.strip(".,").lower() for s in sentences for w in s.split() if len(w) > 3})
+    seed = FIRST_SEED
+    while True:
+        seed += 1
+        kind = rng.random()
+        if kind < 0.2:
+            question, answer = (turn["content"] for turn in next(talk))
+            yield chat(question, answer)
+        elif kind < 0.45:
+            yield chat(*_listed(words, rng))
+        else:
+            picture = sample(rng.choice(KINDS), rng)
+            if kind < 0.7:
+                question, answer = rng.choice(DESCRIBE), describe(picture)
+            elif kind < 0.8:
+                question, answer = STANDS_OUT, stands_out(picture)
+            else:
+                question, answer = _which(picture, rng)
+            yield chat(question, answer, draw(picture, seed))
+
+
+def chat(question: str, answer: str, *images: Image) -> dict[str, Any]:
+    content = [{"type": "image"} for _ in images]
+    content.append({"type": "text", "text": question})
+    return {
+        "prompt": [{"role": "user", "content": content}],
+        "completion": [{"role": "assistant", "content": answer}],
+        "images": list(images),
+    }
+
+
+def _ask(question: str, options: list[str], hint: str = "") -> str:
+    row = {"question": question, "task": "closed choice", "choices": options, "hint": hint}
+    return prompt(row, "QTCH")
+
+
+def _listed(words: list[str], rng: random.Random) -> tuple[str, str]:
+    """Which option stands in the list: matching, not meaning. One time in four any option, drawn at random."""
+    listed = [" ".join(rng.sample(words, rng.choice((1, 1, 2)))) for _ in range(rng.randint(1, 5))]
+    right = rng.choice(listed)
+    options = [right, *rng.sample([w for w in words if w not in listed], rng.randint(1, 4))]
+    rng.shuffle(options)
+    if rng.random() < 0.25:
+        index = rng.randrange(len(options))
+        return _ask("Choose one.", options), completion(index, f"I choose {options[index]}.")
+    return _ask("Which of these is listed?", options, ", ".join(listed)), completion(
+        options.index(right), f"{right} is listed."
+    )
+
+
+def _which(picture: Picture, rng: random.Random) -> tuple[str, str]:
+    """Which caption is the picture's: of what is seen, or of what stands out."""
+    caption = rng.choice((describe, stands_out))
+    options = {caption(picture)}
+    for _ in range(20):
+        options.add(caption(sample(picture.kind, rng)))
+        if len(options) == 4:
+            break
+    wrong = sorted(options - {caption(picture)})
+    shown = [caption(picture), *rng.sample(wrong, rng.randint(1, len(wrong)))]
+    rng.shuffle(shown)
+    right = shown.index(caption(picture))
+    return _ask("Which fits the picture?", shown), completion(right, f"I see {shown[right]}.")
+
+
+def stands_out(picture: Picture) -> str:
+    """What somebody who knows no science would remark about the picture."""
+    return _REMARKS[picture.kind](picture.facts)
+
+
+def _more(one: int, other: int, first: str, second: str, what: str) -> str:
+    return f"both are {what}" if one == other else f"the {first if one > other else second} are {what}"
+
+
+def _heights(bars: list[list[Any]]) -> str:
+    by_height = sorted(bars, key=lambda bar: bar[1])
+    return f"tallest {by_height[-1][0]}, shortest {by_height[0][0]}"
+
+
+HOUSE = {"north": "up", "east": "on the right hand", "south": "down", "west": "on the left hand"}
+DOTS = {"solid": "in order", "liquid": "lying", "gas": "flying"}
+
+_REMARKS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "magnets": lambda f: "two colours touch" if f["left"][1] != f["right"][0] else "one colour touches itself",
+    "magnet_pairs": lambda f: _more(-f["gaps"][0], -f["gaps"][1], "upper", "lower", "nearer"),
+    "solutions": lambda f: _more(f["counts"][0], f["counts"][1], "left", "right", "many"),
+    "particles": lambda f: _more(f["speeds"][0], f["speeds"][1], "left", "right", "quick"),
+    "chain": lambda f: "after {} comes {}, after {} comes {}".format(*f["colours"][:2], *f["colours"][1:]),
+    "bars": lambda f: _heights(f["bars"]),
+    "map": lambda f: f"the house is {HOUSE[f['direction']]}",
+    "matter": lambda f: f"the dots are {DOTS[f['state']]}",
+}

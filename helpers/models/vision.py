@@ -1,0 +1,122 @@
+"""Vision-language models and their processors: Qwen2-VL and PaliGemma.
+
+A processor turns pictures into pixel tensors and reserves as many tokens for each as the model will put there.
+Both are loaded for pictures only: transformers' own Qwen2-VL processor also wants a video processor, which needs
+torchvision, and no lesson shows a video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformers import PaliGemmaProcessor, Qwen2VLProcessor
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.processing_utils import ProcessorMixin
+
+from helpers.errors import ModelError
+from helpers.models.load import ModelSource, _from_pretrained, load_tokenizer, load_with, resolve_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from helpers.hardware import Machine
+
+
+class PictureProcessor(Qwen2VLProcessor):
+    """Qwen2-VL's processor without its video part: the same tokens and pixels for pictures and text."""
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None) -> None:
+        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+
+@dataclass(frozen=True)
+class LoadedVision:
+    """A vision-language model with its processor and what is worth recording about them."""
+
+    model: PreTrainedModel
+    processor: Any
+    source: ModelSource
+    dtype: str
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        tokenizer: PreTrainedTokenizerBase = self.processor.tokenizer
+        return tokenizer
+
+
+def _qwen2_vl(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
+    images = _from_pretrained(Qwen2VLImageProcessorPil, source)
+    if max_pixels is not None:
+        least = (images.patch_size * images.merge_size) ** 2
+        if max_pixels < least:
+            raise ModelError(
+                f"max_pixels={max_pixels:,} is less than one token of {source.model_id} shows",
+                f"give at least {least:,} ({images.patch_size * images.merge_size} pixels squared)",
+            )
+        images.size = {"shortest_edge": min(images.size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
+    return PictureProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
+
+
+def _paligemma(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
+    images = _from_pretrained(SiglipImageProcessorPil, source)
+    if max_pixels is not None and max_pixels != images.size["height"] * images.size["width"]:
+        raise ModelError(
+            f"{source.model_id} reads pictures of {images.size['height']} x {images.size['width']} pixels only",
+            "leave max_pixels out; PaliGemma has one checkpoint per resolution (224, 448, 896)",
+        )
+    return PaliGemmaProcessor(images, tokenizer)
+
+
+PROCESSORS: dict[str, Callable[[ModelSource, Any, int | None], Any]] = {
+    "qwen2_vl": _qwen2_vl,
+    "paligemma": _paligemma,
+}
+
+
+def load_processor(model_id: str, max_pixels: int | None = None) -> Any:
+    """Processor of a vision-language model; its tokenizer pads on the right.
+
+    Args:
+        max_pixels: most pixels a picture may have before it is shrunk (Qwen2-VL); fewer pixels, fewer tokens.
+
+    Raises:
+        ModelError: not found, gated, not a vision-language model known here, or ``max_pixels`` not possible.
+    """
+    from transformers import AutoConfig
+
+    source = resolve_model(model_id)
+    kind = _from_pretrained(AutoConfig, source).model_type
+    if kind not in PROCESSORS:
+        raise ModelError(
+            f"{model_id} is of kind {kind!r}, which reads no pictures here",
+            f"use a model of kind {' or '.join(PROCESSORS)}",
+        )
+    return PROCESSORS[kind](source, load_tokenizer(model_id), max_pixels)
+
+
+def load_vision(
+    model_id: str,
+    *,
+    quant: Any = "none",
+    machine: Machine | None = None,
+    dtype: str | None = None,
+    max_pixels: int | None = None,
+) -> LoadedVision:
+    """Load a vision-language model for this machine; see ``models.load`` and ``load_processor``.
+
+    The vision tower stays in the compute dtype: quantising it saves little and costs most of what it sees.
+
+    Raises:
+        ModelError: as in ``models.load`` and ``load_processor``.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    processor = load_processor(model_id, max_pixels)
+    loaded = load_with(AutoModelForImageTextToText, model_id, quant=quant, machine=machine, dtype=dtype)
+    return LoadedVision(loaded.model, processor, loaded.source, loaded.dtype)

@@ -1,0 +1,147 @@
+"""What a vision-language model reads: conversations with pictures as token ids and pixels, batches with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from helpers.errors import DataError
+
+IGNORED = -100  # labels that take no loss
+
+
+@dataclass(frozen=True)
+class VisionInput:
+    """One example, ready to be put into a batch.
+
+    Attributes:
+        prompt_ids: tokens up to where the answer starts; a picture's tokens included.
+        completion_ids: tokens of the answer with the end-of-turn token; empty for a prompt alone.
+        pixels: what the vision tower reads; empty without a picture.
+    """
+
+    prompt_ids: list[int]
+    completion_ids: list[int] = field(default_factory=list)
+    pixels: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """How one kind of processor writes a conversation, and which extra inputs its model wants of a batch.
+
+    Attributes:
+        write: messages of a prompt, and those of its completion → (text of the prompt, text of the completion).
+        extras: token ids ``(b, t)``, which of them belong to completions ``(b, t)``, the processor → inputs.
+    """
+
+    write: Callable[[Any, list[Any], list[Any]], tuple[str, str]]
+    extras: Callable[[torch.Tensor, torch.Tensor, Any], dict[str, torch.Tensor]]
+
+
+def _chat(processor: Any, prompt: list[Any], completion: list[Any]) -> tuple[str, str]:
+    start = processor.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    if not completion:
+        return start, ""
+    whole = processor.apply_chat_template(prompt + completion, tokenize=False)
+    if not whole.startswith(start):
+        raise DataError(
+            "the chat template renders a prompt differently once an answer follows",
+            "use a template whose generation prompt is a prefix of the full conversation",
+        )
+    end = processor.tokenizer.eos_token
+    answer = whole[len(start) :]
+    return start, answer[: answer.rindex(end) + len(end)] if end in answer else answer + end
+
+
+def _plain(processor: Any, prompt: list[Any], completion: list[Any]) -> tuple[str, str]:
+    """PaliGemma has no chat template: picture, bos, question, line break, answer, eos."""
+    texts, tokenizer = ["", ""], processor.tokenizer
+    for i, messages in enumerate((prompt, completion)):
+        for part in (part for message in messages for part in _parts(message)):
+            texts[i] += processor.image_token if part["type"] == "image" else part["text"]
+    pictures = texts[0].count(processor.image_token)
+    question = texts[0].replace(processor.image_token, "")
+    start = processor.image_token * pictures + f"{tokenizer.bos_token}{question}\n"
+    return start, f"{texts[1]}{tokenizer.eos_token}" if completion else ""
+
+
+def _parts(message: Mapping[str, Any]) -> list[dict[str, str]]:
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def _qwen_extras(ids: torch.Tensor, completion: torch.Tensor, processor: Any) -> dict[str, torch.Tensor]:
+    return {"mm_token_type_ids": (ids == processor.image_token_id).int()}
+
+
+def _gemma_extras(ids: torch.Tensor, completion: torch.Tensor, processor: Any) -> dict[str, torch.Tensor]:
+    return {"token_type_ids": completion.long()}  # 0: read in both directions, 1: read from left to right
+
+
+FAMILIES = {
+    "PictureProcessor": _Family(_chat, _qwen_extras),
+    "PaliGemmaProcessor": _Family(_plain, _gemma_extras),
+}
+
+
+def encode_vision(processor: Any, conversation: Mapping[str, Any]) -> VisionInput:
+    """One conversation as token ids and pixels.
+
+    Args:
+        processor: from ``models.load_processor``.
+        conversation: ``prompt`` and, to train on, ``completion``: lists of messages whose content is a text or a
+            list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``; ``images``: the pictures, in order.
+
+    Raises:
+        DataError: there are more pictures than places for them in the messages, or fewer.
+    """
+    family = FAMILIES[type(processor).__name__]
+    images = list(conversation.get("images", ()))
+    start, answer = family.write(processor, list(conversation["prompt"]), list(conversation.get("completion", ())))
+    before, *between = start.split(processor.image_token)
+    if len(between) != len(images):
+        raise DataError(
+            f"the messages have {len(between)} places for pictures and {len(images)} pictures were given",
+            "give one {'type': 'image'} entry for each picture",
+        )
+    pixels: dict[str, torch.Tensor] = {}
+    if images:
+        pixels = dict(processor.image_processor([image.convert("RGB") for image in images], return_tensors="pt"))
+        start = before + "".join(processor.replace_image_token(pixels, i) + rest for i, rest in enumerate(between))
+    encoded = processor.tokenizer([start, answer], add_special_tokens=False)["input_ids"]
+    return VisionInput(encoded[0], encoded[1], pixels)
+
+
+def collate_vision(
+    processor: Any, items: Sequence[VisionInput], *, side: str = "right", device: torch.device | str = "cpu"
+) -> dict[str, torch.Tensor]:
+    """A batch: ids, mask, labels (−100 everywhere but in completions), pixels and what the model wants besides.
+
+    Args:
+        side: where padding goes: ``"right"`` for training, ``"left"`` for generation.
+
+    Returns:
+        ``input_ids``, ``attention_mask``, ``labels`` of shape ``(b, t)``, the model's own extras of the same shape,
+        and the pixels of all pictures in the order of their rows.
+    """
+    pad = processor.tokenizer.pad_token_id
+    width = max(len(item) for item in items)
+
+    def padded(rows: Sequence[list[int]], fill: int) -> torch.Tensor:
+        filled = [[fill] * (width - len(row)) for row in rows]
+        return torch.tensor([f + r if side == "left" else r + f for r, f in zip(rows, filled, strict=True)])
+
+    ids = padded([item.prompt_ids + item.completion_ids for item in items], pad)
+    mask = padded([[1] * len(item) for item in items], 0)
+    answered = padded([[0] * len(item.prompt_ids) + [1] * len(item.completion_ids) for item in items], 0)
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(answered == 0, IGNORED)}
+    batch |= FAMILIES[type(processor).__name__].extras(ids, answered, processor)
+    pictured = [item.pixels for item in items if item.pixels]
+    batch |= {name: torch.cat([pixels[name] for pixels in pictured]) for name in (pictured[0] if pictured else ())}
+    return {name: tensor.to(device) for name, tensor in batch.items()}
