@@ -138,6 +138,7 @@ def pareto(
         ys = [bounds(points[name])[0] for name in line]
         axis.step(xs, ys, where="post", color=PALETTE[1], lw=1, ls=":")
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-        axis.set_xlim(left=min(0.0, *xs) if len(xs) > 1 else None)
+        right = max(float(points[name][cost]) for name in order)
+        axis.set_xlim(left=-0.03 * right or None)  # from zero, with room for a point that costs nothing
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.8)
     return fig
