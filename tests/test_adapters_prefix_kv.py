@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from prefix_cases import CASES, IMAGE, TEXT, Case, one_way, real
-from transformers import DynamicCache, StaticCache
+from prefix_cases import CASES, IMAGE, PAD, SIZES, TEXT, Case, one_way, real
+from transformers import (
+    DynamicCache,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    StaticCache,
+)
 
 from helpers.adapters import KeyValuePrefix
 from helpers.errors import ModelError
@@ -222,6 +229,13 @@ def test_packed_rows_each_see_the_prefix() -> None:
         found = wrapped(input_ids=packed, position_ids=places, use_cache=False).logits[0]
     expected = torch.cat([prepended(case, model, 0), prepended(case, model, 1)])
     assert torch.allclose(found, expected, **CLOSE)
+    # With a cache the model takes the row for one text, and so does the prefix.
+    with torch.no_grad():
+        found = wrapped(input_ids=packed, position_ids=places, use_cache=True).logits[0]
+        longer = torch.cat([torch.arange(len(TEXT))[None], places + len(TEXT)], dim=1)
+        ids = torch.cat([torch.tensor([TEXT]), packed], dim=1)
+        expected = model(input_ids=ids, position_ids=longer, use_cache=True).logits[0, len(TEXT) :]
+    assert torch.allclose(found, expected, **CLOSE)
 
 
 @each_family
@@ -274,6 +288,25 @@ def test_zeros_without_a_network_stay_one_token() -> None:
         assert tokens.abs().max() > 0.01
         spread[hidden] = (tokens - tokens[:1]).abs().max().item()
     assert spread[None] < 1e-6 and spread[16] > 0.01
+
+
+@pytest.mark.parametrize("name", ["gpt2", "qwen3"])
+def test_other_decoders_need_no_entry_of_their_own(name: str) -> None:
+    """One passes its inputs by position and adds a table of positions, one has heads of another size."""
+    torch.manual_seed(0)
+    sizes = SIZES | {"pad_token_id": PAD}
+    model = (
+        GPT2LMHeadModel(GPT2Config(**sizes, n_positions=64))
+        if name == "gpt2"
+        else Qwen3ForCausalLM(Qwen3Config(**sizes, intermediate_size=32, num_key_value_heads=2, head_dim=16))
+    ).eval()
+    wrapped = KeyValuePrefix(model, init=TEXT)
+    inputs = CASES[0].batch([0, 1, 2])
+    with torch.no_grad():
+        found = real(wrapped(**inputs).logits, inputs["attention_mask"])
+        for index, logits in enumerate(found):
+            ids = torch.tensor([TEXT + CASES[0].row(index)["ids"]])
+            assert torch.allclose(logits, model(input_ids=ids).logits[0, len(TEXT) :], **CLOSE)
 
 
 def test_foreign_and_static_caches_are_refused() -> None:

@@ -39,6 +39,7 @@ class Family:
 
 
 FAMILIES = {  # by model_type; every other decoder is Family()
+    "gpt2": Family(learned_positions=True),
     "opt": Family(learned_positions=True),
     "paligemma": Family(first_position=1, bidirectional_prompt=True),
     "qwen2_vl": Family(multimodal_rope=True),

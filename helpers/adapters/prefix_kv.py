@@ -11,6 +11,7 @@ open columns in front.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -100,8 +101,9 @@ class KeyValuePrefix(Prefix):
         finally:
             handle.remove()
 
-    def _enter(self, decoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    def _enter(self, decoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
         check_decoder(decoder)
+        kwargs |= dict(zip(inspect.signature(decoder.forward).parameters, args, strict=False))
         given = kwargs.get("past_key_values")
         cache = DynamicCache() if given is None else given
         past = cache.get_seq_length()
@@ -114,14 +116,14 @@ class KeyValuePrefix(Prefix):
         if places is None:
             places = count_positions(mask, tokens, past)
         if mask is None or mask.ndim == 2:
-            counted = given if given is not None or _wants_cache(decoder, kwargs) else None
+            counted = cache if given is not None or _wants_cache(decoder, kwargs) else None
             mask = _mask(decoder, tokens, mask, counted, places)
         kwargs |= {
             "past_key_values": cache,
             "position_ids": places + self.n_tokens,
             "attention_mask": _open_in_front(mask, self.n_tokens),
         }
-        return args, kwargs
+        return (), kwargs
 
     def _open(self, cache: Any) -> None:
         """Put the prefix into an empty cache; the rows of the batch are those of the first tokens that follow."""
@@ -129,10 +131,7 @@ class KeyValuePrefix(Prefix):
             type(layer) not in (DynamicLayer, _PrefixedLayer) for layer in cache.layers
         ):
             raise ModelError(f"a {type(cache).__name__} has no place for a prefix", "use transformers' DynamicCache")
-        learned = self.key_values()
-        if not torch.is_grad_enabled():
-            learned = learned.detach()  # a cache without gradients can be copied
-        cache.layers = [_PrefixedLayer(keys, values) for keys, values in learned]
+        cache.layers = [_PrefixedLayer(keys, values) for keys, values in self.key_values()]
         cache.layer_class_to_replicate = None
 
     def activation_checkpointing_enable(self, *args: Any, **kwargs: Any) -> None:
