@@ -51,6 +51,17 @@ def counted(wrapped: Prefix) -> int:
     return models.count_parameters(wrapped).trainable
 
 
+@pytest.mark.parametrize("kind", OWN)
+def test_generating_computes_the_prefix_once_a_call(kind: str) -> None:
+    case = CASES[4]
+    wrapped = wrap_prefix(case.model(), kind, n_tokens=3, hidden=8)
+    calls: list[int] = []
+    wrapped.encoder.register_forward_hook(lambda *_: calls.append(1))
+    for turn in (1, 2):
+        wrapped.generate(**case.batch([0, 1, 2]), max_new_tokens=9, do_sample=False)
+        assert len(calls) == turn
+
+
 @each_family
 @pytest.mark.parametrize("kind", OWN)
 @pytest.mark.parametrize("hidden", [None, 16])

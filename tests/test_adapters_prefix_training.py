@@ -7,23 +7,22 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from prefix_cases import CASES, TEXT, Case
 from transformers import Trainer, TrainingArguments
+from trl import SFTConfig
 
 from helpers import inference, models, training
 from helpers.adapters import Prefix, wrap_prefix
 from helpers.errors import ModelError
 
-each_family = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+PAIRS = [(case, kind) for case in CASES for kind in ("embedding", "key_value")] + [(c, "peft") for c in CASES[:4]]
 
 
-@each_family
-@pytest.mark.parametrize("kind", ["embedding", "key_value", "peft"])
+@pytest.mark.parametrize(("case", "kind"), PAIRS, ids=[f"{case.name}-{kind}" for case, kind in PAIRS])
 @pytest.mark.parametrize("hidden", [None, 16])
 @pytest.mark.filterwarnings("ignore:Token type ids are not supported")
 def test_only_the_prefix_learns_and_the_loss_falls(case: Case, kind: str, hidden: int | None) -> None:
-    if kind == "peft" and case.name == "qwen2_vl":
-        pytest.skip("PEFT's prefix tuning does not run there")
     torch.manual_seed(2)
     model = case.model()
     wrapped = wrap_prefix(model, kind, n_tokens=4, hidden=hidden).train()
@@ -95,6 +94,27 @@ def test_under_trainer_checkpoints_hold_the_prefix_and_resume(case: Case, kind: 
     training.train(second, resume_from=tmp_path / "parts" / "checkpoint-4")
     for a, b in zip(whole.model.trainable_parameters(), second.model.trainable_parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "key_value"])
+def test_the_courses_completion_trainer_trains_a_prefix(kind: str, tmp_path: Path) -> None:
+    loaded = models.load("tiny/llama", dtype="float32")
+    turns = {"prompt": [{"role": "user", "content": "hi"}], "completion": [{"role": "assistant", "content": "warm."}]}
+    arguments = SFTConfig(
+        str(tmp_path), max_steps=6, logging_steps=1, learning_rate=0.1, use_cpu=True, bf16=False, report_to=[],
+        gradient_checkpointing=False, save_strategy="no", disable_tqdm=True, lr_scheduler_type="constant",
+    )  # fmt: skip
+    torch.manual_seed(2)
+    wrapped = wrap_prefix(loaded.model, kind, n_tokens=4)
+    ours = training.CompletionTrainer(
+        model=wrapped, args=arguments, train_dataset=Dataset.from_list([turns] * 8), processing_class=loaded.tokenizer
+    )
+    batch = next(iter(ours.get_train_dataloader()))
+    with torch.no_grad():
+        expected = wrapped(**batch).loss.item()
+    history = training.train(ours)
+    assert history[0]["loss"] == pytest.approx(expected, abs=1e-3)
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
 
 
 def test_trainer_keeps_the_columns_a_model_can_read(tmp_path: Path) -> None:

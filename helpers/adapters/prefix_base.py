@@ -195,6 +195,9 @@ class Prefix(nn.Module, ABC):
     def get_output_embeddings(self) -> nn.Module:
         return self.base.get_output_embeddings()
 
+    def add_model_tags(self, tags: list[str] | str) -> None:
+        """TRL's trainers label a model for its card; the card of a prefix is written elsewhere."""
+
     @property
     def config(self) -> Any:
         return self.base.config

@@ -33,6 +33,9 @@ ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of any sha
 class KeyValuePrefix(Prefix):
     """``n_tokens`` learned keys and values in every layer.
 
+    PaliGemma's prompt is read in both directions where ``token_type_ids`` say so, as its processor's always do;
+    without them it is read causally.
+
     Args:
         n_tokens: length of the prefix; may be left out with a text.
         hidden: width of the network that computes keys and values; ``None`` trains them directly. ``merge`` drops it.
