@@ -10,8 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from helpers.models.vision import LoadedVision
 
 ROOT = Path(__file__).resolve().parent.parent
 GUARD = ROOT / "tests" / "nonet"
@@ -76,3 +80,44 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "outputs"
     monkeypatch.setenv("PEFT_LAB_OUTPUT", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def questions() -> Any:
+    """Sixty generated science questions, about half with a picture."""
+    from helpers import tasks
+
+    return tasks.get("scienceqa").load(n_train=60, n_eval=10)["train"]
+
+
+@pytest.fixture(scope="session", params=["qwen2_vl", "paligemma"])
+def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small vision-language model whose random weights are large enough for clear preferences, and its processor."""
+    import torch
+
+    from helpers import tasks
+    from helpers.models.tiny import architectures
+    from helpers.models.tiny.build import train_tokenizer
+
+    examples = tasks.get("scienceqa").examples(questions, "QTCHLS")
+    tokenizer = train_tokenizer([f"{e['prompt']}\n{e['completion']}" for e in examples], 640)
+    processor = getattr(architectures, f"{request.param}_processor")(tokenizer)
+    torch.manual_seed(0)
+    model = getattr(architectures, request.param)(tokenizer)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1:
+                weight.normal_(std=0.05 if "embed_tokens" in name else 0.15)
+        model.get_input_embeddings().weight[tokenizer.eos_token_id] *= 3  # so that some answers end
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vision(vision_folder: Path) -> LoadedVision:
+    """That model, loaded in float32; whoever changes it loads another."""
+    from helpers.models.vision import load_vision
+
+    return load_vision(str(vision_folder), dtype="float32")

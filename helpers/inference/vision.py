@@ -26,7 +26,7 @@ def generate_vision(
 
     Args:
         asked: conversations with ``prompt`` and, where there are pictures, ``images``.
-        max_new_tokens: longest answer, in tokens.
+        max_new_tokens: longest answer, in tokens; an answer ends earlier at the end-of-turn token.
 
     Returns:
         Decoded answers without special tokens, stripped.
@@ -38,7 +38,11 @@ def generate_vision(
             batch = collate_vision(processor, items, side="left", device=device)
             del batch["labels"]
             output = generating_model(model).generate(
-                **batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad_id(processor.tokenizer)
+                **batch,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                pad_token_id=pad_id(processor.tokenizer),
+                eos_token_id=processor.tokenizer.eos_token_id,
             )
             new = output[:, batch["input_ids"].shape[1] :]
             texts = processor.tokenizer.batch_decode(new, skip_special_tokens=True)
@@ -62,14 +66,20 @@ def choice_scores(
 
     Args:
         asked: as in ``generate_vision``.
-        options: for each prompt the texts of its possible answers, each a whole completion or its beginning.
+        options: for each prompt the texts of its possible answers, two or more, each a whole completion or its
+            beginning.
 
     Returns:
         For each prompt a float64 array of log-probabilities (nats), one per option.
 
     Raises:
-        DataError: two options do not differ in the token after their common beginning.
+        DataError: a prompt has fewer than two options, or two of them do not differ in the token after their
+            common beginning.
     """
+    if len(options) != len(asked):
+        raise DataError(
+            f"there are {len(asked):,} prompts and {len(options):,} lists of options", "give one list for each prompt"
+        )
     forks = [
         _fork([processor.tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts], texts)
         for texts in options
@@ -101,6 +111,8 @@ def _length(talk: Asked) -> int:
 
 def _fork(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> tuple[list[int], list[int]]:
     """The common beginning of all options, and the token that follows it in each."""
+    if len(tokens) < 2:
+        raise DataError(f"a prompt has {len(tokens)} options to choose from", "give at least two, or leave it out")
     shared = 0
     while all(len(row) > shared for row in tokens) and len({row[shared] for row in tokens}) == 1:
         shared += 1

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,9 +158,14 @@ def load_with(
     quant: Any = "none",
     machine: Machine | None = None,
     dtype: str | None = None,
+    kept: Sequence[str] = (),
     **options: Any,
 ) -> LoadedModel:
-    """``load`` for any of transformers' auto classes; ``options`` go to its ``from_pretrained``."""
+    """``load`` for any of transformers' auto classes; ``options`` go to its ``from_pretrained``.
+
+    Args:
+        kept: modules that a named ``quant`` leaves alone; see ``quantisation_config``.
+    """
     import torch
 
     from helpers import hardware
@@ -169,7 +174,7 @@ def load_with(
     name = dtype or machine.dtype
     torch_dtype: torch.dtype = getattr(torch, name)
     source = resolve_model(model_id)
-    config = quantisation_config(quant, torch_dtype) if isinstance(quant, str) else quant
+    config = quantisation_config(quant, torch_dtype, kept) if isinstance(quant, str) else quant
     options = {"dtype": torch_dtype} | options
     if config is not None:
         options["quantization_config"] = config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 QUANTISATIONS = ("none", "int8", "nf4", "nf4-double")
 
 
-def quantisation_config(quant: str, compute_dtype: torch.dtype) -> Any:
+def quantisation_config(quant: str, compute_dtype: torch.dtype, kept: Sequence[str] = ()) -> Any:
     """``BitsAndBytesConfig`` for `quant`, or ``None`` for ``"none"``.
 
     ``nf4-double`` is the QLoRA recipe (Dettmers et al., 2023, arXiv:2305.14314): 4-bit NormalFloat whose block
     scales are themselves stored in 8 bits; ``nf4`` keeps them in 32. ``int8`` is LLM.int8 (Dettmers et al., 2022,
     arXiv:2208.07339): one byte a weight, columns with outliers in 16 bits.
+
+    Args:
+        kept: modules that stay in the compute dtype with all they contain, by their full names. They take the place
+            of transformers' own list, so an output head has to be among them.
 
     Raises:
         ModelError: `quant` is not one of ``QUANTISATIONS``.
@@ -32,9 +36,11 @@ def quantisation_config(quant: str, compute_dtype: torch.dtype) -> Any:
         raise ModelError(f"quant={quant!r} is not known", f"use one of {', '.join(QUANTISATIONS)}")
     from transformers import BitsAndBytesConfig
 
+    skipped = list(kept) or None  # None: transformers leaves out the output head
     if quant == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
     return BitsAndBytesConfig(
+        llm_int8_skip_modules=skipped,
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=quant == "nf4-double",

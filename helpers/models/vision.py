@@ -59,7 +59,10 @@ def _qwen2_vl(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> An
                 f"max_pixels={max_pixels:,} is less than one token of {source.model_id} shows",
                 f"give at least {least:,} ({images.patch_size * images.merge_size} pixels squared)",
             )
-        images.size = {"shortest_edge": min(images.size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
+        # A small picture is enlarged to shortest_edge pixels, then each side rounded up to whole tokens: at most
+        # doubled. A quarter leaves room for that.
+        fewest = max(least, min(images.size["shortest_edge"], max_pixels // 4))
+        images.size = {"shortest_edge": fewest, "longest_edge": max_pixels}
     return PictureProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
 
 
@@ -78,26 +81,37 @@ PROCESSORS: dict[str, Callable[[ModelSource, Any, int | None], Any]] = {
     "paligemma": _paligemma,
 }
 
+# What never is quantised: all that a picture goes through, and the output head.
+KEPT = {
+    "qwen2_vl": ("model.visual", "lm_head"),
+    "paligemma": ("model.vision_tower", "model.multi_modal_projector", "lm_head"),
+}
+
+
+def _kind(source: ModelSource) -> str:
+    from transformers import AutoConfig
+
+    kind: str = _from_pretrained(AutoConfig, source).model_type
+    if kind not in PROCESSORS:
+        raise ModelError(
+            f"{source.model_id} is of kind {kind!r}, which reads no pictures here",
+            f"use a model of kind {' or '.join(PROCESSORS)}",
+        )
+    return kind
+
 
 def load_processor(model_id: str, max_pixels: int | None = None) -> Any:
     """Processor of a vision-language model; its tokenizer pads on the right.
 
     Args:
-        max_pixels: most pixels a picture may have before it is shrunk (Qwen2-VL); fewer pixels, fewer tokens.
+        max_pixels: most pixels a picture may have before it is shrunk (Qwen2-VL); fewer pixels, fewer tokens. A
+            picture so long that a side would be less than one token keeps more.
 
     Raises:
         ModelError: not found, gated, not a vision-language model known here, or ``max_pixels`` not possible.
     """
-    from transformers import AutoConfig
-
     source = resolve_model(model_id)
-    kind = _from_pretrained(AutoConfig, source).model_type
-    if kind not in PROCESSORS:
-        raise ModelError(
-            f"{model_id} is of kind {kind!r}, which reads no pictures here",
-            f"use a model of kind {' or '.join(PROCESSORS)}",
-        )
-    return PROCESSORS[kind](source, load_tokenizer(model_id), max_pixels)
+    return PROCESSORS[_kind(source)](source, load_tokenizer(model_id), max_pixels)
 
 
 def load_vision(
@@ -110,7 +124,8 @@ def load_vision(
 ) -> LoadedVision:
     """Load a vision-language model for this machine; see ``models.load`` and ``load_processor``.
 
-    The vision tower stays in the compute dtype: quantising it saves little and costs most of what it sees.
+    With a named ``quant`` the vision tower, the projector and the head stay in the compute dtype: quantising them
+    saves little and costs most of what the model sees. A ``BitsAndBytesConfig`` is taken as it is.
 
     Raises:
         ModelError: as in ``models.load`` and ``load_processor``.
@@ -118,5 +133,8 @@ def load_vision(
     from transformers import AutoModelForImageTextToText
 
     processor = load_processor(model_id, max_pixels)
-    loaded = load_with(AutoModelForImageTextToText, model_id, quant=quant, machine=machine, dtype=dtype)
+    loaded = load_with(
+        AutoModelForImageTextToText, model_id, quant=quant, machine=machine, dtype=dtype,
+        kept=KEPT[_kind(resolve_model(model_id))],
+    )  # fmt: skip
     return LoadedVision(loaded.model, processor, loaded.source, loaded.dtype)

@@ -99,7 +99,7 @@ def encode_vision(processor: Any, conversation: Mapping[str, Any]) -> VisionInpu
             list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``; ``images``: the pictures, in order.
 
     Raises:
-        DataError: there are more pictures than places for them in the messages, or fewer.
+        DataError: there are more pictures than places for them in the messages, or fewer; or one cannot be read.
     """
     family = FAMILIES[type(processor).__name__]
     images = list(conversation.get("images", ()))
@@ -112,10 +112,20 @@ def encode_vision(processor: Any, conversation: Mapping[str, Any]) -> VisionInpu
         )
     pixels: dict[str, torch.Tensor] = {}
     if images:
-        pixels = dict(processor.image_processor([image.convert("RGB") for image in images], return_tensors="pt"))
+        pixels = _pixels(processor, images)
         start = before + "".join(processor.replace_image_token(pixels, i) + rest for i, rest in enumerate(between))
     encoded = processor.tokenizer([start, answer], add_special_tokens=False)["input_ids"]
     return VisionInput(encoded[0], encoded[1], pixels)
+
+
+def _pixels(processor: Any, images: list[Any]) -> dict[str, torch.Tensor]:
+    try:
+        return dict(processor.image_processor([image.convert("RGB") for image in images], return_tensors="pt"))
+    except (OSError, ValueError) as error:  # a damaged file; more than 200 times as long as wide
+        sizes = ", ".join(f"{image.width} x {image.height}" for image in images)
+        raise DataError(
+            f"a picture cannot be read ({sizes} pixels): {error}", "leave the row out, or mend the picture"
+        ) from error
 
 
 def collate_vision(
