@@ -108,7 +108,9 @@ def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_facto
         for name, weight in model.named_parameters():
             if weight.dim() > 1:
                 weight.normal_(std=0.05 if "embed_tokens" in name else 0.15)
-        model.get_input_embeddings().weight[tokenizer.eos_token_id] *= 3  # so that some answers end
+        rows = model.get_input_embeddings().weight
+        rows[tokenizer.eos_token_id] *= 3  # so that some answers end
+        rows[processor.image_token_id] = 0  # and none holds a picture
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -233,6 +233,14 @@ def test_pictures_and_places_for_them_have_to_match(vision: LoadedVision) -> Non
         assert "\n" not in str(caught.value)
 
 
+def test_answers_hold_no_pictures(vision: LoadedVision) -> None:
+    place = vision.processor.image_token
+    for answer in (f"see {place}", [{"type": "image"}, {"type": "text", "text": "this"}]):
+        talk = asked("What?", noise(64, 64)) | {"completion": [{"role": "assistant", "content": answer}]}
+        with pytest.raises(DataError, match="an answer holds a place for a picture"):
+            encode_vision(vision.processor, talk)
+
+
 def test_an_unreadable_picture_is_one_clear_line(vision: LoadedVision, tmp_path: Any) -> None:
     noise(64, 64).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:4000])

@@ -99,7 +99,8 @@ def encode_vision(processor: Any, conversation: Mapping[str, Any]) -> VisionInpu
             list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``; ``images``: the pictures, in order.
 
     Raises:
-        DataError: there are more pictures than places for them in the messages, or fewer; or one cannot be read.
+        DataError: there are more pictures than places for them in the messages, or fewer; an answer holds such a
+            place; a picture cannot be read.
     """
     family = FAMILIES[type(processor).__name__]
     images = list(conversation.get("images", ()))
@@ -110,6 +111,8 @@ def encode_vision(processor: Any, conversation: Mapping[str, Any]) -> VisionInpu
             f"the messages have {len(between)} places for pictures and {len(images)} pictures were given",
             "give one {'type': 'image'} entry for each picture",
         )
+    if processor.image_token in answer:
+        raise DataError("an answer holds a place for a picture", f"take {processor.image_token!r} out of completions")
     pixels: dict[str, torch.Tensor] = {}
     if images:
         pixels = _pixels(processor, images)
