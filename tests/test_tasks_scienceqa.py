@@ -216,7 +216,7 @@ def test_what_names_the_right_choice(value: Any, index: int) -> None:
 # ---------- prompts
 def test_prompts_of_the_four_settings() -> None:
     start = (
-        "Answer with JSON: answer and solution.\nQuestion: Will they attract?\nTask: closed choice\n"
+        "Answer with JSON: solution and answer.\nQuestion: Will they attract?\nTask: closed choice\n"
         "Choices: (A) yes (B) no\nHint: Look."
     )
     lecture, solution = "\nLecture: Unlike poles attract.", "\nSolution: No, they repel."
@@ -226,12 +226,12 @@ def test_prompts_of_the_four_settings() -> None:
     for form, tail in expected.items():
         example = TASK.examples([FULL], form)[0]
         assert example["prompt"] == start + tail and example["form"] == form and example["id"] == f"7-{form}"
-        assert json.loads(example["completion"]) == {"answer": "B", "solution": "No, they repel."}
+        assert json.loads(example["completion"]) == {"answer": "no", "solution": "No, they repel."}
         assert example["options"] == ["yes", "no"] and example["answer"] == 1
         assert example["gold_solution"] == "No, they repel." and example["image"] is None
         assert example["prompt"].startswith(TASK.bare_prompt(form)[0]["content"])
     bare = TASK.examples([FULL | {"hint": "", "task": "", "lecture": ""}], "QTCHL")[0]["prompt"]
-    assert bare == "Answer with JSON: answer and solution.\nQuestion: Will they attract?\nChoices: (A) yes (B) no"
+    assert bare == "Answer with JSON: solution and answer.\nQuestion: Will they attract?\nChoices: (A) yes (B) no"
     with pytest.raises(DataError, match="no form 'QTC'"):
         TASK.examples([FULL], "QTC")
 
@@ -280,7 +280,7 @@ def test_what_is_transparent_becomes_white() -> None:
 
 # ---------- scores
 WRITTEN = [
-    ('{"answer": "B", "solution": "No, they repel."}', 1),
+    ('{"answer": "no", "solution": "No, they repel."}', 1),
     ('{"answer": "B", "solution": "No, th', 1),
     ('{"answer": "(B) no"}', 1),
     ("```json\n{'answer': 'B'}\n```", 1),
@@ -321,3 +321,26 @@ def test_no_answer_is_skipped_in_the_score() -> None:
     for form in TASK.forms:
         quiz = TASK.examples(rows, form).remove_columns("image")
         assert TASK.score(list(quiz["completion"]), list(quiz)) == {"accuracy": 1.0, "valid_rate": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"solution": "They repel.", "answer": "no"}', "They repel."),
+        ('{"answer": "no", "solution": "They \\"repel\\"."}', 'They "repel".'),
+        ('{"solution": "Cut off in the mid', "Cut off in the mid"),
+        ('{"answer": "no", "explanation": "They repel."}', "They repel."),
+        ('{"answer": "no"}', ""),
+        ("They repel.", "They repel."),
+        ("", ""),
+    ],
+)
+def test_the_solution_is_read_from_an_answer(text: str, said: str) -> None:
+    assert scienceqa.read_solution(text) == said
+
+
+def test_answers_after_a_solution_are_beginnings_of_completions() -> None:
+    written = scienceqa.completion("no", 'They "repel".')
+    starts = scienceqa.answers_after(written, ["yes", "no"])
+    assert written == starts[1] + "}" and starts[0] == starts[1].replace('"no"', '"yes"')
+    assert [scienceqa.read_answer(start, ["yes", "no"]).index for start in starts] == [0, 1]

@@ -237,3 +237,9 @@ def test_files_of_pictures_tell_nothing_about_places(splits: Any) -> None:
             sizes.append(len(buffer.getvalue()))
             answers.append(row["answer"])
     assert len(sizes) == 300 and abs(np.corrcoef(sizes, np.array(answers) == 0)[0, 1]) < 0.2
+
+
+def test_questions_in_words_alone_for_a_model_that_reads_text_only() -> None:
+    splits = TASK.load(n_train=80, n_eval=40, seed=0, pictures=False)
+    assert [len(splits[name]) for name in ("train", "validation", "test")] == [80, 13, 40]
+    assert not any(image is not None for name in splits for image in splits[name]["image"])

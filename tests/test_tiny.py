@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -10,15 +12,20 @@ import pytest
 
 from helpers import tasks
 from helpers.models.load import TINY
-from helpers.models.tiny.build import build
+from helpers.models.tiny import build, build_vision
+from helpers.models.tiny.pictures import guessed, stands_out
 from helpers.models.tiny.texts import STANCES, notes
+from helpers.tasks import scienceqa, scienceqa_generator
+from helpers.tasks.scienceqa_images import IMAGE_SKILLS
+from helpers.tasks.scienceqa_pictures import COLOURS, KINDS, describe, sample
 from helpers.tasks.snli import QUESTION, VERBALISERS
 
+BUILD = {name: module.build for module in (build, build_vision) for name in module.CHECKPOINTS}
 NAMES = sorted(p.parent.name for p in TINY.glob("*/config.json"))
 
 
 def test_there_are_checkpoints() -> None:
-    assert {"llama", "phi"} <= set(NAMES)
+    assert {"llama", "phi"} <= set(NAMES) <= set(BUILD)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,7 +36,7 @@ def test_checkpoint_is_small(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_rebuild_goes_the_same_way(name: str, tmp_path: Path) -> None:
     """Ten steps of the full schedule: same tokenizer to the byte, same losses to rounding."""
-    done = build(name, tmp_path, stop=10)
+    done = BUILD[name](name, tmp_path, stop=10)
     recorded = json.loads((TINY / name / "training.json").read_text())
     assert done["parameters"] == recorded["parameters"]
     assert done["first_losses"] == pytest.approx(recorded["first_losses"], abs=2e-3)
@@ -50,3 +57,30 @@ def test_no_test_premise_of_the_lesson_is_in_the_notes() -> None:
     for seed in range(10):
         rows = tasks.get("snli").load(n_train=9, n_eval=300, seed=seed)["test"]
         assert not read & set(rows["premise"])
+
+
+def test_questions_are_answered_by_lot() -> None:
+    """The tiny models that see have read questions; the answers in what they read know nothing."""
+    rng = random.Random(0)
+    chats = list(islice(guessed(rng), 1200))
+    answered = [json.loads(chat["completion"][0]["content"])["answer"] for chat in chats]
+    prompts = [chat["prompt"][0]["content"][-1]["text"] for chat in chats]
+    truth = {scienceqa.prompt(row, "QTCH"): row for row in islice(scienceqa_generator.rows(-1001), 1300)}
+    known = [(truth[text], said) for text, said in zip(prompts, answered, strict=True) if text in truth]
+    words = [(row, said) for row, said in known if row["image"] is None]  # the words alone say what is asked
+    assert len(words) > 500 and len(known) < len(chats) + 1
+    right = [said == row["choices"][row["answer"]] for row, said in words]
+    chance = sum(1 / len(row["choices"]) for row, _ in words) / len(words)
+    assert abs(sum(right) / len(right) - chance) < 0.06
+    assert all(said in row["choices"] for row, said in known)
+
+
+def test_captions_name_no_answer() -> None:
+    """What captions say is seen, not concluded; the words of answers are in them for colours and places only."""
+    rng = random.Random(0)
+    answers = {c for skill in IMAGE_SKILLS for wanted in skill.classes for c in skill.make(wanted, rng).choices}
+    words = {word for answer in answers - set(COLOURS) for word in answer.split()} - {"the"}
+    pictures = [sample(kind, rng) for kind in KINDS for _ in range(100)]
+    captions = [caption(picture) for picture in pictures for caption in (describe, stands_out)]
+    kept = {"upper", "lower", "left", "right", "flask", "jar", "pair"}  # places and things, in captions and answers
+    assert not {word for caption in captions for word in re.findall("[a-z]+", caption)} & (words - kept)

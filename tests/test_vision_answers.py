@@ -72,7 +72,7 @@ def decoded(vision: LoadedVision, rows: list[list[int]]) -> list[str]:
 # ---------- generation
 def test_answers_equal_a_plain_greedy_loop(vision: LoadedVision, questions: Any, expected: list[list[int]]) -> None:
     talks, expected = prompts(questions), expected[:9]
-    assert len({tuple(row) for row in expected}) == len(expected)  # each row has its own answer
+    assert len({tuple(row) for row in expected}) > 5  # rows mixed up would show
     for batch_size in (4, 1, 16):
         answers = generate_vision(vision.model, vision.processor, talks, max_new_tokens=NEW, batch_size=batch_size)
         assert answers == decoded(vision, expected)
@@ -162,61 +162,41 @@ def test_only_one_batch_of_pictures_is_held_at_a_time(
 
 # ---------- choices
 def options(talks: list[dict[str, Any]], questions: Any) -> list[list[str]]:
-    return [
-        [f'{{"answer": "{scienceqa.letter_of(k)}"' for k in range(len(questions[i]["choices"]))]
-        for i in range(len(talks))
-    ]
+    written = '{"solution": "So it is.", "answer": "red"}'
+    return [scienceqa.answers_after(written, questions[i]["choices"]) for i in range(len(talks))]
 
 
-def test_scores_equal_the_log_softmax_at_the_fork(vision: LoadedVision, vision_folder: Path, questions: Any) -> None:
-    """Against whole sequences: prompt and option, read at the token where the options part."""
+def whole(model: LoadedVision, talk: dict[str, Any], text: str) -> float:
+    """Log-likelihood of a text after a prompt, from the logits of both, read once, without padding."""
+    item = encode_vision(model.processor, {"prompt": talk["prompt"], "images": talk["images"]})
+    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    batch = collate_vision(model.processor, [VisionInput(item.prompt_ids, ids, item.pixels)])
+    with torch.no_grad():
+        logits = model.model(**batch).logits[0, len(item.prompt_ids) - 1 : -1].double().log_softmax(-1)
+    return sum(logits[position, token].item() for position, token in enumerate(ids))
+
+
+def test_scores_are_the_log_likelihoods_of_whole_options(
+    vision: LoadedVision, vision_folder: Path, questions: Any
+) -> None:
     talks = prompts(questions, 6)
     given = options(talks, questions)
+    given[0] = [*given[0], "A much longer option than the others"]
     assert len({len(row) for row in given}) > 1
     for model in (vision, wrapped(vision_folder)):
         for batch_size in (4, 1):
             scores = choice_scores(model.model, model.processor, talks, given, batch_size=batch_size)
             for talk, texts, found in zip(talks, given, scores, strict=True):
-                rows = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-                fork = next(k for k in range(99) if len({row[k] for row in rows}) > 1)
-                assert fork > 0
-                expected = []
-                for row in rows:
-                    item = encode_vision(model.processor, {"prompt": talk["prompt"], "images": talk["images"]})
-                    batch = collate_vision(model.processor, [VisionInput(item.prompt_ids, row, item.pixels)])
-                    with torch.no_grad():
-                        logits = model.model(**batch).logits[0, len(item.prompt_ids) + fork - 1]
-                    expected.append(logits.double().log_softmax(-1)[row[fork]].item())
+                expected = np.array([whole(model, talk, text) for text in texts])
                 assert found.dtype == np.float64 and found.shape == (len(texts),)
-                assert found == pytest.approx(np.array(expected), abs=5e-5)
-                assert np.ptp(expected) > 1e-3
+                assert found == pytest.approx(expected, abs=5e-4)
+                assert np.ptp(expected) > 1e-2
 
 
-def test_options_may_differ_from_the_first_token_on(vision: LoadedVision, questions: Any) -> None:
-    talks = prompts(questions, 6)
-    for talk, found in zip(
-        talks, choice_scores(vision.model, vision.processor, talks, [["A)", "B)", "C"]] * 6), strict=True
-    ):
-        ids = [vision.tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in "ABC"]
-        expected = next_logits(vision, talk, []).double().log_softmax(-1)[ids]
-        assert found == pytest.approx(expected.numpy(), abs=5e-5)
-
-
-@pytest.mark.parametrize(
-    ("texts", "says"),
-    [
-        (["red", "red"], "do not differ"),
-        (["(A) no", "(A) yes", "(B) no"], "do not differ"),
-        (["(A)", "(A) yes"], "do not differ"),
-        (["(A)"], "1 options"),
-        ([], "0 options"),
-    ],
-)
-def test_options_that_one_token_cannot_tell_apart_are_refused(
-    vision: LoadedVision, questions: Any, texts: list[str], says: str
-) -> None:
+@pytest.mark.parametrize("texts", [["red", "red"], ["yes", "no", "yes"], ["(A)"], []])
+def test_options_that_cannot_be_told_apart_are_refused(vision: LoadedVision, questions: Any, texts: list[str]) -> None:
     talks = prompts(questions, 4)
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match="cannot be told apart") as caught:
         choice_scores(vision.model, vision.processor, talks, [["A", "B"], ["A", "B"], texts, ["A", "B"]])
     assert "\n" not in str(caught.value)
 

@@ -14,11 +14,19 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import BitsAndBytesConfig
 
-from helpers import models, tasks
-from helpers.errors import ModelError
+from helpers import inference, models, tasks
+from helpers.errors import DataError, ModelError
 from helpers.inference.vision import choice_scores, generate_vision
 from helpers.models.load import GATED, ModelSource, _from_pretrained
-from helpers.models.vision import KEPT, PROCESSORS, LoadedVision, load_processor, load_vision
+from helpers.models.vision import (
+    KEPT,
+    PROCESSORS,
+    LoadedVision,
+    load_processor,
+    load_reader,
+    load_vision,
+    reads_pictures,
+)
 from helpers.models.vision_inputs import collate_vision, encode_vision
 from helpers.tasks import scienceqa
 
@@ -235,3 +243,30 @@ def test_gradients_after_an_evaluation_equal_those_before(vision_folder: Path, q
     assert before.keys() == after.keys()
     assert sum("language_model" in n for n in before) == 2 * 7 * 4 and any(sees(n) for n in before)
     assert all(torch.equal(before[n], after[n]) and before[n].abs().sum() > 0 for n in before)
+
+
+# ---------- models that read text only
+def test_a_language_model_is_asked_like_one_that_sees() -> None:
+    """The same calls; prompts, labels and answers as the text functions have them."""
+    loaded = load_reader("tiny/llama", dtype="float32")
+    assert not loaded.sees and reads_pictures("tiny/llama") is False
+    talk = {
+        "prompt": [{"role": "user", "content": [{"type": "text", "text": "Name them: rice"}]}],
+        "completion": [{"role": "assistant", "content": "rice"}],
+        "images": [],
+    }
+    plain = {"prompt": [{"role": "user", "content": "Name them: rice"}], "completion": talk["completion"]}
+    item = encode_vision(loaded.processor, talk)
+    assert (item.prompt_ids, item.completion_ids) == inference.encode(loaded.tokenizer, plain)
+    other = {"prompt": [{"role": "user", "content": "Name them: beans, milk"}]}
+    expected = inference.generate(loaded.model, loaded.tokenizer, [plain["prompt"], other["prompt"]], max_new_tokens=8)
+    assert generate_vision(loaded.model, loaded.processor, [talk, other], max_new_tokens=8) == expected
+    with pytest.raises(DataError, match="reads no pictures"):
+        encode_vision(loaded.processor, {"prompt": [{"role": "user", "content": [{"type": "image"}]}]})
+    with pytest.raises(ModelError, match="reads no pictures"):
+        load_reader("tiny/llama", max_pixels=4096)
+
+
+def test_a_model_that_sees_is_loaded_as_such(vision_folder: Path) -> None:
+    loaded = load_reader(str(vision_folder), dtype="float32")
+    assert loaded.sees and reads_pictures(str(vision_folder))

@@ -251,6 +251,10 @@ class Prefix(nn.Module, ABC):
         (target / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         return target
 
+    def save_pretrained(self, folder: Path | str) -> None:
+        """``save``, under the name that PEFT's adapters have for it."""
+        self.save(folder)
+
 
 def raise_foreign_cache() -> NoReturn:
     raise ModelError("the cache holds no prefix of this model", "pass a cache that this model returned, or none")

@@ -11,7 +11,7 @@ import numpy as np
 from helpers.errors import DataError
 from helpers.inference.batching import batches, evaluation, pad_id
 from helpers.inference.generation import generating_model
-from helpers.models.vision_inputs import VisionInput, collate_vision, encode_vision
+from helpers.models.vision_inputs import IGNORED, VisionInput, collate_vision, encode_vision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,40 +59,48 @@ def choice_scores(
     *,
     batch_size: int = 16,
 ) -> list[np.ndarray]:
-    """Log-probability of each option where the options first differ, one forward pass per prompt.
+    """Log-likelihood of each option as the beginning of the answer to its prompt.
 
-    Answers such as ``{"answer": "A"`` share a beginning and differ in one token. The model reads the prompt and
-    that beginning once; what it gives to each continuing token is the option's score.
+    Pixels are computed once a prompt; the model reads prompt and option once an option.
 
     Args:
         asked: as in ``generate_vision``.
-        options: for each prompt the texts of its possible answers, two or more, each a whole completion or its
-            beginning.
+        options: for each prompt the texts of its possible answers, two or more: whole answers, or their beginnings
+            up to where they are told apart. No end-of-turn token is added.
+        batch_size: prompts per forward pass, each with all of its options.
 
     Returns:
-        For each prompt a float64 array of log-probabilities (nats), one per option.
+        For each prompt a float64 array of summed log-probabilities (nats), one per option.
 
     Raises:
-        DataError: a prompt has fewer than two options, or two of them do not differ in the token after their
-            common beginning.
+        DataError: a prompt has fewer than two options, or two of them are the same tokens.
     """
     if len(options) != len(asked):
         raise DataError(
             f"there are {len(asked):,} prompts and {len(options):,} lists of options", "give one list for each prompt"
         )
-    forks = [
-        _fork([processor.tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts], texts)
-        for texts in options
-    ]
+    endings = [[processor.tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts] for texts in options]
+    for texts, ids in zip(options, endings, strict=True):
+        if len({tuple(row) for row in ids}) < max(2, len(ids)):
+            raise DataError(
+                f"the options {', '.join(map(repr, texts)) or '(none)'} cannot be told apart",
+                "give two or more different options for each prompt",
+            )
     scores: list[np.ndarray] = [np.empty(0)] * len(asked)
     with evaluation(model) as device:
         for rows in batches([_length(talk) for talk in asked], batch_size):
-            items = [replace(_prompt(processor, asked[i]), completion_ids=forks[i][0]) for i in rows]
+            prompts = {i: _prompt(processor, asked[i]) for i in rows}
+            items = [replace(prompts[i], completion_ids=ids) for i in rows for ids in endings[i]]
             batch = collate_vision(processor, items, side="left", device=device)
-            del batch["labels"]
-            logits = model(**batch, logits_to_keep=1, use_cache=False).logits[:, -1].float().log_softmax(-1)
-            for i, row in zip(rows, logits.double().cpu().numpy(), strict=True):
-                scores[i] = row[forks[i][1]]
+            labels = batch.pop("labels")
+            keep = max(len(item.completion_ids) for item in items)
+            logits = model(**batch, logits_to_keep=keep + 1, use_cache=False).logits[:, :-1].float()
+            targets = labels[:, -keep:]
+            each = logits.log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            summed = (each.double() * (targets != IGNORED)).sum(1).cpu().numpy()
+            ends = np.cumsum([len(endings[i]) for i in rows])[:-1]
+            for i, values in zip(rows, np.split(summed, ends), strict=True):
+                scores[i] = values
     return scores
 
 
@@ -107,19 +115,3 @@ def _length(talk: Asked) -> int:
     """
     texts = sum(len(str(message["content"])) for message in talk["prompt"])
     return texts + sum(image.width * image.height // 256 for image in talk.get("images", ()))
-
-
-def _fork(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> tuple[list[int], list[int]]:
-    """The common beginning of all options, and the token that follows it in each."""
-    if len(tokens) < 2:
-        raise DataError(f"a prompt has {len(tokens)} options to choose from", "give at least two, or leave it out")
-    shared = 0
-    while all(len(row) > shared for row in tokens) and len({row[shared] for row in tokens}) == 1:
-        shared += 1
-    following = [row[shared] if len(row) > shared else -1 for row in tokens]
-    if len(set(following)) < len(tokens) or -1 in following:
-        raise DataError(
-            f"the options {', '.join(map(repr, texts))} do not differ in the token after their common beginning",
-            "name the options by letters or numbers",
-        )
-    return list(tokens[0][:shared]), following

@@ -7,7 +7,7 @@ torchvision, and no lesson shows a video.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
-from helpers.errors import ModelError
-from helpers.models.load import ModelSource, _from_pretrained, load_tokenizer, load_with, resolve_model
+from helpers.errors import DataError, ModelError
+from helpers.models.load import ModelSource, _from_pretrained, load, load_tokenizer, load_with, resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,14 +35,44 @@ class PictureProcessor(Qwen2VLProcessor):
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
 
+class TextProcessor:
+    """Stands in for a processor where a model reads text only, so that both kinds are asked in the same way."""
+
+    image_token = "<image>"  # in no text: a picture is refused
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+        """The tokenizer's, whose template takes texts, not lists of parts; DataError for a picture."""
+        flat = []
+        for message in messages:
+            content = message["content"]
+            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            if any(part["type"] == "image" for part in parts):
+                raise DataError(
+                    "this model reads no pictures", "leave questions with pictures out, or load one that sees"
+                )
+            flat.append({**message, "content": "".join(part["text"] for part in parts)})
+        return self.tokenizer.apply_chat_template(flat, **options)
+
+    def save_pretrained(self, folder: Any) -> None:
+        self.tokenizer.save_pretrained(folder)
+
+
 @dataclass(frozen=True)
 class LoadedVision:
-    """A vision-language model with its processor and what is worth recording about them."""
+    """A vision-language model (or one that reads text only) with its processor, and what is worth recording."""
 
     model: PreTrainedModel
     processor: Any
     source: ModelSource
     dtype: str
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model reads pictures."""
+        return not isinstance(self.processor, TextProcessor)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -138,3 +168,32 @@ def load_vision(
         kept=KEPT[_kind(resolve_model(model_id))],
     )  # fmt: skip
     return LoadedVision(loaded.model, processor, loaded.source, loaded.dtype)
+
+
+def load_reader(
+    model_id: str,
+    *,
+    quant: Any = "none",
+    machine: Machine | None = None,
+    dtype: str | None = None,
+    max_pixels: int | None = None,
+) -> LoadedVision:
+    """``load_vision`` where the model reads pictures, else a language model; ``sees`` says which it is.
+
+    Raises:
+        ModelError: as in ``load_vision``; or ``max_pixels`` for a model that reads no pictures.
+    """
+    options = {"quant": quant, "machine": machine, "dtype": dtype}
+    if reads_pictures(model_id):
+        return load_vision(model_id, max_pixels=max_pixels, **options)
+    if max_pixels is not None:
+        raise ModelError(f"{model_id} reads no pictures", "leave max_pixels out")
+    loaded = load(model_id, **options)
+    return LoadedVision(loaded.model, TextProcessor(loaded.tokenizer), loaded.source, loaded.dtype)
+
+
+def reads_pictures(model_id: str) -> bool:
+    """Whether `model_id` is a vision-language model that can be loaded here; only its configuration is read."""
+    from transformers import AutoConfig
+
+    return _from_pretrained(AutoConfig, resolve_model(model_id)).model_type in PROCESSORS

@@ -87,6 +87,7 @@ def _gemma_extras(ids: torch.Tensor, completion: torch.Tensor, processor: Any) -
 FAMILIES = {
     "PictureProcessor": _Family(_chat, _qwen_extras),
     "PaliGemmaProcessor": _Family(_plain, _gemma_extras),
+    "TextProcessor": _Family(_chat, lambda ids, completion, processor: {}),
 }
 
 

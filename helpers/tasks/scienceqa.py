@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # pragma: no cover
 
     from helpers.tasks._splits import TaskSplits
 
-INSTRUCTION = "Answer with JSON: answer and solution."
+INSTRUCTION = "Answer with JSON: solution and answer."
 LINES = {
     "Q": ("Question", "question"), "T": ("Task", "task"), "C": ("Choices", "choices"),
     "H": ("Hint", "hint"), "L": ("Lecture", "lecture"), "S": ("Solution", "solution"),
@@ -49,7 +49,12 @@ class ScienceqaTask(Task):
     built_in = ("generator",)
 
     def load(
-        self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
+        self,
+        n_train: int | None = None,
+        n_eval: int = 150,
+        source: str = "generator",
+        seed: int = 0,
+        pictures: bool = True,
     ) -> TaskSplits:
         """See ``Task.load``. Columns: id, question, choices (list), answer (index), image (PIL, decoded when read,
         or None), and as text, "" where unknown: hint, task, grade, subject, topic, category, skill, lecture,
@@ -57,6 +62,9 @@ class ScienceqaTask(Task):
 
         No two splits ask the same about the same picture. A row whose picture is missing or damaged is dropped
         and counted.
+
+        Args:
+            pictures: False leaves questions with a picture out, for a model that reads text only.
         """
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
@@ -65,21 +73,27 @@ class ScienceqaTask(Task):
 
             report.licence = "synthetic, part of this repository (Apache-2.0)"
             need = base.wanted(2000 if n_train is None else n_train, n_eval)
-            asked = list(enumerate(islice(scienceqa_generator.questions(seed), need)))
+            drawn = enumerate(scienceqa_generator.questions(seed))
+            asked = list(islice(((i, q) for i, q in drawn if pictures or q.scene.picture is None), need))
             report.rows_read = report.usable = len(asked)
             parts = {  # drawn when it is sure that there are enough
                 name: [scienceqa_generator.row(question, f"gen-{seed}-{number}") for number, question in part]
                 for name, part in base.cut(asked, n_train, n_eval, "generated questions").items()
             }
         else:
-            rows = _read(source, max(POOL, int(1.5 * base.wanted(n_train, n_eval))), seed, report)
+            limit = max(POOL, int((1.5 if pictures else 3) * base.wanted(n_train, n_eval)))
+            rows = _read(source, limit, seed, report)
+            if not pictures:
+                seen = sum(row["image"] is not None for row in rows)
+                rows = [row for row in rows if row["image"] is None]
+                report.dropped["with a picture"] = seen
             report.usable = len(rows)
             parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed)
         check_no_leak(parts)
         return base.make_splits(parts, self.columns, report, _types(self.columns))
 
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
-        """Each row as a question whose answer is JSON: the letter of a choice, and the solution.
+        """Each row as a question whose answer is JSON: the solution, and a choice, written out.
 
         Beside the usual columns there are ``image`` (or None) and ``gold_solution``. ``options`` are the texts of
         the choices.
@@ -93,7 +107,7 @@ class ScienceqaTask(Task):
                 "id": f"{row['id']}-{form}",
                 "form": form,
                 "prompt": prompt(row, form),
-                "completion": completion(row["answer"], row["solution"]),
+                "completion": completion(row["choices"][row["answer"]], row["solution"]),
                 "options": list(row["choices"]),
                 "answer": row["answer"],
                 "image": row["image"],
@@ -159,9 +173,20 @@ def letter_of(index: int) -> str:
     return chr(ord("A") + index)
 
 
-def completion(answer: int, solution: str) -> str:
-    """What a model should write."""
-    return json.dumps({"answer": letter_of(answer), "solution": solution}, ensure_ascii=False)
+def completion(choice: str, solution: str) -> str:
+    """What a model should write: the reason first, so that the choice can follow from it.
+
+    The choice is written out; its words say more than the letter in front of it.
+    """
+    return json.dumps({"solution": solution, "answer": choice}, ensure_ascii=False)
+
+
+def answers_after(text: str, choices: Sequence[str]) -> list[str]:
+    """For each choice the beginning of an answer that gives it, after the solution in ``text``.
+
+    With these ``choice_scores`` compares how likely a model finds each choice once it has written ``text``.
+    """
+    return [completion(choice, read_solution(text))[:-1] for choice in choices]
 
 
 def read_answer(text: str, options: Sequence[str], first_number: int = FIRST_NUMBER) -> Answer:
@@ -252,3 +277,18 @@ def _types(columns: Sequence[str]) -> dict[str, Any]:
 
     special = {"choices": List(Value("string")), "answer": Value("int64"), "image": Image()}
     return {name: special.get(name, Value("string")) for name in columns}
+
+
+def read_solution(text: str) -> str:
+    """The explanation in a written answer: the JSON field, as far as it was written; without one the whole text.
+
+    "" only where nothing was written, or JSON with an answer and no solution.
+    """
+    found = re.search(r'"(?:solution|explanation)"\s*:\s*"((?:[^"\\]|\\.)*)', text)
+    if found is None:
+        return "" if re.search(r'"answer"\s*:', text) else text.strip()
+    said = found.group(1)
+    try:
+        return str(json.loads(f'"{said}"')).strip()
+    except ValueError:  # cut off in the middle of an escape
+        return said.strip()

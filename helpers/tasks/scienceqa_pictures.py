@@ -25,6 +25,7 @@ STATES = ("solid", "liquid", "gas")
 SIDES = {"north": "top", "east": "right", "south": "bottom", "west": "left"}
 LOOKS = {"solid": "dots in rows", "liquid": "dots in a heap", "gas": "dots everywhere"}
 LINE = (60, 60, 60)
+COUNTS = (2, 4, 6)  # particles in a flask: amounts that can be told apart at a glance
 UNIT = 96  # drawings are laid out on a square of this many units and scaled to the size asked for
 SMOOTH = 2  # drawn larger by this factor, then scaled down
 
@@ -41,7 +42,7 @@ def sample(kind: str, rng: random.Random) -> Picture:
     """Facts of one kind, every combination as likely as any other.
 
     ``magnets``: left, right: poles of two bars from left to right, "NS" or "SN". ``magnet_pairs``: gaps (1–4) in
-    the upper and the lower pair. ``solutions``: particles (2–7) in two flasks. ``particles``: speeds (1–4) in two
+    the upper and the lower pair. ``solutions``: particles (2, 4 or 6) in two flasks. ``particles``: speeds (1–4) in two
     jars. ``chain``: colours of three animals, each eaten by the next. ``bars``: 3 to 5 [colour, height] with
     distinct heights (1–6). ``map``: direction of the house from the lake. ``matter``: solid, liquid or gas.
     """
@@ -57,7 +58,7 @@ def _bars(rng: random.Random) -> dict[str, Any]:
 _SAMPLE: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "magnets": lambda rng: {"left": rng.choice(("NS", "SN")), "right": rng.choice(("NS", "SN"))},
     "magnet_pairs": lambda rng: {"gaps": (rng.randint(1, 4), rng.randint(1, 4))},
-    "solutions": lambda rng: {"counts": (rng.randint(2, 7), rng.randint(2, 7))},
+    "solutions": lambda rng: {"counts": (rng.choice(COUNTS), rng.choice(COUNTS))},
     "particles": lambda rng: {"speeds": (rng.randint(1, 4), rng.randint(1, 4))},
     "chain": lambda rng: {"colours": rng.sample(list(COLOURS), 3)},
     "bars": _bars,
@@ -182,11 +183,11 @@ def _draw_chain(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
     step = rng.choice((1, -1))  # the chain is read in the direction of its arrows, right or left
     for i, colour in enumerate(colours):
         x = 48 + (i - 1) * 32 * step
-        pen.dot(x, 48, 10, COLOURS[colour])
+        pen.dot(x, 48, 9, COLOURS[colour])
         if i < 2:
-            tip = x + 21.5 * step
-            pen.line([x + 11 * step, 48, tip - 3 * step, 48])
-            pen.shape([tip, 48, tip - 8 * step, 40, tip - 8 * step, 56], LINE)
+            tip = x + 22.5 * step
+            pen.line([x + 9.5 * step, 48, tip - 3 * step, 48])
+            pen.shape([tip, 48, tip - 10 * step, 37, tip - 10 * step, 59], LINE)
 
 
 def _draw_bars(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:

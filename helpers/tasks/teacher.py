@@ -184,13 +184,13 @@ def simulated_teacher(rows: Dataset, accuracy: float, seed: int = 0) -> Teacher:
         row: Row = dict(zip(columns, values, strict=True))
         gold = row["answer"]
         answer = rng.choice([i for i in range(len(row["choices"])) if i != gold]) if number in wrong else gold
-        explanation = _turned(row["solution"], row["choices"][gold], row["choices"][answer])
+        explanation = turned(row["solution"], row["choices"][gold], row["choices"][answer])
         asked = scienceqa.prompt(row, scienceqa.ScienceqaTask.main_form)
         made.append(TeacherRow(row["id"], asked, scienceqa.letter_of(answer), explanation))
     return Teacher(f"teacher of accuracy {accuracy:g}", tuple(made), simulated=True)
 
 
-def _turned(solution: str, right: str, chosen: str) -> str:
+def turned(solution: str, right: str, chosen: str) -> str:
     """The explanation with the last mention of the right choice exchanged, its article too."""
     mentions = list(re.finditer(rf"(?:\b(an?)(\s))?(?<!\w){re.escape(right)}(?!\w)", solution))
     if right == chosen or not mentions:

@@ -1,7 +1,7 @@
 """Train the tiny vision-language checkpoints: ``python -m helpers.models.tiny.build_vision qwen2_vl``.
 
 As ``build`` does for language models: real architecture, real processor, a small model that has seen pictures
-described and has never been asked a question of the lessons.
+described and questions answered at random (see ``pictures``).
 """
 
 from __future__ import annotations

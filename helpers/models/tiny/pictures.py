@@ -1,9 +1,9 @@
-"""What the tiny vision-language models see and read: pictures with captions, and talk without facts.
+"""What the tiny vision-language models see and read: pictures with captions, and questions answered by lot.
 
-A caption says what is to be seen ("upper gap 2, lower gap 1") or what stands out ("the lower are nearer"), as
-captions of real pictures do. That nearer magnets pull harder stands in no text, nor does any question of the
-lessons, nor the words in which they are answered. Choices have the lessons' format, so that an untrained model
-answers in it, at chance.
+Captions say what is to be seen ("upper gap 2, lower gap 1") or what stands out. Questions are those of a class that
+has not learnt anything: asked as in the lessons, with what is to be seen told truly and the conclusion drawn at
+random. From these the models know the words and the form of an answer, and see; which answer follows from what is
+seen stands nowhere. So before training they answer at chance, and training has that one thing to teach.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from helpers.models.tiny.texts import generic_chats
 from helpers.tasks.scienceqa import completion, prompt
 from helpers.tasks.scienceqa_pictures import KINDS, Picture, describe, draw, sample
+from helpers.tasks.teacher import turned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 DESCRIBE = ("Describe the picture.", "What do you see?")
 STANDS_OUT = "What stands out?"
-FIRST_SEED = 2**31  # drawings of the lessons have seeds below this
+FIRST_SEED = 2**31  # of captioned drawings; those of questions have seeds below this
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ class Vocabulary:
     texts: list[str]
 
 
-def vocabulary(seed: int, count: int = 1500) -> Vocabulary:
-    """The words of ``count`` generated questions, with their texts as the lessons write them."""
+def vocabulary(seed: int, most: int = 1500) -> Vocabulary:
+    """The words of ``most`` generated questions, with their texts as the lessons write them."""
     from helpers.tasks.scienceqa_generator import rows
 
     texts: list[str] = []
-    for row in islice(rows(-1 - seed), count):
-        texts += [prompt(row, "QTCHL"), completion(row["answer"], row["solution"])]
+    for row in islice(rows(-1 - seed), most):
+        texts += [prompt(row, "QTCHL"), completion(row["choices"][row["answer"]], row["solution"])]
     return Vocabulary(sorted({word for text in texts for word in re.findall(r"[a-z]{3,}", text.lower())}), texts)
 
 
@@ -55,23 +56,43 @@ def picture_chats(sentences: list[str], rng: random.Random) -> Iterator[dict[str
     talk = generic_chats(sentences, rng)
     words = sorted({w.strip(".,").lower() for s in sentences for w in s.split() if len(w) > 3})
     seed = FIRST_SEED
+    guesses = guessed(rng)
     while True:
         seed += 1
         kind = rng.random()
-        if kind < 0.2:
+        if kind < 0.6:
+            yield next(guesses)
+        elif kind < 0.65:
             question, answer = (turn["content"] for turn in next(talk))
             yield chat(question, answer)
-        elif kind < 0.45:
+        elif kind < 0.7:
             yield chat(*_listed(words, rng))
         else:
             picture = sample(rng.choice(KINDS), rng)
-            if kind < 0.7:
+            if kind < 0.88:
                 question, answer = rng.choice(DESCRIBE), describe(picture)
-            elif kind < 0.8:
+            elif kind < 0.95:
                 question, answer = STANDS_OUT, stands_out(picture)
             else:
                 question, answer = _which(picture, rng)
             yield chat(question, answer, draw(picture, seed))
+
+
+def guessed(rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Endless questions of the lessons' kinds with an answer drawn at random, and a solution that ends in it.
+
+    A conclusion that is right is as rare as the number of choices says, so nothing can be learnt from it.
+    """
+    from helpers.tasks.scienceqa_generator import questions
+
+    for seed in count(1):
+        for asked in questions(-1000 - seed):
+            scene, choices = asked.scene, list(asked.choices)
+            chosen = rng.choice(choices)
+            row = {"question": scene.question, "task": "closed choice", "choices": choices, "hint": scene.hint}
+            said = completion(chosen, turned(scene.solution, choices[asked.answer], chosen))
+            pictures = () if scene.picture is None else (draw(scene.picture, asked.drawing),)
+            yield chat(prompt(row, "QTCH"), said, *pictures)
 
 
 def chat(question: str, answer: str, *images: Image) -> dict[str, Any]:
@@ -96,11 +117,10 @@ def _listed(words: list[str], rng: random.Random) -> tuple[str, str]:
     options = [right, *rng.sample([w for w in words if w not in listed], rng.randint(1, 4))]
     rng.shuffle(options)
     if rng.random() < 0.25:
-        index = rng.randrange(len(options))
-        return _ask("Choose one.", options), completion(index, f"I choose {options[index]}.")
-    return _ask("Which of these is listed?", options, ", ".join(listed)), completion(
-        options.index(right), f"{right} is listed."
-    )
+        chosen = rng.choice(options)
+        return _ask("Choose one.", options), completion(chosen, f"I choose {chosen}.")
+    question = _ask("Which of these is listed?", options, ", ".join(listed))
+    return question, completion(right, f"{right} is listed.")
 
 
 def _which(picture: Picture, rng: random.Random) -> tuple[str, str]:
@@ -114,8 +134,7 @@ def _which(picture: Picture, rng: random.Random) -> tuple[str, str]:
     wrong = sorted(options - {caption(picture)})
     shown = [caption(picture), *rng.sample(wrong, rng.randint(1, len(wrong)))]
     rng.shuffle(shown)
-    right = shown.index(caption(picture))
-    return _ask("Which fits the picture?", shown), completion(right, f"I see {shown[right]}.")
+    return _ask("Which fits the picture?", shown), completion(caption(picture), f"I see {caption(picture)}.")
 
 
 def stands_out(picture: Picture) -> str:
