@@ -32,7 +32,7 @@ ALIASES = {
     "id": ("pairID", "pair_id", "index"),
 }
 # First sentence: the premise, second: the hypothesis. The question comes before them, as in the other tasks:
-# small models hardly learn to answer it when it follows.
+# a tiny Phi trained through label words stays at chance when it follows.
 QUESTION = "Does the first sentence make the second one true? Answer yes, maybe or no."
 VERBALISERS = ("yes", "maybe", "no")  # what a model answers for labels 0, 1, 2
 ENCODINGS: dict[str, dict[str, int]] = {
