@@ -60,11 +60,14 @@ def _chat(processor: Any, prompt: list[Any], completion: list[Any]) -> tuple[str
 
 
 def _plain(processor: Any, prompt: list[Any], completion: list[Any]) -> tuple[str, str]:
-    """PaliGemma has no chat template: picture, bos, question, line break, answer, eos."""
-    texts, tokenizer = ["", ""], processor.tokenizer
-    for i, messages in enumerate((prompt, completion)):
-        for part in (part for message in messages for part in _parts(message)):
-            texts[i] += processor.image_token if part["type"] == "image" else part["text"]
+    """PaliGemma has no chat template: picture, bos, turns of the prompt by line, line break, answer, eos."""
+    tokenizer = processor.tokenizer
+
+    def written(message: Mapping[str, Any]) -> str:
+        parts = _parts(message)
+        return "".join(processor.image_token if part["type"] == "image" else part["text"] for part in parts)
+
+    texts = ["\n".join(written(message) for message in messages) for messages in (prompt, completion)]
     pictures = texts[0].count(processor.image_token)
     question = texts[0].replace(processor.image_token, "")
     start = processor.image_token * pictures + f"{tokenizer.bos_token}{question}\n"
