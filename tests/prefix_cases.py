@@ -1,4 +1,4 @@
-"""Tiny random models of five families, and batches for them, as the tests of prefixes use them.
+"""Tiny random models of six families, and batches for them, as the tests of prefixes use them.
 
 Weights are drawn wide, so that a wrong position, mask or picture shows in the logits.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from transformers import (
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
     LlamaConfig,
     LlamaForCausalLM,
     OPTConfig,
@@ -76,6 +78,20 @@ def _qwen2_vl() -> PreTrainedModel:
     return Qwen2VLForConditionalGeneration(config)
 
 
+def _idefics3() -> PreTrainedModel:
+    config = Idefics3Config(
+        text_config={
+            "model_type": "llama", **SIZES, **GATED, "num_key_value_heads": 2, "max_position_embeddings": 64,
+        },
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "image_size": 8, "patch_size": 2,
+        },
+        image_token_id=IMAGE, scale_factor=2,
+    )  # fmt: skip
+    return Idefics3ForConditionalGeneration(config)
+
+
 @dataclass(frozen=True)
 class Case:
     """One family: how its model is made and how its inputs look."""
@@ -108,6 +124,12 @@ class Case:
                 "pixel_values": torch.randn(height * width, 3 * 2 * 4 * 4),
                 "image_grid_thw": torch.tensor([[1, height, width]]),
             }
+        if self.name == "idefics3" and index != 1:
+            return {
+                "ids": [ids[0], START, *[IMAGE] * 4, START, *ids[1:]],
+                "pixel_values": torch.randn(1, 1, 3, 8, 8),
+                "pixel_attention_mask": torch.ones(1, 1, 8, 8, dtype=torch.long),
+            }
         return {"ids": ids}
 
     def batch(
@@ -124,7 +146,7 @@ class Case:
             )
 
         inputs = {"input_ids": padded(texts, PAD), "attention_mask": padded([[1] * len(t) for t in texts], 0)}
-        for name in ("pixel_values", "image_grid_thw"):
+        for name in ("pixel_values", "pixel_attention_mask", "image_grid_thw"):
             found = [part[name] for part in parts if name in part]
             if found:
                 inputs[name] = torch.cat(found)
@@ -144,7 +166,7 @@ class Case:
 
 CASES = [
     Case("llama", _llama), Case("phi", _phi), Case("opt", _opt),
-    Case("paligemma", _paligemma, True), Case("qwen2_vl", _qwen2_vl, True),
+    Case("paligemma", _paligemma, True), Case("qwen2_vl", _qwen2_vl, True), Case("idefics3", _idefics3, True),
 ]  # fmt: skip
 
 

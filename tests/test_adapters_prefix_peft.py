@@ -14,7 +14,7 @@ from helpers.adapters import KeyValuePrefix, PeftPrefix, load_prefix
 from helpers.errors import ModelError
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
-RUNS = CASES[:4]
+RUNS = [case for case in CASES if case.name != "qwen2_vl"]
 each_family = pytest.mark.parametrize("case", RUNS, ids=lambda c: c.name)
 
 

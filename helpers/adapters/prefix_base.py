@@ -102,6 +102,7 @@ class Prefix(nn.Module, ABC):
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
+        pixel_attention_mask: torch.Tensor | None = None,
         image_grid_thw: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
         mm_token_type_ids: torch.Tensor | None = None,
@@ -117,7 +118,8 @@ class Prefix(nn.Module, ABC):
         given = {
             "input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids,
             "past_key_values": past_key_values, "inputs_embeds": inputs_embeds, "labels": labels,
-            "pixel_values": pixel_values, "image_grid_thw": image_grid_thw, "token_type_ids": token_type_ids,
+            "pixel_values": pixel_values, "pixel_attention_mask": pixel_attention_mask,
+            "image_grid_thw": image_grid_thw, "token_type_ids": token_type_ids,
             "mm_token_type_ids": mm_token_type_ids,
         }  # fmt: skip
         inputs = {name: value for name, value in (given | kwargs).items() if value is not None}
