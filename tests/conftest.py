@@ -90,7 +90,7 @@ def questions() -> Any:
     return tasks.get("scienceqa").load(n_train=60, n_eval=10)["train"]
 
 
-@pytest.fixture(scope="session", params=["qwen2_vl", "paligemma"])
+@pytest.fixture(scope="session", params=["qwen2_vl", "paligemma", "idefics3"])
 def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small vision-language model whose random weights are large enough for clear preferences, and its processor."""
     import torch

@@ -32,7 +32,7 @@ def prompts(questions: Any, count: int = 9) -> list[dict[str, Any]]:
     return talks
 
 
-def wrapped(vision_folder: Path, target: str = r".*language_model.*\.(q_proj|v_proj|down_proj)") -> LoadedVision:
+def wrapped(vision_folder: Path, target: str = r".*(language|text)_model.*\.(q_proj|v_proj|down_proj)") -> LoadedVision:
     """A second copy of the model under LoRA whose update is not zero."""
     loaded = load_vision(str(vision_folder), dtype="float32")
     torch.manual_seed(1)
@@ -121,7 +121,7 @@ def test_answers_under_lora_equal_a_plain_greedy_loop(
     tuned = wrapped(vision_folder, "all-linear") if target == "all" else wrapped(vision_folder)
     if target == "all":
         names = [n for n, _ in tuned.model.named_parameters() if "lora_B" in n]
-        assert any("visual" in n or "vision_tower" in n for n in names)
+        assert any(part in n for part in ("visual", "vision_tower", "vision_model") for n in names)
     answers = generate_vision(tuned.model, tuned.processor, talks, max_new_tokens=NEW, batch_size=4)
     assert answers == decoded(tuned, [greedy(tuned, talk, NEW) for talk in talks])
     base = generate_vision(vision.model, vision.processor, talks, max_new_tokens=NEW)
@@ -168,6 +168,7 @@ def options(talks: list[dict[str, Any]], questions: Any) -> list[list[str]]:
 
 def whole(model: LoadedVision, talk: dict[str, Any], text: str) -> float:
     """Log-likelihood of a text after a prompt, from the logits of both, read once, without padding."""
+    text = " " + text if model.model.config.model_type == "idefics3" else text  # "Assistant: red"
     item = encode_vision(model.processor, {"prompt": talk["prompt"], "images": talk["images"]})
     ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     batch = collate_vision(model.processor, [VisionInput(item.prompt_ids, ids, item.pixels)])

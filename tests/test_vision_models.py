@@ -46,7 +46,12 @@ def tokens(processor: Any, width: int, height: int) -> int:
 
 
 def sees(name: str) -> bool:
-    return "visual" in name or "vision_tower" in name or "multi_modal_projector" in name
+    eyes = ("visual", "vision_tower", "multi_modal_projector", "vision_model", "connector")
+    return any(part in name for part in eyes)
+
+
+def reads(name: str) -> bool:
+    return "language_model" in name or "text_model" in name
 
 
 # ---------- loading
@@ -90,7 +95,7 @@ def expected_tokens(width: int, height: int, most: int, token: int) -> int:
 
 
 def test_fewer_pixels_are_fewer_tokens(vision: LoadedVision, vision_folder: Path) -> None:
-    if vision.model.config.model_type == "paligemma":  # one resolution, whatever the picture's
+    if vision.model.config.model_type != "qwen2_vl":  # one resolution, whatever the picture's
         assert [tokens(vision.processor, *size) for size in ((192, 192), (300, 100), (5, 7))] == [16] * 3
         return
     token = vision.processor.image_processor.patch_size * 2
@@ -117,7 +122,7 @@ def test_impossible_resolutions_are_refused(vision: LoadedVision, vision_folder:
     else:
         assert tokens(load_processor(str(vision_folder), 64 * 64), 192, 192) == 16
         for most in (32 * 32, 448 * 448):
-            with pytest.raises(ModelError, match="pictures of 64 x 64 pixels only") as caught:
+            with pytest.raises(ModelError, match="64 x 64 pixels") as caught:
                 load_processor(str(vision_folder), most)
             assert "leave max_pixels out" in str(caught.value)
 
@@ -127,7 +132,7 @@ def test_a_model_without_eyes_is_refused() -> None:
     for attempt in (load_processor, load_vision):
         with pytest.raises(ModelError, match="tiny/llama is of kind 'llama', which reads no pictures") as caught:
             attempt("tiny/llama")
-        assert "qwen2_vl or paligemma" in str(caught.value) and "\n" not in str(caught.value)
+        assert "qwen2_vl, paligemma, idefics3" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("model_id", [GEMMA, "Qwen/Qwen2-VL-2B-Instruct"])
@@ -169,7 +174,7 @@ def test_the_eyes_and_the_head_are_not_packed(packed: LoadedVision, vision: Load
         assert isinstance(module, Linear4bit) is not kept, name
         if kept:
             assert torch.equal(module.weight, plain[name].weight) and module.weight.dtype == torch.float32
-    assert sum(sees(n) for n in linear) > 12 and sum("language_model" in n for n in linear) == 7 * 4
+    assert sum(sees(n) for n in linear) > 12 and sum(reads(n) for n in linear) == 7 * 4
     assert all(n in plain for n in KEPT[vision.model.config.model_type])
     count, whole = models.count_parameters(packed.model), models.count_parameters(vision.model)
     assert count.total == whole.total
@@ -183,7 +188,7 @@ def test_packed_models_see_as_before_and_answer(packed: LoadedVision, vision: Lo
         seen, before = (torch.cat(list(m.model.get_image_features(**pixels).pooler_output)) for m in (packed, vision))
     assert torch.equal(seen, before)
     answers = generate_vision(packed.model, packed.processor, asked, max_new_tokens=6)
-    assert len(answers) == 6 and all(answers)
+    assert len(answers) == 6 and sum(map(bool, answers)) > 1  # a random model may end at once
     scores, plain = (choice_scores(m.model, m.processor, asked, [["A", "B"]] * 6) for m in (packed, vision))
     difference = np.abs(np.array(scores) - np.array(plain))
     assert 1e-3 < difference.mean() < 1  # 4 bits are not 32, and not noise
@@ -193,7 +198,7 @@ def test_eight_bits_leave_the_eyes_alone_too(vision_folder: Path) -> None:
     model = load_vision(str(vision_folder), quant="int8", dtype="float32").model
     for name, module in model.named_modules():
         if isinstance(module, Linear8bitLt):
-            assert "language_model" in name
+            assert reads(name)
         elif isinstance(module, torch.nn.Linear):
             assert sees(name) or name == "lm_head"
 
@@ -241,7 +246,7 @@ def test_gradients_after_an_evaluation_equal_those_before(vision_folder: Path, q
         model(**batch)
     after = gradients(model, batch)
     assert before.keys() == after.keys()
-    assert sum("language_model" in n for n in before) == 2 * 7 * 4 and any(sees(n) for n in before)
+    assert sum(reads(n) for n in before) == 2 * 7 * 4 and any(sees(n) for n in before)
     assert all(torch.equal(before[n], after[n]) and before[n].abs().sum() > 0 for n in before)
 
 

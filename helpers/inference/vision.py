@@ -11,7 +11,7 @@ import numpy as np
 from helpers.errors import DataError
 from helpers.inference.batching import batches, evaluation, pad_id
 from helpers.inference.generation import generating_model
-from helpers.models.vision_inputs import IGNORED, VisionInput, collate_vision, encode_vision
+from helpers.models.vision_inputs import IGNORED, VisionInput, answer_opening, collate_vision, encode_vision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,7 +66,8 @@ def choice_scores(
     Args:
         asked: as in ``generate_vision``.
         options: for each prompt the texts of its possible answers, two or more: whole answers, or their beginnings
-            up to where they are told apart. No end-of-turn token is added.
+            up to where they are told apart. What the chat format writes before an answer (SmolVLM's a space) is
+            added in front of them, no end-of-turn token behind.
         batch_size: prompts per forward pass, each with all of its options.
 
     Returns:
@@ -79,7 +80,10 @@ def choice_scores(
         raise DataError(
             f"there are {len(asked):,} prompts and {len(options):,} lists of options", "give one list for each prompt"
         )
-    endings = [[processor.tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts] for texts in options]
+    endings = []
+    for talk, texts in zip(asked, options, strict=True):
+        opening = answer_opening(processor, talk["prompt"])
+        endings.append([processor.tokenizer(opening + t, add_special_tokens=False)["input_ids"] for t in texts])
     for texts, ids in zip(options, endings, strict=True):
         if len({tuple(row) for row in ids}) < max(2, len(ids)):
             raise DataError(

@@ -1,7 +1,7 @@
-"""Vision-language models and their processors: Qwen2-VL and PaliGemma.
+"""Vision-language models and their processors: Qwen2-VL, PaliGemma and Idefics3 (SmolVLM).
 
 A processor turns pictures into pixel tensors and reserves as many tokens for each as the model will put there.
-Both are loaded for pictures only: transformers' own Qwen2-VL processor also wants a video processor, which needs
+All are loaded for pictures only: transformers' own Qwen2-VL processor also wants a video processor, which needs
 torchvision, and no lesson shows a video.
 """
 
@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transformers import PaliGemmaProcessor, Qwen2VLProcessor
+from transformers import AutoConfig, Idefics3Processor, PaliGemmaProcessor, Qwen2VLProcessor
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
@@ -106,26 +107,50 @@ def _paligemma(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> A
     return PaliGemmaProcessor(images, tokenizer)
 
 
+def _idefics3(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
+    """One tile for each picture, which is squeezed into the square that the vision tower sees.
+
+    The model can also read a picture cut into many tiles; each would take as many tokens as the whole picture here.
+    """
+    config = _from_pretrained(AutoConfig, source)
+    tile = config.vision_config.image_size
+    if max_pixels is not None and max_pixels != tile**2:
+        raise ModelError(
+            f"{source.model_id} reads each picture here as one tile of {tile} x {tile} pixels", "leave max_pixels out"
+        )
+    # Older checkpoints keep the chat format in a file that only processors read.
+    template = tokenizer.chat_template or Idefics3Processor.get_processor_dict(source.location)[0].get("chat_template")
+    if template is None:
+        raise ModelError(f"{source.model_id} has no chat format", "use an instruction-tuned checkpoint")
+    images = _from_pretrained(Idefics3ImageProcessorPil, source)
+    images.do_image_splitting = False
+    images.size = images.max_image_size = {"longest_edge": tile}
+    tokens = (tile // config.vision_config.patch_size // config.scale_factor) ** 2
+    processor = Idefics3Processor(images, tokenizer, image_seq_len=tokens, chat_template=template)
+    tokenizer.eos_token = processor.end_of_utterance_token  # the chat format ends each turn with it
+    return processor
+
+
 PROCESSORS: dict[str, Callable[[ModelSource, Any, int | None], Any]] = {
     "qwen2_vl": _qwen2_vl,
     "paligemma": _paligemma,
+    "idefics3": _idefics3,
 }
 
 # What never is quantised: all that a picture goes through, and the output head.
 KEPT = {
     "qwen2_vl": ("model.visual", "lm_head"),
     "paligemma": ("model.vision_tower", "model.multi_modal_projector", "lm_head"),
+    "idefics3": ("model.vision_model", "model.connector", "lm_head"),
 }
 
 
 def _kind(source: ModelSource) -> str:
-    from transformers import AutoConfig
-
     kind: str = _from_pretrained(AutoConfig, source).model_type
     if kind not in PROCESSORS:
         raise ModelError(
             f"{source.model_id} is of kind {kind!r}, which reads no pictures here",
-            f"use a model of kind {' or '.join(PROCESSORS)}",
+            f"use a model of one of the kinds {', '.join(PROCESSORS)}",
         )
     return kind
 
@@ -135,7 +160,7 @@ def load_processor(model_id: str, max_pixels: int | None = None) -> Any:
 
     Args:
         max_pixels: most pixels a picture may have before it is shrunk (Qwen2-VL); fewer pixels, fewer tokens. A
-            picture so long that a side would be less than one token keeps more.
+            picture so long that a side would be less than one token keeps more. The other kinds have one resolution.
 
     Raises:
         ModelError: not found, gated, not a vision-language model known here, or ``max_pixels`` not possible.
@@ -194,6 +219,4 @@ def load_reader(
 
 def reads_pictures(model_id: str) -> bool:
     """Whether `model_id` is a vision-language model that can be loaded here; only its configuration is read."""
-    from transformers import AutoConfig
-
     return _from_pretrained(AutoConfig, resolve_model(model_id)).model_type in PROCESSORS

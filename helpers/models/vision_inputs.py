@@ -38,13 +38,17 @@ class _Family:
     Attributes:
         write: messages of a prompt, and those of its completion → (text of the prompt, text of the completion).
         extras: token ids ``(b, t)``, which of them belong to completions ``(b, t)``, the processor → inputs.
+        look: pictures → what the vision tower reads, and what the processor needs to write their tokens.
     """
 
     write: Callable[[Any, list[Any], list[Any]], tuple[str, str]]
     extras: Callable[[torch.Tensor, torch.Tensor, Any], dict[str, torch.Tensor]]
+    look: Callable[[Any, list[Any]], Mapping[str, Any]]
 
 
 def _chat(processor: Any, prompt: list[Any], completion: list[Any]) -> tuple[str, str]:
+    # Parts everywhere: SmolVLM's template leaves out a content that is one text.
+    prompt, completion = ([{**m, "content": _parts(m)} for m in messages] for messages in (prompt, completion))
     start = processor.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
     if not completion:
         return start, ""
@@ -87,10 +91,28 @@ def _gemma_extras(ids: torch.Tensor, completion: torch.Tensor, processor: Any) -
     return {"token_type_ids": completion.long()}  # 0: read in both directions, 1: read from left to right
 
 
+def _no_extras(ids: torch.Tensor, completion: torch.Tensor, processor: Any) -> dict[str, torch.Tensor]:
+    return {}
+
+
+def _look(processor: Any, pictures: list[Any]) -> Mapping[str, Any]:
+    seen: Mapping[str, Any] = processor.image_processor(pictures, return_tensors="pt")
+    return seen
+
+
+def _look_singly(processor: Any, pictures: list[Any]) -> Mapping[str, Any]:
+    """As if each picture were a row of its own, ``(n, 1, 3, h, w)``: so those of several rows can be joined."""
+    seen: Mapping[str, Any] = processor.image_processor(
+        [[picture] for picture in pictures], return_row_col_info=True, return_tensors="pt"
+    )
+    return seen
+
+
 FAMILIES = {
-    "PictureProcessor": _Family(_chat, _qwen_extras),
-    "PaliGemmaProcessor": _Family(_plain, _gemma_extras),
-    "TextProcessor": _Family(_chat, lambda ids, completion, processor: {}),
+    "PictureProcessor": _Family(_chat, _qwen_extras, _look),
+    "PaliGemmaProcessor": _Family(_plain, _gemma_extras, _look),
+    "Idefics3Processor": _Family(_chat, _no_extras, _look_singly),
+    "TextProcessor": _Family(_chat, _no_extras, _look),
 }
 
 
@@ -119,15 +141,26 @@ def encode_vision(processor: Any, conversation: Mapping[str, Any]) -> VisionInpu
         raise DataError("an answer holds a place for a picture", f"take {processor.image_token!r} out of completions")
     pixels: dict[str, torch.Tensor] = {}
     if images:
-        pixels = _pixels(processor, images)
-        start = before + "".join(processor.replace_image_token(pixels, i) + rest for i, rest in enumerate(between))
+        seen = _pixels(processor, images)
+        start = before + "".join(processor.replace_image_token(seen, i) + rest for i, rest in enumerate(between))
+        pixels = {name: value for name, value in seen.items() if isinstance(value, torch.Tensor)}
     encoded = processor.tokenizer([start, answer], add_special_tokens=False)["input_ids"]
     return VisionInput(encoded[0], encoded[1], pixels)
 
 
-def _pixels(processor: Any, images: list[Any]) -> dict[str, torch.Tensor]:
+def answer_opening(processor: Any, prompt: Sequence[Mapping[str, Any]]) -> str:
+    """What is written between a prompt and the text of its answer: SmolVLM's space after "Assistant:", else "" mostly.
+
+    An answer's first token holds it (" yes"), so a text whose likelihood is asked for has to begin with it.
+    """
+    probe = "x"
+    answer = [{"role": "assistant", "content": probe}]
+    return FAMILIES[type(processor).__name__].write(processor, list(prompt), answer)[1].partition(probe)[0]
+
+
+def _pixels(processor: Any, images: list[Any]) -> Mapping[str, Any]:
     try:
-        return dict(processor.image_processor([image.convert("RGB") for image in images], return_tensors="pt"))
+        return FAMILIES[type(processor).__name__].look(processor, [image.convert("RGB") for image in images])
     except (OSError, ValueError) as error:  # a damaged file; more than 200 times as long as wide
         sizes = ", ".join(f"{image.width} x {image.height}" for image in images)
         raise DataError(
