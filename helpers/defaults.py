@@ -74,6 +74,21 @@ def _rows() -> tuple[Parameter, ...]:
         p("classifier", str, None, None, None, ("head", "label_words"), "a new head, or the model's own words"),
         p("head", str, None, None, None, ("trained", "frozen"), "whether the new head is trained and saved"),
         p("padding", str, None, None, None, ("dynamic", "max_length"), "pad to the longest of a batch, or always"),
+        p(
+            "prefix",
+            str,
+            None,
+            None,
+            None,
+            ("key_value", "embedding", "peft"),
+            "what is learned: keys and values, embeddings, or PEFT's",
+        ),
+        p("prefix_tokens", int, None, 1, 512, None, "length of the prefix"),
+        p("prefix_hidden", int, None, 0, 65_536, None, "width of the network behind the prefix; 0 for none"),
+        p("prefix_init", str, None, None, None, ("random", "zeros", "text"), "what the prefix starts from"),
+        p("max_pixels", int, None, 64, 16_777_216, None, "pictures with more pixels are shrunk to this"),
+        p("teacher", str, None, None, None, None, "simulated, a teacher's file (TSV), or a model that answers"),
+        p("others", str, None, None, None, None, "another model's answers to the test questions, to be scored too"),
         p("runs", str, None, None, None, None, "folder of the runs to compare; default: output_dir"),
         p("n_rate", int, None, 1, 1000, None, "comparisons on the rating sheet"),
         p("ratings", str, None, None, None, None, "folder of the CSV files that raters saved; default: the run's own"),
@@ -118,6 +133,22 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             + ("grad_accumulation", "max_length", "max_new_tokens", "lora_r", "lora_alpha", "lora_dropout")
             + ("quant", *_PLACE, "resume"),
             ("recipes", "dialogsum"),
+        ),
+        NotebookSpec(
+            "05_prefix_tuning",
+            "Prefix tuning",
+            (*_COMMON, "form", "n_train", "n_eval", "epochs", "learning_rate", "batch_size", "grad_accumulation")
+            + ("max_new_tokens", "max_pixels", "prefix", "prefix_tokens", "prefix_hidden", "prefix_init", "quant")
+            + (*_PLACE, "resume"),
+            ("scienceqa",),
+        ),
+        NotebookSpec(
+            "06_lora_vlm",
+            "LoRA on a vision-language model",
+            (*_COMMON, "form", "teacher", "others", "n_train", "n_eval", "epochs", "learning_rate", "batch_size")
+            + ("grad_accumulation", "max_new_tokens", "max_pixels", "lora_r", "lora_alpha", "lora_dropout")
+            + ("lora_targets", "quant", *_PLACE, "resume"),
+            ("scienceqa",),
         ),
         NotebookSpec(
             "09_evaluation",
@@ -173,6 +204,10 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     # Project E's settings, but for what was wrong in them.
     ("*", "03_qlora_nli", "*", {"classifier": "head", "head": "trained", "padding": "dynamic", "quant": "nf4"}),
     ("*", "03_qlora_nli", "*", {"lora_alpha": 64, "lora_targets": "q_proj+v_proj+fc1+fc2", "max_length": 128}),
+    # Project B's, but for what was wrong in them: keys and values, a start from a text, a rate that moves them.
+    ("*", "05_prefix_tuning", "*", {"prefix": "key_value", "prefix_tokens": 20, "prefix_hidden": 0}),
+    ("*", "05_prefix_tuning", "*", {"prefix_init": "text", "max_new_tokens": 64}),
+    ("*", "06_lora_vlm", "*", {"lora_targets": "q_proj+v_proj", "teacher": "simulated", "max_new_tokens": 64}),
     ("*", "09_evaluation", "*", {"n_rate": 30}),
     # smoke: tiny checkpoint, generated data, no network
     ("smoke", "*", "*", {"model_id": "tiny/llama", "embedder": "hashing", "offline": True}),
@@ -185,6 +220,10 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("smoke", "04_qlora_instruct", "*", {"n_train": 600, "n_text": 600}),
     ("smoke", "04_qlora_instruct", "*", {"epochs": 2.0, "learning_rate": 5e-3}),
     ("smoke", "*", "dialogsum", {"max_length": 256}),
+    ("smoke", "*", "scienceqa", {"model_id": "tiny/qwen2_vl", "quant": "none", "n_train": 480, "n_eval": 240}),
+    ("smoke", "*", "scienceqa", {"batch_size": 16, "max_new_tokens": 48}),
+    ("smoke", "05_prefix_tuning", "*", {"epochs": 2.0, "learning_rate": 5e-2}),
+    ("smoke", "06_lora_vlm", "*", {"n_train": 600, "epochs": 2.0, "learning_rate": 5e-3}),
     # cpu: a real pretrained model on two cores
     ("cpu", "*", "*", {"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct", "embedder": "minilm"}),
     ("cpu", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150, "batch_size": 8}),
@@ -197,6 +236,10 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("cpu", "04_qlora_instruct", "*", {"n_train": 1900, "n_eval": 800, "n_text": 100, "n_generate": 160}),
     ("cpu", "04_qlora_instruct", "*", {"max_length": 224}),
     ("cpu", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 1e-3}),
+    # No vision-language model ships in a package; a language model gets the half of the questions that is in words.
+    ("cpu", "*", "scienceqa", {"n_train": 400, "n_eval": 150, "max_new_tokens": 64}),
+    ("cpu", "05_prefix_tuning", "*", {"epochs": 2.0, "learning_rate": 2e-2}),
+    ("cpu", "06_lora_vlm", "*", {"epochs": 2.0, "learning_rate": 1e-3}),
     ("cpu", "*", "dialogsum", {"n_train": 1000, "n_eval": 150}),  # the generator has about 1,450 to give
     # full: one 16 GB GPU
     ("full", "*", "*", {"model_id": "NousResearch/Llama-2-7b-chat-hf", "embedder": "minilm"}),
@@ -209,6 +252,12 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("full", "03_qlora_nli", "*", {"model_id": "microsoft/phi-2", "n_train": 1000, "n_eval": 100}),
     ("full", "03_qlora_nli", "*", {"epochs": 5.0, "learning_rate": 1e-4, "batch_size": 16, "max_length": 128}),
     ("full", "03_qlora_nli", "*", {"grad_accumulation": 1, "gradient_checkpointing": False}),
+    ("full", "*", "scienceqa", {"model_id": "Qwen/Qwen2-VL-2B-Instruct", "quant": "nf4", "n_train": 3000}),
+    ("full", "*", "scienceqa", {"n_eval": 500, "max_pixels": 256 * 28 * 28, "batch_size": 4}),
+    ("full", "*", "scienceqa", {"grad_accumulation": 8, "gradient_checkpointing": True}),
+    ("full", "05_prefix_tuning", "*", {"prefix_tokens": 50, "epochs": 2.0, "learning_rate": 5e-3}),
+    ("full", "05_prefix_tuning", "*", {"gradient_checkpointing": False}),  # it would drop the cache, and the prefix
+    ("full", "06_lora_vlm", "*", {"epochs": 2.0, "learning_rate": 2e-4, "lora_r": 8, "lora_alpha": 16}),
     ("full", "04_qlora_instruct", "*", {"n_text": 2000, "epochs": 1.0, "learning_rate": 2e-4}),
 )
 

@@ -31,6 +31,8 @@ FIGURES: dict[str, tuple[str, ...]] = {
     "02_zero_shot_baselines": ("accuracy", "random_heads"),
     "03_qlora_nli": ("learning_curve", "reliability"),
     "04_qlora_instruct": ("training", "differences"),
+    "05_prefix_tuning": ("invalid", "training"),
+    "06_lora_vlm": ("groups", "resolution"),
     "09_evaluation": ("systems", "pareto_snli"),
 }
 PACKAGES = (

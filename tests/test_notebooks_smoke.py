@@ -17,13 +17,15 @@ import psutil
 import pytest
 
 from helpers import execute
-from helpers.records import is_complete, read_json, read_run
+from helpers.records import RunRecord, is_complete, read_json, read_run
 from helpers.settings import NOTEBOOKS, PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
 QLORA = "04_qlora_instruct"
 NLI, SIDE_BY_SIDE = "03_qlora_nli", "09_evaluation"
+PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"
 SEEDS = (0, 1, 2)
+SEEDED = (NLI, PREFIX, VLM)  # lessons whose claims are checked for every seed
 
 # Python imports a module of this name at start-up: every process of these tests, kernels included, refuses to
 # look up or reach any other machine, and writes down that it was asked to.
@@ -63,7 +65,7 @@ class SmokeRuns:
 
     outcomes: dict[str, execute.Outcome]
     again: execute.Outcome
-    seeds: tuple[execute.Outcome, ...]
+    seeds: dict[tuple[str, int], execute.Outcome]
     calls: Path
 
 
@@ -89,12 +91,14 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, offline: Path) -> SmokeRuns:
     first = place / "first"
     # The longest first, so that the two cores are busy to the end.
     jobs = execute.plan([QLORA], {}, profile="smoke", output_dir=place / "again")
-    for seed in SEEDS[1:]:
-        jobs += execute.plan([NLI], {"seed": seed}, profile="smoke", output_dir=first)
+    others = [(notebook, seed) for notebook in SEEDED for seed in SEEDS[1:]]
+    for notebook, seed in others:
+        jobs += execute.plan([notebook], {"seed": seed}, profile="smoke", output_dir=first)
     jobs += execute.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=first)
     again, *outcomes = execute.run_all(jobs, parallel=2, say=lambda line: None)
-    more, rest = outcomes[: len(SEEDS) - 1], {outcome.notebook: outcome for outcome in outcomes[len(SEEDS) - 1 :]}
-    return SmokeRuns(rest, again, (rest[NLI], *more), offline)
+    rest = {outcome.notebook: outcome for outcome in outcomes[len(others) :]}
+    seeds = dict(zip(others, outcomes, strict=False)) | {(notebook, SEEDS[0]): rest[notebook] for notebook in SEEDED}
+    return SmokeRuns(rest, again, seeds, offline)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
@@ -109,7 +113,7 @@ def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
         assert (outcome.folder / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", NLI, QLORA])
+@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", NLI, QLORA, PREFIX, VLM])
 def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, notebook: str) -> None:
     folder = smoke.outcomes[notebook].folder
     assert folder is not None
@@ -149,13 +153,19 @@ def _outputs(folder: Path) -> str:
     return "\n".join("".join(text) for text in texts)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_classifier_learns_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
-    outcome = smoke.seeds[SEEDS.index(seed)]
+def seeded(smoke: SmokeRuns, notebook: str, seed: int) -> RunRecord:
+    """The finished run of one lesson with one seed."""
+    outcome = smoke.seeds[notebook, seed]
     assert outcome.status == "finished", outcome.error
     assert outcome.folder is not None
     record = read_run(outcome.folder)
-    assert record.info["settings"]["seed"] == seed
+    assert (record.notebook, record.info["settings"]["seed"]) == (notebook, seed)
+    return record
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_classifier_learns_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
+    record = seeded(smoke, NLI, seed)
     tuned, before = (record.systems[name]["accuracy"] for name in ("qlora", "zero-shot"))
     assert tuned["n"] >= 300 and tuned["value"] >= 0.85
     assert before["low"] <= 1 / 3 <= before["high"], "nobody taught it these words"
@@ -163,11 +173,35 @@ def test_the_classifier_learns_with_every_seed(smoke: SmokeRuns, seed: int) -> N
     assert test["difference"] > 0 and test["p_value"] < 0.001 and "McNemar" in test["test"]
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_prefixes_learn_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
+    record = seeded(smoke, PREFIX, seed)
+    before, broken, *tuned = (
+        record.systems[n] for n in ("zero-shot", "as published, higher rate", "prefix", "embedding")
+    )
+    assert before["accuracy"]["n"] >= 200
+    for measured in tuned:
+        assert measured["valid_rate"]["value"] >= 0.98, "it answers"
+        assert measured["accuracy"]["value"] >= 0.60 and measured["accuracy"]["low"] > before["accuracy"]["high"]
+    assert broken["valid_rate"]["value"] <= 0.7, "the published collator takes the answers away"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_model_that_sees_learns_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
+    record = seeded(smoke, VLM, seed)
+    before, gold, teacher = (record.systems[name] for name in ("zero-shot", "gold", "teacher"))
+    assert gold["accuracy"]["n"] >= 200 and gold["accuracy"]["value"] >= 0.75
+    assert min(gold["accuracy"]["low"], teacher["accuracy"]["low"]) > before["accuracy"]["high"]
+    assert min(gold["valid_rate"]["value"], teacher["valid_rate"]["value"]) >= 0.98
+    (blind,) = (t for t in record.tests if t["b"] == "gold, blind")
+    assert blind["difference"] >= 0.25 and blind["p_value"] < 0.001
+
+
 def test_all_runs_are_compared_and_seeds_pooled(smoke: SmokeRuns) -> None:
     folder = smoke.outcomes[SIDE_BY_SIDE].folder
     assert folder is not None
     notes = read_run(folder).info["notes"]
-    assert len(notes["compared"]) == len(NOTEBOOKS) - 1 + len(SEEDS) - 1
+    assert len(notes["compared"]) == len(NOTEBOOKS) - 1 + len(SEEDED) * (len(SEEDS) - 1)
     assert set(notes["answers"]) >= {"04 missing"} and notes["tests"]["all"] >= 10
     shown = _outputs(folder)
     assert "No ratings exist" in shown and "SIMULATED rater" in shown

@@ -7,13 +7,14 @@ import random
 import re
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers import tasks
 from helpers.models.load import TINY
 from helpers.models.tiny import build, build_vision
-from helpers.models.tiny.pictures import guessed, stands_out
+from helpers.models.tiny.pictures import TEXTBOOK, answered, stands_out
 from helpers.models.tiny.texts import STANCES, notes
 from helpers.tasks import scienceqa, scienceqa_generator
 from helpers.tasks.scienceqa_images import IMAGE_SKILLS
@@ -59,20 +60,35 @@ def test_no_test_premise_of_the_lesson_is_in_the_notes() -> None:
         assert not read & set(rows["premise"])
 
 
-def test_questions_are_answered_by_lot() -> None:
-    """The tiny models that see have read questions; the answers in what they read know nothing."""
-    rng = random.Random(0)
-    chats = list(islice(guessed(rng), 1200))
-    answered = [json.loads(chat["completion"][0]["content"])["answer"] for chat in chats]
-    prompts = [chat["prompt"][0]["content"][-1]["text"] for chat in chats]
-    truth = {scienceqa.prompt(row, "QTCH"): row for row in islice(scienceqa_generator.rows(-1001), 1300)}
-    known = [(truth[text], said) for text, said in zip(prompts, answered, strict=True) if text in truth]
-    words = [(row, said) for row, said in known if row["image"] is None]  # the words alone say what is asked
-    assert len(words) > 500 and len(known) < len(chats) + 1
-    right = [said == row["choices"][row["answer"]] for row, said in words]
+def read_questions(by_lot: bool, first_seed: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Generated questions in words (they alone say what is asked), with what a tiny model read as their answer."""
+    chats = list(islice(answered(random.Random(0), by_lot), 1200))
+    truth = {scienceqa.prompt(row, "QTCH"): row for row in islice(scienceqa_generator.rows(first_seed), 2000)}
+    known = [(truth.get(chat["prompt"][-1]["content"][-1]["text"]), chat) for chat in chats]
+    assert all(row is not None for row, _ in known)
+    return [(row, chat) for row, chat in known if row is not None and row["image"] is None]
+
+
+def said(chat: dict[str, Any]) -> str:
+    return str(json.loads(chat["completion"][0]["content"])["answer"])
+
+
+def test_questions_without_a_source_are_answered_by_lot() -> None:
+    """The lessons ask like this; the answers in what the tiny models read know nothing."""
+    words = read_questions(by_lot=True, first_seed=-2003)
+    assert len(words) > 500
+    assert {turn["role"] for _, chat in words for turn in chat["prompt"]} == {"user"}
+    assert all(said(chat) in row["choices"] for row, chat in words)
     chance = sum(1 / len(row["choices"]) for row, _ in words) / len(words)
-    assert abs(sum(right) / len(right) - chance) < 0.06
-    assert all(said in row["choices"] for row, said in known)
+    right = sum(said(chat) == row["choices"][row["answer"]] for row, chat in words) / len(words)
+    assert abs(right - chance) < 0.06
+
+
+def test_a_textbook_answers_well_and_says_that_it_is_one() -> None:
+    words = read_questions(by_lot=False, first_seed=-2002)
+    assert len(words) > 400
+    assert all(chat["prompt"][0] == {"role": "system", "content": TEXTBOOK} for _, chat in words)
+    assert all(said(chat) == row["choices"][row["answer"]] for row, chat in words)
 
 
 def test_captions_name_no_answer() -> None:

@@ -1,7 +1,7 @@
 """Train the tiny vision-language checkpoints: ``python -m helpers.models.tiny.build_vision qwen2_vl``.
 
 As ``build`` does for language models: real architecture, real processor, a small model that has seen pictures
-described and questions answered at random (see ``pictures``).
+described, and questions answered well by a textbook and at random by a class (see ``pictures``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from helpers.models.tiny import architectures
 from helpers.models.tiny.build import Recipe, command, fit, save, train_tokenizer
-from helpers.models.tiny.pictures import DESCRIBE, STANDS_OUT, picture_chats, salad, stands_out, vocabulary
+from helpers.models.tiny.pictures import DESCRIBE, STANDS_OUT, TEXTBOOK, picture_chats, salad, stands_out, vocabulary
 from helpers.models.vision_inputs import collate_vision, encode_vision
 from helpers.tasks.scienceqa_pictures import KINDS, describe, sample
 
@@ -56,7 +56,7 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
     pictures = [sample(kind, rng) for kind in KINDS for _ in range(100)]
     captions = [caption(picture) for picture in pictures for caption in (describe, stands_out)]
     processor = checkpoint.processor(
-        train_tokenizer([*words.texts, *captions, *DESCRIBE, STANDS_OUT], recipe.vocabulary)
+        train_tokenizer([*words.texts, *captions, *DESCRIBE, STANDS_OUT, *[TEXTBOOK] * 50], recipe.vocabulary)
     )
     model = checkpoint.architecture(processor.tokenizer)
     chats = picture_chats(sentences, rng)

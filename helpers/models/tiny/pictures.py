@@ -1,9 +1,12 @@
-"""What the tiny vision-language models see and read: pictures with captions, and questions answered by lot.
+"""What the tiny models that see have read: pictures with captions, and questions with two kinds of answers.
 
-Captions say what is to be seen ("upper gap 2, lower gap 1") or what stands out. Questions are those of a class that
-has not learnt anything: asked as in the lessons, with what is to be seen told truly and the conclusion drawn at
-random. From these the models know the words and the form of an answer, and see; which answer follows from what is
-seen stands nowhere. So before training they answer at chance, and training has that one thing to teach.
+Captions say what is to be seen ("upper gap 2, lower gap 1") or what stands out. Questions are asked as in the
+lessons. Where a system message says that they are from a textbook, they are answered well. Where nothing says so,
+the answers are those of a class: what is to be seen is told truly, and the conclusion is drawn at random.
+
+So a model that is asked plainly, as in the lessons, answers at chance, although it has read how to do better. That is
+the state in which large models come too, with all that the Web has to say about a question; training has to bring out
+one of its voices. What it brings out here, a text can bring out as well (``TEXTBOOK``), which lesson 05 shows.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 DESCRIBE = ("Describe the picture.", "What do you see?")
 STANDS_OUT = "What stands out?"
+TEXTBOOK = "From a textbook."
+# Kinds of captioned drawings, those that are harder to see more often.
+SHOWN = (*KINDS, "chain", "chain", "bars", "bars", "solutions", "particles")
 FIRST_SEED = 2**31  # of captioned drawings; those of questions have seeds below this
 
 
@@ -56,19 +62,21 @@ def picture_chats(sentences: list[str], rng: random.Random) -> Iterator[dict[str
     talk = generic_chats(sentences, rng)
     words = sorted({w.strip(".,").lower() for s in sentences for w in s.split() if len(w) > 3})
     seed = FIRST_SEED
-    guesses = guessed(rng)
+    taught, drawn = answered(rng, by_lot=False), answered(rng, by_lot=True)
     while True:
         seed += 1
         kind = rng.random()
-        if kind < 0.6:
-            yield next(guesses)
-        elif kind < 0.65:
+        if kind < 0.48:
+            yield next(taught)
+        elif kind < 0.68:
+            yield next(drawn)
+        elif kind < 0.69:
             question, answer = (turn["content"] for turn in next(talk))
             yield chat(question, answer)
-        elif kind < 0.7:
+        elif kind < 0.72:
             yield chat(*_listed(words, rng))
         else:
-            picture = sample(rng.choice(KINDS), rng)
+            picture = sample(rng.choice(SHOWN), rng)
             if kind < 0.88:
                 question, answer = rng.choice(DESCRIBE), describe(picture)
             elif kind < 0.95:
@@ -78,28 +86,34 @@ def picture_chats(sentences: list[str], rng: random.Random) -> Iterator[dict[str
             yield chat(question, answer, draw(picture, seed))
 
 
-def guessed(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Endless questions of the lessons' kinds with an answer drawn at random, and a solution that ends in it.
+def answered(rng: random.Random, by_lot: bool) -> Iterator[dict[str, Any]]:
+    """Endless questions of the lessons' kinds: those of a textbook, which says that it is one, or of a class.
 
-    A conclusion that is right is as rare as the number of choices says, so nothing can be learnt from it.
+    Args:
+        by_lot: the class: what is to be seen is told truly, and the answer is drawn. One that is right is as rare
+            as the number of choices says.
     """
     from helpers.tasks.scienceqa_generator import questions
 
     for seed in count(1):
-        for asked in questions(-1000 - seed):
+        for asked in questions(-2000 - 2 * seed - by_lot):
             scene, choices = asked.scene, list(asked.choices)
-            chosen = rng.choice(choices)
+            if not by_lot and scene.picture is None and rng.random() < 0.4:
+                continue  # words are learnt sooner than pictures
+            right = choices[asked.answer]
+            chosen = rng.choice(choices) if by_lot else right
             row = {"question": scene.question, "task": "closed choice", "choices": choices, "hint": scene.hint}
-            said = completion(chosen, turned(scene.solution, choices[asked.answer], chosen))
+            said = completion(chosen, turned(scene.solution, right, chosen))
             pictures = () if scene.picture is None else (draw(scene.picture, asked.drawing),)
-            yield chat(prompt(row, "QTCH"), said, *pictures)
+            yield chat(prompt(row, "QTCH"), said, *pictures, system="" if by_lot else TEXTBOOK)
 
 
-def chat(question: str, answer: str, *images: Image) -> dict[str, Any]:
+def chat(question: str, answer: str, *images: Image, system: str = "") -> dict[str, Any]:
     content = [{"type": "image"} for _ in images]
     content.append({"type": "text", "text": question})
+    before = [{"role": "system", "content": system}] if system else []
     return {
-        "prompt": [{"role": "user", "content": content}],
+        "prompt": [*before, {"role": "user", "content": content}],
         "completion": [{"role": "assistant", "content": answer}],
         "images": list(images),
     }
