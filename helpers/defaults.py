@@ -243,7 +243,7 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("cpu", "04_qlora_instruct", "*", {"epochs": 1.0, "learning_rate": 1e-3}),
     # No vision-language model ships in a package; a language model gets the half of the questions that is in words.
     ("cpu", "*", "scienceqa", {"n_train": 240, "n_eval": 100, "max_new_tokens": 48, "quant": "none"}),
-    ("cpu", "05_prefix_tuning", "*", {"n_train": 200, "epochs": 2.0, "learning_rate": 5e-2}),
+    ("cpu", "05_prefix_tuning", "*", {"n_train": 160, "epochs": 2.0, "learning_rate": 5e-2}),
     ("cpu", "06_lora_vlm", "*", {"epochs": 2.0, "learning_rate": 5e-3}),
     ("cpu", "*", "dialogsum", {"n_train": 1000, "n_eval": 150}),  # the generator has about 1,450 to give
     # full: one 16 GB GPU
