@@ -35,6 +35,7 @@ MAX_LENGTH, BATCH = 384, 8
 def main() -> None:
     options = arguments()
     from helpers import assets, hardware, models, records, screens, settings
+    from helpers.files import write_atomic
 
     began = time.perf_counter()
     machine = hardware.probe()
@@ -59,7 +60,7 @@ def main() -> None:
     }
     name = f"inference_speed-{options.model.strip('/').replace('/', '_')}.json"
     path = (options.output_dir or settings.default_output_dir() / "benchmarks") / name
-    records.write_atomic(path, records.to_json(record) + "\n")
+    write_atomic(path, records.to_json(record) + "\n")
     took = screens.duration(record["wall_time_s"])
     print(f"{options.model}, {source}, {machine.device_name}; {took} in all; {screens.short_path(path)}")
 

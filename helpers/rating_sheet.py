@@ -15,7 +15,7 @@ from typing import Any
 
 from helpers.errors import DataError
 from helpers.evaluation.ratings import CHOICES, Item, items_json
-from helpers.records import write_atomic
+from helpers.files import write_atomic
 
 _PAGE = Path(__file__).parent / "templates" / "rating_sheet.html"
 INSTRUCTIONS = (

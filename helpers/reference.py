@@ -17,6 +17,7 @@ from typing import Any
 from helpers import records, tables
 from helpers.defaults import PARAMETERS, PROFILES
 from helpers.errors import RunError
+from helpers.files import write_atomic
 from helpers.parameters import repo_root, resolve_run_name
 from helpers.records import FINISHED, RunRecord
 from helpers.settings import NOTEBOOKS, table_defaults
@@ -126,13 +127,13 @@ def _keep(record: RunRecord, place: Path) -> Path:
     pictures = {f"figures/{p.name}": small_picture(p) for p in _figures(record)}
     if target.exists():
         shutil.rmtree(target)
-    records.write_atomic(target / "run.json", records.to_json(reduce_info(record.info)) + "\n")
-    records.write_atomic(target / "metrics.json", records.to_json(_without_paths(record.metrics)) + "\n")
+    write_atomic(target / "run.json", records.to_json(reduce_info(record.info)) + "\n")
+    write_atomic(target / "metrics.json", records.to_json(_without_paths(record.metrics)) + "\n")
     history = record.folder / "history.csv"
     if history.is_file():
-        records.write_atomic(target / "history.csv", history.read_bytes())
+        write_atomic(target / "history.csv", history.read_bytes())
     for name, data in pictures.items():
-        records.write_atomic(target / name, data)
+        write_atomic(target / name, data)
     return target
 
 
@@ -182,7 +183,7 @@ def rewrite(root: Path | None = None) -> list[str]:
     changed = []
     for path, text, current in _documents(root or repo_root()):
         if text != current:
-            records.write_atomic(path, text)
+            write_atomic(path, text)
             changed.append(path.name)
     return changed
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from helpers.records import FINISHED, METRICS, RunRecord, read_runs, write_atomic
+from helpers.files import write_atomic
+from helpers.records import FINISHED, METRICS, RunRecord, read_runs
 from helpers.screens import duration, interval, p_text, signed, systems_frame, tests_frame
 
 __all__ = ["results_rows", "results_table", "systems_frame", "tests_frame", "write_html"]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers import records
 from helpers.errors import LabError, ParameterError
+from helpers.files import save_error, write_atomic
 from helpers.folders import open_folder
 from helpers.measure import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
 from helpers.parameters import nearest
@@ -123,17 +124,17 @@ class Run:
     def save_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """predictions.jsonl, one object a line: input, reference, prediction, score, and what else helps."""
         lines = [records.to_json(row, indent=None) + "\n" for row in rows]
-        records.write_atomic(self.folder / "predictions.jsonl", "".join(lines))
+        write_atomic(self.folder / "predictions.jsonl", "".join(lines))
 
     def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """history.csv, one row a logged step; columns in order of first appearance."""
-        records.write_atomic(self.folder / "history.csv", records.to_csv(rows))
+        write_atomic(self.folder / "history.csv", records.to_csv(rows))
 
     def save_figure(self, figure: Figure, name: str) -> Figure:
         """figures/<name>.png. Returns the figure: as a cell's last line it is shown, once."""
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
-        records.write_atomic(self.folder / "figures" / f"{name}.png", picture.getvalue())
+        write_atomic(self.folder / "figures" / f"{name}.png", picture.getvalue())
         import matplotlib.pyplot as plt
 
         plt.close(figure)  # otherwise the notebook shows it a second time at the end of the cell
@@ -159,7 +160,7 @@ class Run:
         except OSError as error:
             if old.exists() and not target.exists():
                 old.rename(target)
-            raise records.save_error(target, error) from None
+            raise save_error(target, error) from None
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
@@ -195,7 +196,7 @@ class Run:
     def finish(self) -> None:
         """Write metrics.json, wall time and peak memory, and set the status to finished."""
         metrics = {"systems": self._systems, "tests": self._tests}
-        records.write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
+        write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
         self._close(FINISHED, None)
         info = self._info
         memory = f"{info['peak_rss_gb']:.1f} GB RAM"
@@ -215,7 +216,7 @@ class Run:
         self._write_info()
 
     def _write_info(self) -> None:
-        records.write_atomic(self.folder / "run.json", records.to_json(self._info) + "\n")
+        write_atomic(self.folder / "run.json", records.to_json(self._info) + "\n")
 
 
 def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -255,7 +256,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
 def _point_to(folder: Path) -> None:
     pointer = os.environ.get(POINTER)
     if pointer:
-        records.write_atomic(Path(pointer), str(folder))
+        write_atomic(Path(pointer), str(folder))
 
 
 def _watch_cells(run: Run) -> None:

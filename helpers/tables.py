@@ -95,18 +95,23 @@ def _data(spec: NotebookSpec, used: Mapping[str, Any]) -> str:
 
 
 def _machine(runs: Sequence[RunRecord]) -> str:
-    """One sentence a machine: what it is, versions, commit."""
-    lines = []
+    """One sentence a machine: what it is, versions, commits."""
+    commits: dict[str, list[str]] = {}
     for record in runs:
         hardware, versions = record.info["hardware"], record.info["versions"]
         packages = ", ".join(f"{name} {versions[name].partition('+')[0]}" for name in _PACKAGES if name in versions)
-        git = record.info.get("git") or {}
-        commit = f"; commit `{git['commit'][:7]}`" + (" and changes" if git.get("changed") else "") if git else ""
-        lines.append(
+        machine = (
             f"Profile `cpu`, recorded on {hardware['device_name']}, {hardware['cpu_count']} cores, "
-            f"{hardware['ram_gb']:.0f} GB RAM; {packages}{commit}."
+            f"{hardware['ram_gb']:.0f} GB RAM; {packages}"
         )
-    return "\n\n".join(dict.fromkeys(lines)) + " Each value with its 95 % interval."
+        known = commits.setdefault(machine, [])
+        if git := record.info.get("git"):
+            known.append(f"`{git['commit'][:7]}`" + (" and changes" if git.get("changed") else ""))
+    lines = [
+        f"{machine}{'; commit ' if known else ''}{', '.join(dict.fromkeys(known))}."
+        for machine, known in commits.items()
+    ]
+    return "\n\n".join(lines) + " Each value with its 95 % interval."
 
 
 def _systems(runs: Sequence[RunRecord], folder: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from helpers import records
 from helpers.errors import LabError
+from helpers.files import write_atomic
 from helpers.runs import POINTER
 
 TIMED_OUT, KERNEL_DIED = "timed out", "kernel died"
@@ -142,8 +143,8 @@ def _keep(executed: Path, folder: Path) -> str | None:
         return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        records.write_atomic(folder / "notebook.html", to_html(executed))
-        records.write_atomic(folder / "notebook.ipynb", executed.read_bytes())
+        write_atomic(folder / "notebook.html", to_html(executed))
+        write_atomic(folder / "notebook.ipynb", executed.read_bytes())
     except (LabError, OSError) as error:
         return _line(str(error))
     return None

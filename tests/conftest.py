@@ -94,6 +94,7 @@ def questions() -> Any:
 def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small vision-language model whose random weights are large enough for clear preferences, and its processor."""
     import torch
+    from vision_cases import randomise
 
     from helpers import tasks
     from helpers.models.tiny import architectures
@@ -104,13 +105,7 @@ def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_facto
     processor = getattr(architectures, f"{request.param}_processor")(tokenizer)
     torch.manual_seed(0)
     model = getattr(architectures, request.param)(tokenizer)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() > 1:
-                weight.normal_(std=0.05 if "embed_tokens" in name else 0.15)
-        rows = model.get_input_embeddings().weight
-        rows[tokenizer.eos_token_id] *= 3  # so that some answers end
-        rows[processor.image_token_id] = 0  # and none holds a picture
+    randomise(model, tokenizer.eos_token_id, processor.image_token_id, stop=3)
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

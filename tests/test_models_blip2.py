@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from test_hardware import CU126, machine, p100, t4
 from transformers import BitsAndBytesConfig, Trainer, TrainingArguments
+from vision_cases import gradients, randomise
 
 from helpers import models, training
 from helpers.errors import DataError, ModelError
@@ -57,13 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     processor = architectures_blip2.blip2_processor(tokenizer)
     torch.manual_seed(0)
     model = architectures_blip2.blip2(processor.tokenizer)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() > 1:
-                weight.normal_(std=0.05 if "embed_tokens" in name else 0.15)
-        rows = model.get_input_embeddings().weight
-        rows[tokenizer.eos_token_id] *= 4  # so that some answers end
-        rows[tokenizer.convert_tokens_to_ids("<image>")] = 0  # and none holds a picture
+    randomise(model, tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<image>"), stop=4)
     place = tmp_path_factory.mktemp("blip2")
     model.save_pretrained(place)
     processor.save_pretrained(place)
@@ -291,21 +285,12 @@ def test_gradients_after_an_evaluation_equal_those_before(folder: Path) -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
     batch = collate_vision(processor, [encode_vision(processor, talk(i, "", CAPTIONS[i])) for i in range(3)])
-
-    def gradients() -> dict[str, torch.Tensor]:
-        model.train()
-        model.zero_grad()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model(**batch).loss.backward()
-        return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-    before = gradients()
+    before = gradients(model, batch)
     generate_vision(model, processor, [talk(0)], max_new_tokens=3)
     model.eval()
     with torch.no_grad():
         model(**batch)
-    after = gradients()
+    after = gradients(model, batch)
     assert before.keys() == after.keys() and len(before) == 4 * 2 * 2
     assert all(torch.equal(before[n], after[n]) and before[n].abs().sum() > 0 for n in before)
 

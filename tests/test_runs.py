@@ -20,7 +20,8 @@ import pytest
 from helpers import records, report, start
 from helpers.errors import ParameterError, RunError
 from helpers.evaluation.statistics import Estimate, TestResult
-from helpers.records import read_run, read_runs, write_atomic
+from helpers.files import write_atomic
+from helpers.records import read_run, read_runs
 from helpers.runs import Run
 
 QLORA = "04_qlora_instruct"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import BitsAndBytesConfig
+from vision_cases import gradients
 
 from helpers import inference, models, tasks
 from helpers.errors import DataError, ModelError
@@ -212,15 +212,6 @@ def test_a_configuration_of_ones_own_is_taken_as_it_is(vision_folder: Path) -> N
 def test_a_plain_model_leaves_out_its_head_by_default() -> None:
     model = models.load("tiny/llama", quant="nf4", dtype="float32").model
     assert not isinstance(model.lm_head, Linear4bit) and isinstance(model.model.layers[0].mlp.up_proj, Linear4bit)
-
-
-def gradients(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    model.train()
-    model.zero_grad()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model(**batch).loss.backward()
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 def tuned(vision_folder: Path) -> tuple[Any, Any]:

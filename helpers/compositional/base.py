@@ -18,7 +18,7 @@ from transformers import CLIPModel
 
 from helpers.compositional.features import ImageFeatures
 from helpers.compositional.measures import Pair
-from helpers.compositional.prompts import word_vectors
+from helpers.compositional.prompts import SoftPrompt, word_vectors
 from helpers.errors import DataError, ModelError
 
 TEXT_BATCH = 256  # prompts per pass of the text tower
@@ -185,3 +185,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def in_batches(prompt: nn.Module, words: torch.Tensor) -> torch.Tensor:
     """``prompt(words)`` a batch of texts at a time."""
     return torch.cat([prompt(part) for part in words.split(TEXT_BATCH)])
+
+
+def encode_pairs(prompt: SoftPrompt, states: torch.Tensor, objects: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Unit text features of pairs, ``(k, d)``, whichever of the two words the template has first.
+
+    Args:
+        states, objects: a vector for each word.
+        pairs: (k, 2) positions among them.
+    """
+    words = {"state": states[pairs[:, 0]], "object": objects[pairs[:, 1]]}
+    return in_batches(prompt, torch.stack([words[field] for field in prompt.fields], dim=1))

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from transformers import CLIPModel
 
-from helpers.compositional.base import CompositionalModel, in_batches
+from helpers.compositional.base import CompositionalModel, encode_pairs
 from helpers.compositional.features import ImageFeatures
 from helpers.compositional.prompts import TEMPLATE, SoftPrompt
 
@@ -47,8 +47,7 @@ class CSP(CompositionalModel):
 
     def text_features(self, pairs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         states, objects = self._dropped_words()
-        words = {"state": states[pairs[:, 0]], "object": objects[pairs[:, 1]]}
-        return (in_batches(self.prompt, torch.stack([words[field] for field in self.prompt.fields], dim=1)),)
+        return (encode_pairs(self.prompt, states, objects, pairs),)
 
     def score(self, images: ImageFeatures, texts: tuple[torch.Tensor, ...], pairs: torch.Tensor) -> torch.Tensor:
         return self.scale * functional.normalize(images.vectors, dim=-1) @ texts[0].T

@@ -14,7 +14,6 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from numpy.typing import NDArray
 from transformers import CLIPModel
 
 from helpers.compositional.features import ImageFeatures, image_features
-from helpers.errors import DataError, RunError
+from helpers.errors import DataError
+from helpers.files import write_atomic
 from helpers.models import fingerprint
 
 SHOWN = 20  # names of unreadable pictures that are kept
@@ -184,7 +184,7 @@ def _embed(
             tensors["patches"] = np.ascontiguousarray(found.patches.to(torch.float16).cpu().numpy())
     # One entry: safetensors writes several in any order, and equal runs should leave equal files.
     about = json.dumps({"pictures": _digest(keys[start:stop]), "unreadable": bad}, ensure_ascii=False)
-    _write(file, save(tensors, metadata={"about": about}))
+    write_atomic(file, save(tensors, metadata={"about": about}))
     return len(rows)
 
 
@@ -242,7 +242,7 @@ def _open(folder: Path, clip: CLIPModel, processor: Any, patches: bool) -> None:
     if not index.exists():
         if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise DataError(f"{folder} is not empty and no cache of features", "choose another folder")
-        _write(index, json.dumps(wanted).encode())
+        write_atomic(index, json.dumps(wanted).encode())
         return
     try:
         found = json.loads(index.read_text(encoding="utf-8"))
@@ -276,24 +276,3 @@ def _spans(folder: Path, n: int, batch_size: int) -> Iterator[tuple[int, int, Pa
 def _span(file: Path) -> tuple[int, int]:
     start, _, stop = file.stem.partition("-")
     return int(start), int(stop)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All or nothing.
-
-    Raises:
-        RunError: the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        what = f"{path.name} could not be saved in {path.parent} ({error.strerror or error})"
-        raise RunError(what, "free some space or choose another folder; what is there stays") from None

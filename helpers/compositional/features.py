@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 from transformers import CLIPModel
 
 from helpers.compositional.measures import Pair
 from helpers.errors import DataError
+from helpers.models.clip import project_pixels, unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,19 +63,8 @@ class LabelledImages:
 
 
 def image_features(clip: CLIPModel, pixel_values: torch.Tensor, *, patches: bool = False) -> ImageFeatures:
-    """One pass of the image tower without gradients.
-
-    The vector of a patch is made as that of the picture is from the class token: layer norm, then projection.
-
-    Args:
-        pixel_values: (n, 3, height, width) from the model's image processor.
-    """
-    tower = clip.vision_model
-    with torch.no_grad():
-        weight = clip.visual_projection.weight
-        hidden = tower(pixel_values=pixel_values.to(weight.device, weight.dtype)).last_hidden_state
-        hidden = hidden if patches else hidden[:, :1]
-        projected = clip.visual_projection(tower.post_layernorm(hidden)).float()
+    """One pass of the image tower without gradients; see ``models.clip.project_pixels``."""
+    projected = project_pixels(clip, pixel_values, patches=patches)
     return ImageFeatures(projected[:, 0], projected if patches else None)
 
 
@@ -94,5 +83,5 @@ def cosine(images: Any, texts: Any) -> NDArray[np.float32]:
             f"vectors of shape {tuple(left.shape)} and {tuple(right.shape)} have no cosine",
             "embed pictures and texts with the same CLIP model",
         )
-    result: NDArray[np.float32] = (functional.normalize(left, dim=-1) @ functional.normalize(right, dim=-1).T).numpy()
+    result: NDArray[np.float32] = (unit(left) @ unit(right).T).numpy()
     return result

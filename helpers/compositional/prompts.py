@@ -8,7 +8,6 @@ layer's output is replaced: positions, causal mask and pooling stay the model's 
 from __future__ import annotations
 
 import string
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 from transformers import CLIPModel
 
 from helpers.compositional.features import ImageFeatures, cosine
 from helpers.compositional.measures import Pair
 from helpers.errors import DataError, ModelError
+from helpers.models.clip import encode_ids, project_ids, unit
 
 TEMPLATE = "a photo of {state} {object}"
 LEGACY_EOS = 2  # CLIP configurations with this id pool at the highest token id instead; OpenAI's own have it
@@ -30,24 +29,11 @@ LEGACY_EOS = 2  # CLIP configurations with this id pool at the highest token id 
 def encode_texts(clip: CLIPModel, tokenizer: Any, texts: Sequence[str], batch_size: int = 256) -> torch.Tensor:
     """Unit text features, ``(n, d)`` float32, without gradients.
 
-    Texts of equal length share a batch, so none is padded.
-
     Raises:
         DataError: a text is longer than the model reads; it would be cut silently otherwise.
         ModelError: the tokenizer is not this model's.
     """
-    by_length: dict[int, list[int]] = defaultdict(list)
-    rows = [_token_ids(clip, tokenizer, text) for text in texts]
-    for i, ids in enumerate(rows):
-        by_length[len(ids)].append(i)
-    features = torch.empty(len(rows), clip.config.projection_dim)
-    for places in by_length.values():
-        for start in range(0, len(places), batch_size):
-            chosen = places[start : start + batch_size]
-            batch = torch.tensor([rows[i] for i in chosen], device=clip.device)
-            with torch.no_grad():
-                features[chosen] = _pooled(clip, batch).cpu()
-    return features
+    return encode_ids(clip, [_token_ids(clip, tokenizer, text) for text in texts], batch_size)
 
 
 def ensemble_texts(
@@ -72,7 +58,7 @@ def ensemble_texts(
         given = ", ".join(fields[0]) if fields else "none"
         raise DataError(f"a template cannot be filled in ({error})", f"the fields given are: {given}") from error
     features = encode_texts(clip, tokenizer, texts).view(len(templates), len(fields), -1)
-    return functional.normalize(features.mean(0), dim=-1)
+    return unit(features.mean(0))
 
 
 def zero_shot_scores(
@@ -189,15 +175,9 @@ class SoftPrompt(nn.Module):
 
         handle = clip.text_model.embeddings.token_embedding.register_forward_hook(place)
         try:
-            return _pooled(clip, self.ids.expand(len(words), -1))
+            return project_ids(clip, self.ids.expand(len(words), -1))
         finally:
             handle.remove()
-
-
-def _pooled(clip: CLIPModel, ids: torch.Tensor) -> torch.Tensor:
-    """Unit features of token ids ``(n, length)`` without padding."""
-    pooled = clip.text_model(input_ids=ids).pooler_output
-    return functional.normalize(clip.text_projection(pooled).float(), dim=-1)
 
 
 def _token_ids(clip: CLIPModel, tokenizer: Any, text: str) -> list[int]:

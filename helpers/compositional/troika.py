@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPModel
 
-from helpers.compositional.base import CompositionalModel, in_batches
+from helpers.compositional.base import CompositionalModel, encode_pairs, in_batches
 from helpers.compositional.features import ImageFeatures
 from helpers.compositional.prompts import TEMPLATE, SoftPrompt
 
@@ -153,10 +153,8 @@ class Troika(CompositionalModel):
 
     def text_features(self, pairs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         states, objects = self._dropped_words()
-        words = {"state": states[pairs[:, 0]], "object": objects[pairs[:, 1]]}
-        both = torch.stack([words[field] for field in self.prompt.fields], dim=1)
         return (
-            in_batches(self.prompt, both),
+            encode_pairs(self.prompt, states, objects, pairs),
             in_batches(self.state_prompt, states[:, None]),
             in_batches(self.object_prompt, objects[:, None]),
         )

@@ -6,6 +6,7 @@ in a second. What is counted is what the architecture says, whatever format the 
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import warnings
@@ -122,6 +123,8 @@ def skeleton(model: Any, kind: Any = None, **options: Any) -> nn.Module:
     if isinstance(model, str):
         kept = (SHAPES / f"{model}.json").is_file()
         model = published(model) if kept else _from_pretrained(AutoConfig, resolve_model(model))
+    if options:
+        model = copy.deepcopy(model)  # the caller's stays as it is
     for name, value in options.items():
         setattr(model, name, value)
     if kind is None:

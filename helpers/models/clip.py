@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,7 @@ from helpers.errors import DataError, ModelError
 from helpers.models.load import ModelSource, _from_pretrained, load_tokenizer, load_with, resolve_model
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
     from helpers.hardware import Machine
@@ -82,9 +84,7 @@ def image_features(clip: LoadedClip, images: Iterable[Image], *, batch_size: int
     done = 0
     for pictures in _chunks(images, batch_size):
         pixels = torch.stack([_pixels(clip, picture, done + i) for i, picture in enumerate(pictures)])
-        with torch.inference_mode():
-            seen = clip.model.get_image_features(pixel_values=pixels.to(clip.model.device, clip.model.dtype))
-        rows.append(_unit(seen.pooler_output))
+        rows.append(unit(project_pixels(clip.model, pixels)[:, 0]).cpu().numpy())
         done += len(pictures)
     return np.concatenate(rows)
 
@@ -98,18 +98,68 @@ def text_features(clip: LoadedClip, texts: Sequence[str], *, batch_size: int = 2
     Returns:
         Unit rows, ``(n, d)``.
     """
+    found = np.zeros((len(texts), clip.dimension), dtype=np.float32)
+    written = [i for i, text in enumerate(texts) if text.strip()]
+    if written:
+        most = clip.model.config.text_config.max_position_embeddings
+        ids = clip.processor.tokenizer([texts[i] for i in written], truncation=True, max_length=most)["input_ids"]
+        found[written] = encode_ids(clip.model, ids, batch_size).numpy()
+    return found
+
+
+def project_pixels(model: CLIPModel, pixel_values: torch.Tensor, *, patches: bool = False) -> torch.Tensor:
+    """One pass of the image tower without gradients: vectors in the space shared with text, not of unit length.
+
+    The vector of a patch is made as that of the picture is from the class token: layer norm, then projection.
+
+    Args:
+        pixel_values: (n, 3, height, width) from the model's image processor.
+        patches: keep them.
+
+    Returns:
+        (n, 1, d), or (n, 1 + patches, d) with that of the picture first; float32.
+    """
     import torch
 
-    found = np.zeros((len(texts), clip.dimension), dtype=np.float32)
-    written = sorted((i for i, text in enumerate(texts) if text.strip()), key=lambda i: len(texts[i]))
-    most = clip.model.config.text_config.max_position_embeddings
-    for chosen in _chunks(written, batch_size):
-        batch = clip.processor.tokenizer(
-            [texts[i] for i in chosen], padding=True, truncation=True, max_length=most, return_tensors="pt"
-        ).to(clip.model.device)
-        with torch.inference_mode():
-            found[chosen] = _unit(clip.model.get_text_features(**batch).pooler_output)
+    weight = model.visual_projection.weight
+    with torch.no_grad():
+        hidden = model.vision_model(pixel_values=pixel_values.to(weight.device, weight.dtype)).last_hidden_state
+        hidden = hidden if patches else hidden[:, :1]
+        return model.visual_projection(model.vision_model.post_layernorm(hidden)).float()
+
+
+def project_ids(model: CLIPModel, ids: torch.Tensor) -> torch.Tensor:
+    """Unit vectors ``(n, d)`` of token ids ``(n, length)`` without padding, with gradients where they are wanted."""
+    return unit(model.text_projection(model.text_model(input_ids=ids).pooler_output))
+
+
+def encode_ids(model: CLIPModel, rows: Sequence[Sequence[int]], batch_size: int = 256) -> torch.Tensor:
+    """Unit vectors ``(n, d)`` of token ids, without gradients, on the CPU.
+
+    Texts of equal length share a batch, so none is padded.
+    """
+    import torch
+
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for i, ids in enumerate(rows):
+        by_length[len(ids)].append(i)
+    found = torch.empty(len(rows), model.config.projection_dim)
+    for places in by_length.values():
+        for chosen in _chunks(places, batch_size):
+            batch = torch.tensor([list(rows[i]) for i in chosen], device=model.device)
+            with torch.no_grad():
+                found[chosen] = project_ids(model, batch).cpu()
     return found
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of length 1, rows of zeros as they are.
+
+    In float32 before the length is taken: 16 bits would leave rows a thousandth too long or short.
+    """
+    from torch.nn import functional
+
+    return functional.normalize(rows.float(), dim=-1)
 
 
 def _pixels(clip: LoadedClip, picture: Image, index: int) -> Any:
@@ -120,14 +170,6 @@ def _pixels(clip: LoadedClip, picture: Image, index: int) -> Any:
             f"picture {index:,} ({picture.width} x {picture.height} pixels) cannot be read: {error}",
             "leave it out, or mend it",
         ) from error
-
-
-def _unit(rows: Any) -> FloatArray:
-    """In float32 before the length is taken: 16 bits would leave rows a thousandth too long or short."""
-    from torch.nn import functional
-
-    unit: FloatArray = functional.normalize(rows.float(), dim=-1).cpu().numpy()
-    return unit
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

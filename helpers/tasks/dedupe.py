@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from helpers.errors import DataError
 
 T = TypeVar("T")
 _WORD = re.compile(r"[^\W_]+")
@@ -118,3 +120,21 @@ def without_copies(rows: Sequence[T], text: Callable[[T], str], threshold: float
     distinct = list(exact.values())
     kept = [distinct[index] for index in keep_first([text(row) for row in distinct], threshold)]
     return kept, len(rows) - len(distinct), len(distinct) - len(kept)
+
+
+def check_disjoint(
+    parts: Mapping[str, Sequence[T]], what: str, key: Callable[[T], Hashable], shown: Callable[[T], Any] | None = None
+) -> None:
+    """DataError if a row of one split has the same key as a row of another.
+
+    Args:
+        parts: rows by split.
+        what: what the key is, for the message.
+        shown: what the message shows of a row; the key itself if left out.
+    """
+    owner: dict[Hashable, str] = {}
+    for name, rows in parts.items():
+        for row in rows:
+            first = owner.setdefault(key(row), name)
+            if first != name:
+                raise DataError(f"{what} {(shown or key)(row)!r} is in both {first} and {name}")

@@ -19,12 +19,13 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
 from helpers.tasks import base, recipes_forms, recipes_generator, sources
 from helpers.tasks.base import LoadReport, Row, Task
-from helpers.tasks.dedupe import near_duplicate_pairs, without_copies
+from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
 from helpers.tasks.local_files import RawRows
 from helpers.tasks.recipes_text import as_list, clean_wiki, guess_course, wiki_lines
 from helpers.tasks.swaps import from_column, mine_swaps, row_swaps
@@ -125,10 +126,7 @@ def recipe_text(row: Row) -> str:
 def check_no_leak(parts: dict[str, list[Row]]) -> None:
     """DataError if an id, or a text down to small changes, stands in two splits."""
     rows = [(name, row) for name, part in parts.items() for row in part]
-    ids: dict[str, str] = {}
-    for name, row in rows:
-        if ids.setdefault(row["id"], name) != name:
-            raise DataError(f"recipe {row['id']!r} is in both {ids[row['id']]} and {name}")
+    check_disjoint(parts, "recipe", itemgetter("id"))
     for i, j in near_duplicate_pairs([recipe_text(row) for _, row in rows], NEAR_DUPLICATE):
         (split, row), (other_split, other) = rows[i], rows[j]
         if split != other_split:

@@ -14,12 +14,14 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from numbers import Integral
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
 from helpers.tasks import base, scienceqa_rows, sources
 from helpers.tasks.answers import Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.dedupe import check_disjoint
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -229,13 +231,8 @@ def as_rgb(image: Image) -> Image:
 
 def check_no_leak(parts: Mapping[str, Sequence[Row]]) -> None:
     """DataError if two splits share an id or ask the same about the same picture."""
-    for what, key in (("question", scienceqa_rows.scene), ("id", lambda row: row["id"])):
-        owner: dict[Any, str] = {}
-        for name, rows in parts.items():
-            for row in rows:
-                if owner.setdefault(key(row), name) != name:
-                    text = row["question"] if what == "question" else row["id"]
-                    raise DataError(f"{what} {text!r} is in both {owner[key(row)]} and {name}")
+    check_disjoint(parts, "question", scienceqa_rows.scene, itemgetter("question"))
+    check_disjoint(parts, "id", itemgetter("id"))
 
 
 def _read(source: str, limit: int, seed: int, report: LoadReport) -> list[Row]:

@@ -12,11 +12,13 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
 from helpers.tasks import base, snli_generator, sources
 from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.local_files import RawRows
 from helpers.tasks.snli_words import LABELS
 
@@ -101,13 +103,8 @@ def generic_text(n: int, seed: int = 0) -> list[str]:
 
 def check_no_leak(parts: dict[str, list[Row]]) -> None:
     """DataError if a premise or an id stands in two splits."""
-    for key in ("premise", "id"):
-        owner: dict[str, str] = {}
-        for name, rows in parts.items():
-            for row in rows:
-                text = _fold(row[key]) if key == "premise" else row[key]
-                if owner.setdefault(text, name) != name:
-                    raise DataError(f"{key} {row[key]!r} is in both {owner[text]} and {name}")
+    check_disjoint(parts, "premise", lambda row: _fold(row["premise"]), itemgetter("premise"))
+    check_disjoint(parts, "id", itemgetter("id"))
 
 
 def _fold(text: str) -> str:

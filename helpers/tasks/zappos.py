@@ -10,11 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
 from helpers.tasks import base, sources, zappos_folder, zappos_rows
 from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.scienceqa import as_rgb
 from helpers.tasks.scienceqa_rows import picture_digest
 from helpers.tasks.zappos_pairs import CompositionalSplit, compositional, in_turn
@@ -169,13 +171,8 @@ def score_captions(
 
 def check_no_leak(parts: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]) -> None:
     """DataError if two splits share an id or a picture."""
-    for what in ("id", "picture"):
-        owner: dict[str, str] = {}
-        for name, rows in parts.items():
-            for row in rows:
-                key = row["id"] if what == "id" else hashes[row["id"]]
-                if owner.setdefault(key, name) != name:
-                    raise DataError(f"{what} {row['id']!r} is in both {owner[key]} and {name}")
+    check_disjoint(parts, "id", itemgetter("id"))
+    check_disjoint(parts, "picture", lambda row: hashes[row["id"]], itemgetter("id"))
 
 
 def _usable(found: list[Row], need: int | None, seed: int, report: LoadReport) -> tuple[list[Row], dict[str, str]]:

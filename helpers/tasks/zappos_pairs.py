@@ -7,7 +7,6 @@ closed world a model chooses among the pairs that exist, seen and unseen; in the
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -49,16 +48,6 @@ class CompositionalSplit:
     @property
     def objects(self) -> tuple[str, ...]:
         return tuple(sorted({thing for _, thing in self.seen_pairs}))
-
-    @property
-    def closed_world(self) -> tuple[Pair, ...]:
-        """Pairs that exist: seen and unseen."""
-        return tuple(sorted({*self.seen_pairs, *self.unseen_pairs}))
-
-    @property
-    def open_world(self) -> tuple[Pair, ...]:
-        """All states with all objects."""
-        return tuple(itertools.product(self.states, self.objects))
 
 
 def compositional(
