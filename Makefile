@@ -48,7 +48,7 @@ lint: venv ## style, types, layers
 	@$(abspath $(VENV))/bin/lint-imports
 
 test: lint ## everything: style, types, layers, tests, all notebooks in profile smoke
-	@$(PYTHON) -m pytest $(PYTEST)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 bench: venv ## speed and memory measurements
 	@for file in benchmarks/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(PYTHON) "$$file" || exit 1; done

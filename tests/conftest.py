@@ -1,4 +1,4 @@
-"""Every test: no network, outputs in a temporary folder, two threads, no window.
+"""Every test: no network, outputs in a temporary folder, two threads or two workers, no window.
 
 Set here, at import, because libraries read these variables when they are imported.
 """
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 GUARD = ROOT / "tests" / "nonet"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+LONGEST = ("test_notebooks_smoke.py", "test_cli.py")  # begun first, so that no worker waits for them at the end
 
 _scratch = tempfile.TemporaryDirectory(prefix="peft-lab-tests-", ignore_cleanup_errors=True)
 NET_LOG = Path(_scratch.name, "network.log")
@@ -36,7 +38,8 @@ os.environ.update(
     MPLCONFIGDIR=str(Path(_scratch.name, "matplotlib")),
     MPLBACKEND="Agg",
     TOKENIZERS_PARALLELISM="false",
-    OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1))),
+    # Of two workers of pytest-xdist each has a core to itself.
+    OMP_NUM_THREADS="1" if WORKER else os.environ.get("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1))),
     CUDA_VISIBLE_DEVICES=os.environ.get("CUDA_VISIBLE_DEVICES", "0"),
     # Subprocesses (notebook kernels, the CLI) run the same code under the same guard.
     PYTHONPATH=os.pathsep.join([str(GUARD), str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
@@ -55,6 +58,11 @@ NetworkForbidden = sitecustomize.NetworkForbidden
 
 def _attempts() -> list[str]:
     return NET_LOG.read_text(encoding="utf-8").splitlines() if NET_LOG.is_file() else []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all else in its order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)
