@@ -28,7 +28,7 @@ PACKAGE_OF = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
 BROUGHT = {"IPython", "google", "kaggle_secrets", "kagglehub"}
 # Packages that are used without an import of ours: readers, kernels, tools.
 SILENT = {"bitsandbytes", "accelerate", "sentencepiece", "gguf", "ipykernel", "jupyter", "ruff", "mypy"}
-SILENT |= {"import-linter"}
+SILENT |= {"import-linter", "pytest-xdist"}
 
 
 def requirements(text: str) -> dict[str, Requirement]:
