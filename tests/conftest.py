@@ -50,7 +50,9 @@ for _folder in (str(GUARD), str(ROOT)):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
-_loaded = sys.modules.pop("sitecustomize", None)  # the system's own, if any, has done its work
+_loaded = sys.modules.get("sitecustomize")
+if not Path(str(getattr(_loaded, "__file__", ""))).is_relative_to(GUARD):  # a worker has started with ours already
+    sys.modules.pop("sitecustomize", None)  # the system's own, if any, has done its work
 import sitecustomize  # noqa: E402  (tests/nonet: installs the socket guard in this process)
 
 NetworkForbidden = sitecustomize.NetworkForbidden
