@@ -151,6 +151,19 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             ("scienceqa",),
         ),
         NotebookSpec(
+            "07_compositional_prompts",
+            "Compositional prompts",
+            (*_COMMON, "n_train", "n_eval", "epochs", "learning_rate", "batch_size", *_PLACE, "resume"),
+            ("zappos",),
+        ),
+        NotebookSpec(
+            "08_blip2_captioning",
+            "BLIP-2 captions",
+            (*_COMMON, "n_train", "n_eval", "epochs", "learning_rate", "batch_size", "grad_accumulation")
+            + ("max_new_tokens", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "quant", *_PLACE, "resume"),
+            ("zappos",),
+        ),
+        NotebookSpec(
             "09_evaluation",
             "All runs side by side",
             ("profile", "runs", "ratings", "n_rate", *_PLACE),
@@ -192,7 +205,7 @@ BUILTIN: dict[tuple[str, str], str] = {
 NAMED_SOURCES = ("builtin", "generator", "wikibooks")
 
 # Settings that only this table decides. dtype "auto" is what the machine computes in fastest.
-HIDDEN = ("embedder", "offline", "gradient_checkpointing", "dtype", "cell_timeout")
+HIDDEN = ("embedder", "scorer", "offline", "gradient_checkpointing", "dtype", "cell_timeout")
 
 # (profile, notebook, task, values); "*" matches everything; later rows win.
 # Not settable from a notebook: see HIDDEN. cell_timeout (seconds one cell may take, None = no limit).
@@ -213,9 +226,11 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("*", "05_prefix_tuning", "*", {"prefix": "key_value", "prefix_tokens": 20, "prefix_hidden": 0}),
     ("*", "05_prefix_tuning", "*", {"prefix_init": "text", "max_new_tokens": 64}),
     ("*", "06_lora_vlm", "*", {"lora_targets": "q_proj+v_proj", "teacher": "simulated", "max_new_tokens": 64}),
+    # Project C's, but for what was wrong in them.
+    ("*", "08_blip2_captioning", "*", {"lora_targets": "q_proj+v_proj"}),
     ("*", "09_evaluation", "*", {"n_rate": 30}),
     # smoke: tiny checkpoint, generated data, no network
-    ("smoke", "*", "*", {"model_id": "tiny/llama", "embedder": "hashing", "offline": True}),
+    ("smoke", "*", "*", {"model_id": "tiny/llama", "embedder": "hashing", "scorer": "tiny/clip", "offline": True}),
     ("smoke", "*", "*", {"dtype": "float32"}),
     ("smoke", "*", "*", {"n_train": 400, "n_eval": 120, "n_generate": 40, "batch_size": 8}),
     ("smoke", "*", "*", {"max_length": 192, "max_new_tokens": 80, "cell_timeout": 300}),
@@ -229,8 +244,13 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("smoke", "*", "scienceqa", {"batch_size": 16, "max_new_tokens": 48}),
     ("smoke", "05_prefix_tuning", "*", {"n_train": 400, "epochs": 2.0, "learning_rate": 5e-2}),
     ("smoke", "06_lora_vlm", "*", {"n_train": 600, "epochs": 2.0, "learning_rate": 5e-3}),
+    ("smoke", "07_compositional_prompts", "*", {"model_id": "tiny/clip", "n_train": 1200, "n_eval": 300}),
+    ("smoke", "07_compositional_prompts", "*", {"batch_size": 64, "epochs": 15.0, "learning_rate": 5e-3}),
+    ("smoke", "08_blip2_captioning", "*", {"model_id": "tiny/blip2", "quant": "none", "n_train": 400, "n_eval": 240}),
+    ("smoke", "08_blip2_captioning", "*", {"batch_size": 8, "grad_accumulation": 2, "epochs": 4.0}),
+    ("smoke", "08_blip2_captioning", "*", {"learning_rate": 5e-3, "max_new_tokens": 32}),
     # cpu: a real pretrained model on two cores
-    ("cpu", "*", "*", {"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct", "embedder": "minilm"}),
+    ("cpu", "*", "*", {"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct", "embedder": "minilm", "scorer": "tiny/clip"}),
     ("cpu", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150, "batch_size": 8}),
     ("cpu", "*", "*", {"max_length": 256, "max_new_tokens": 96, "cell_timeout": 2400}),
     ("cpu", "01_eda", "*", {"n_train": 2000, "n_eval": 300}),
@@ -246,8 +266,15 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("cpu", "05_prefix_tuning", "*", {"n_train": 160, "epochs": 2.0, "learning_rate": 5e-2}),
     ("cpu", "06_lora_vlm", "*", {"epochs": 2.0, "learning_rate": 5e-3}),
     ("cpu", "*", "dialogsum", {"n_train": 1000, "n_eval": 150}),  # the generator has about 1,450 to give
+    # Neither a CLIP nor a BLIP-2 ships in a package: the tiny ones, with more pictures.
+    ("cpu", "07_compositional_prompts", "*", {"model_id": "tiny/clip", "n_train": 6000, "n_eval": 1000}),
+    ("cpu", "07_compositional_prompts", "*", {"batch_size": 64, "epochs": 15.0, "learning_rate": 5e-3}),
+    ("cpu", "08_blip2_captioning", "*", {"model_id": "tiny/blip2", "quant": "none", "n_train": 2000, "n_eval": 500}),
+    ("cpu", "08_blip2_captioning", "*", {"grad_accumulation": 2, "epochs": 4.0, "learning_rate": 5e-3}),
+    ("cpu", "08_blip2_captioning", "*", {"max_new_tokens": 32}),
     # full: one 16 GB GPU
     ("full", "*", "*", {"model_id": "NousResearch/Llama-2-7b-chat-hf", "embedder": "minilm"}),
+    ("full", "*", "*", {"scorer": "openai/clip-vit-base-patch32"}),
     ("full", "*", "*", {"offline": False, "n_train": 2000, "n_eval": 300, "n_generate": 150}),
     ("full", "*", "*", {"batch_size": 4, "grad_accumulation": 4, "cell_timeout": None}),
     ("full", "*", "*", {"max_length": 1024, "max_new_tokens": 256}),
@@ -264,6 +291,13 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("full", "05_prefix_tuning", "*", {"gradient_checkpointing": False}),  # it would drop the cache, and the prefix
     ("full", "06_lora_vlm", "*", {"epochs": 2.0, "learning_rate": 2e-4, "lora_r": 8, "lora_alpha": 16}),
     ("full", "04_qlora_instruct", "*", {"n_text": 2000, "epochs": 1.0, "learning_rate": 2e-4}),
+    ("full", "07_compositional_prompts", "*", {"model_id": "openai/clip-vit-base-patch32", "n_train": 19000}),
+    ("full", "07_compositional_prompts", "*", {"n_eval": 2500, "batch_size": 128, "epochs": 15.0}),
+    ("full", "07_compositional_prompts", "*", {"learning_rate": 5e-4}),
+    ("full", "08_blip2_captioning", "*", {"model_id": "Salesforce/blip2-opt-2.7b", "quant": "nf4", "n_train": 800}),
+    ("full", "08_blip2_captioning", "*", {"n_eval": 200, "batch_size": 3, "grad_accumulation": 5, "epochs": 15.0}),
+    ("full", "08_blip2_captioning", "*", {"learning_rate": 5e-4, "lora_dropout": 0.1}),
+    ("full", "08_blip2_captioning", "*", {"gradient_checkpointing": False, "max_new_tokens": 32}),
 )
 
 # A 16 GB card reports about 14.7 GiB (T4) or 15.9 GiB (P100) to torch; 12 GB cards stay below.

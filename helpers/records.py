@@ -33,6 +33,8 @@ METRICS = (
     "cosine",
     "clip_score",
     "slot_accuracy",
+    "harmonic_mean",
+    "auc",
 )
 
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"

@@ -14,7 +14,9 @@ from helpers.screens import duration, interval, p_text, signed, systems_frame, t
 __all__ = ["results_rows", "results_table", "systems_frame", "tests_frame", "write_html"]
 
 # Columns of the terminal's table: the first three of these that any run has; of README's: a few more.
-MAIN = ("perplexity", "rougeL", "accuracy", "cosine", "macro_f1", "bleu", "valid_rate", "slot_accuracy")
+MAIN = (
+    "perplexity", "rougeL", "accuracy", "slot_accuracy", "harmonic_mean", "cosine", "macro_f1", "bleu", "valid_rate",
+)  # fmt: skip
 
 
 def results_rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
@@ -83,7 +85,7 @@ def gains_table(records: Iterable[RunRecord]) -> str:
         ]
         for record in records
         for test in record.tests
-        if test["b"] == "zero-shot" and test["metric"] in MAIN[:3]
+        if test["b"] == "zero-shot" and test["metric"] in MAIN[:5]
     ]  # fmt: skip
     if not rows:
         return ""

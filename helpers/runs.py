@@ -84,7 +84,8 @@ class Run:
 
         Args:
             name: e.g. "zero-shot", "qlora"; the name that tables and tests use.
-            estimates: metric name → Estimate; names as in ``METRICS``, on a 0–1 scale but perplexity.
+            estimates: metric name → Estimate; names as in ``METRICS``, on a 0–1 scale but perplexity and
+                clip_score.
 
         Raises:
             ParameterError: a metric is not one of ``METRICS``.

@@ -11,10 +11,13 @@ from helpers.report import MAIN
 from helpers.screens import duration, interval, p_text, signed
 from helpers.settings import NOTEBOOKS, table_defaults
 
-COLUMNS = 4  # the first of MAIN stand in README's table; metrics.json has them all
+COLUMNS = 6  # the first of MAIN stand in README's table; metrics.json has them all
 MISSING = {"full": "not yet measured on a GPU"}
 NOT_YET = "not yet recorded"
-_LABELS = {"rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "bleu": "BLEU", "macro_f1": "macro F1"}
+_LABELS = {
+    "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "bleu": "BLEU", "macro_f1": "macro F1",
+    "slot_accuracy": "slot accuracy", "harmonic_mean": "harmonic mean", "auc": "AUC", "clip_score": "CLIPScore",
+}  # fmt: skip
 _STORAGE = {"nf4": ", 4-bit", "int8": ", 8-bit"}
 # Named in README beside the numbers, because they move them.
 _PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")

@@ -21,3 +21,15 @@ def test_inference_speed(tmp_path: Path) -> None:
         assert 0 < result["min"] <= result["median"] <= result["max"] and len(result["ratios"]) == 2
         assert f"{name:<16} {result['median']:.2f}x" in done.stdout
     assert record["model"] == "tiny/llama" and record["versions"]["torch"]
+
+
+def test_embedding_memory(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "embedding_memory.py"), "--pictures", "70"]
+    command += ["--output-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "embedding_memory-tiny_clip.json").read_text(encoding="utf-8"))
+    assert set(record["ways"]) == {"streamed", "all at once"}
+    for name, way in record["ways"].items():
+        assert way["unreadable"] == 1 and way["runs"][0]["vectors"][0] == 69
+        assert way["images_per_s"] > 0 and f"{name:<12}" in done.stdout

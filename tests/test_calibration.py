@@ -69,3 +69,20 @@ def test_errors() -> None:
         calibration.reliability([0.2, 0.3], [1])
     with pytest.raises(ParameterError, match="bins"):
         calibration.reliability([0.2], [1], bins=0)
+
+
+def test_coverage_and_accuracy_equal_those_of_every_threshold() -> None:
+    rng = np.random.default_rng(4)
+    c = rng.integers(0, 12, 150) / 12  # many ties
+    r = rng.random(150) < 0.3 + 0.6 * c
+    coverage, accuracy = calibration.coverage_curve(c, r)
+    by_threshold = [(np.mean(c >= t), r[c >= t].mean()) for t in sorted(set(c), reverse=True)]
+    assert np.allclose(list(zip(coverage, accuracy, strict=True)), by_threshold)
+    assert coverage[-1] == 1 and accuracy[-1] == pytest.approx(r.mean())
+    for wanted in (0.5, 0.8, 0.99):
+        found = calibration.threshold_for(c, r, wanted)
+        enough = [t for t in set(c) if r[c >= t].mean() >= wanted]
+        assert found == (min(enough) if enough else np.inf)
+    for broken in ([], [0.5, np.nan]):
+        with pytest.raises(DataError, match="one finite confidence"):
+            calibration.coverage_curve(broken, [1] * len(broken))

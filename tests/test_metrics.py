@@ -21,6 +21,7 @@ from helpers.evaluation.metrics import (
     score_choices,
     score_nll,
     score_texts,
+    score_values,
 )
 
 WORDS = [
@@ -437,3 +438,18 @@ def test_estimates_are_reproducible_and_contain_the_value() -> None:
     first, second = scores.estimates(seed=3), scores.estimates(seed=3)
     assert first == second
     assert all(e.low <= e.value <= e.high and e.n == 200 for e in first.values())
+
+
+def test_a_mean_of_values_has_the_interval_and_test_of_any_other_mean() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random(200), rng.random(200)
+    a, b = (score_values("slot_accuracy", values, REFERENCES) for values in (x, y))
+    assert a.value("slot_accuracy") == pytest.approx(x.mean())
+    error = x.std() / np.sqrt(200)
+    assert a.estimates()["slot_accuracy"].low == pytest.approx(x.mean() - 1.96 * error, abs=0.2 * error)
+    (test,) = compare(a, b, "a", "b")
+    assert test.difference == pytest.approx((x - y).mean())
+    with pytest.raises(DataError, match="not about the same examples"):
+        compare(a, score_values("slot_accuracy", y, REFERENCES[::-1]), "a", "b")
+    with pytest.raises(DataError, match="not finite"):
+        score_values("slot_accuracy", [np.nan], ["x"])

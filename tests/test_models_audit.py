@@ -129,3 +129,10 @@ def test_unknown_sizes_are_one_clear_line() -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelError, match="not on this machine"):
         audit_shape("nobody/nothing-7b")
+
+
+def test_settings_of_a_skeleton_leave_the_callers_configuration_alone() -> None:
+    config = published("phi-2")
+    before = config.to_dict()
+    shape = audit_shape(config, kind=AutoModelForSequenceClassification, num_labels=5)
+    assert shape.head == 5 * config.hidden_size and config.to_dict() == before

@@ -24,8 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 QLORA = "04_qlora_instruct"
 NLI, SIDE_BY_SIDE = "03_qlora_nli", "09_evaluation"
 PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"
+PROMPTS, CAPTIONS = "07_compositional_prompts", "08_blip2_captioning"
 SEEDS = (0, 1, 2)
-SEEDED = (NLI, PREFIX, VLM)  # lessons whose claims are checked for every seed
+SEEDED = (NLI, PREFIX, VLM, PROMPTS, CAPTIONS)  # lessons whose claims are checked for every seed
 
 # Python imports a module of this name at start-up: every process of these tests, kernels included, refuses to
 # look up or reach any other machine, and writes down that it was asked to.
@@ -113,7 +114,7 @@ def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
         assert (outcome.folder / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", NLI, QLORA, PREFIX, VLM])
+@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", NLI, QLORA, PREFIX, VLM, PROMPTS, CAPTIONS])
 def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, notebook: str) -> None:
     folder = smoke.outcomes[notebook].folder
     assert folder is not None
@@ -123,7 +124,7 @@ def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, no
         for name, entry in metrics.items():
             assert list(entry) == ["value", "low", "high", "n"] and entry["n"] > 0
             assert entry["low"] <= entry["value"] <= entry["high"], name
-            assert name == "perplexity" or 0 <= entry["value"] <= 1, name
+            assert name in ("perplexity", "clip_score") or 0 <= entry["value"] <= 1, name
     assert (folder / "predictions.jsonl").stat().st_size > 0
 
 
@@ -195,6 +196,28 @@ def test_a_model_that_sees_learns_with_every_seed(smoke: SmokeRuns, seed: int) -
     assert min(gold["valid_rate"]["value"], teacher["valid_rate"]["value"]) == 1
     (blind,) = (t for t in record.tests if t["b"] == "gold, blind")
     assert blind["difference"] >= 0.25 and blind["p_value"] < 0.001
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_words_are_found_and_recombined_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
+    record = seeded(smoke, PROMPTS, seed)
+    mined = [t for t in record.tests if t["b"].endswith("bare word")]
+    assert {t["a"].split(",")[0] for t in mined} == {"colour", "material"}
+    assert all(t["difference"] > 0 and t["p_value"] < 0.01 for t in mined), "a caption's words beat bare words"
+    (gain,) = (t for t in record.tests if (t["a"], t["b"], t["metric"]) == ("Troika", "zero-shot", "harmonic_mean"))
+    assert gain["difference"] > 0 and gain["p_value"] < 0.01
+    assert record.systems["colour, bare word"]["accuracy"]["n"] >= 200
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_captions_get_their_slots_right_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
+    record = seeded(smoke, CAPTIONS, seed)
+    tuned = record.systems["repaired"]["slot_accuracy"]
+    assert tuned["n"] >= 200 and tuned["value"] >= 0.80
+    for other in ("zero-shot", "constant", "shuffled"):
+        (test,) = (t for t in record.tests if (t["a"], t["b"]) == ("repaired", other))
+        assert test["difference"] > 0 and test["p_value"] < 0.01, other
+    assert record.systems["constant"]["rougeL"]["value"] > 0.7 > record.systems["constant"]["slot_accuracy"]["value"]
 
 
 def test_all_runs_are_compared_and_seeds_pooled(smoke: SmokeRuns) -> None:

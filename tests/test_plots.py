@@ -58,6 +58,7 @@ EVERY: dict[str, Callable[[], Figure]] = {
     "pareto": lambda: plots.pareto(
         {"a": {"train_seconds": 0, "value": 0.3, "low": 0.2, "high": 0.4}}, ["a"], "training (s)", "accuracy"
     ),
+    "pictures": lambda: plots.pictures([np.zeros((8, 8, 3))] * 4, ["a", "b\nc", "d", "e"], 3, right=[True, False] * 2),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [2, 3]}, "length (tokens)", "memory (GB)"),
 }
 

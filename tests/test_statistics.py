@@ -14,7 +14,9 @@ from helpers.errors import DataError, ParameterError
 from helpers.evaluation.statistics import (
     Estimate,
     TestResult,
+    _weights,
     bootstrap,
+    difference_of_draws,
     holm,
     mcnemar_exact,
     newcombe,
@@ -254,3 +256,11 @@ def test_importing_the_package_pulls_in_nothing_heavy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_difference_of_draws_is_the_paired_bootstrap() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.random(40), rng.random(40) - 0.1
+    found = paired_bootstrap(x, y, lambda sums: sums[:, 0] / 40, seed=5)
+    drawn = np.concatenate([w @ (x - y) / 40 for w in _weights(40, 2000, 5)])
+    assert difference_of_draws(found.difference, drawn) == pytest.approx(found)

@@ -83,7 +83,7 @@ def test_examples_ask_for_a_caption_or_for_one_word() -> None:
     rows = TASK.load(n_train=40, n_eval=10)["train"]
     for row, example in zip(rows, TASK.examples(rows), strict=True):
         said = f"A photo of {row['type']} with {row['colour']} color and {row['material']} material"
-        assert (example["prompt"], example["completion"], example["answer"]) == ("A photo of", said, -1)
+        assert (example["prompt"], example["completion"], example["answer"]) == ("", said, -1)
         assert np.array_equal(np.asarray(example["image"]), np.asarray(row["image"])) and example["options"] == []
     for form, words in (("type", sorted(DRAWN)), ("colour", list(COLOURS)), ("material", list(MATERIALS))):
         for row, example in zip(rows, TASK.examples(rows, form), strict=True):
@@ -99,6 +99,8 @@ def test_vision_messages_hold_one_rgb_picture() -> None:
     assert [part["type"] for part in messages["prompt"][0]["content"]] == ["image", "text"]
     assert messages["completion"][0]["content"][0]["text"] == example["completion"]
     assert len(messages["images"]) == 1 and messages["images"][0].mode == "RGB"
+    caption = TASK.examples(TASK.load(n_train=2, n_eval=2)["train"])[0]
+    assert TASK.to_vision_messages(caption)["prompt"] == [{"role": "user", "content": [{"type": "image"}]}]
 
 
 def test_scores_of_choices_and_captions() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,8 @@ from zappos_cases import KINDS, META, TASK, everything, labelled, load, picture,
 from helpers.errors import DataError
 from helpers.parameters import resolve_dataset
 from helpers.tasks import zappos_generator
-from helpers.tasks.zappos_words import COLOURS, DRAWN, MATERIALS
+from helpers.tasks.zappos_rows import picture_file
+from helpers.tasks.zappos_words import COLOURS, DRAWN, MATERIALS, caption
 
 
 # ---------- the release
@@ -261,3 +263,19 @@ def test_a_notebook_may_name_a_kaggle_source() -> None:
     for name in ("kaggle:steer01/ut-zap50k-images", "kaggle:a/b/versions/2"):
         assert resolve_dataset(name, "full", "zappos") == name
     assert resolve_dataset("builtin", "smoke", "zappos") == "generator"
+
+
+def test_pictures_of_captions_keep_their_bytes_or_their_place(tmp_path: Path) -> None:
+    """What lesson 07 writes beside its captions is read back as a data set, to the last bit."""
+    rows = list(islice(zappos_generator.rows(3), 60))
+    lines = ["image_path,new_prompt,shoe_type,colour,material"]
+    for i, row in enumerate(rows):
+        path = picture_file(row["image"], tmp_path / "pictures", f"{i:05d}")
+        assert path.read_bytes() == row["image"]["bytes"]
+        words = caption(row["type"], row["colour"], "")
+        lines.append(f"pictures/{path.name},{words},{row['type']},{row['colour']},")
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    splits = TASK.load(n_train=40, n_eval=10, source=str(tmp_path / "captions.csv"))
+    assert {row["material"] for row in splits["train"]} == {""} and set(splits["train"]["colour"]) == set(COLOURS)
+    assert set(splits["train"]["type"]) <= {row["type"] for row in rows}
+    assert picture_file({"bytes": None, "path": str(path)}, tmp_path, "x") == path

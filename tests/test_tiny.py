@@ -14,21 +14,26 @@ import pytest
 from helpers import tasks
 from helpers.inference.vision import generate_vision
 from helpers.models.load import TINY
-from helpers.models.tiny import build, build_vision
+from helpers.models.tiny import build, build_blip2, build_clip, build_vision, shoes
 from helpers.models.tiny.pictures import FORMS, TEXTBOOK, answered, stands_out
 from helpers.models.tiny.texts import STANCES, notes
 from helpers.models.vision import load_vision
-from helpers.tasks import scienceqa, scienceqa_generator
+from helpers.tasks import scienceqa, scienceqa_generator, zappos_generator
 from helpers.tasks.scienceqa_images import IMAGE_SKILLS
 from helpers.tasks.scienceqa_pictures import COLOURS, KINDS, describe, sample
 from helpers.tasks.snli import QUESTION, VERBALISERS
+from helpers.tasks.zappos_words import COLOURS as SHOE_COLOURS
+from helpers.tasks.zappos_words import DRAWN, MATERIALS, SLOTS, read_caption
 
-BUILD = {name: module.build for module in (build, build_vision) for name in module.CHECKPOINTS}
+BUILDERS = (build, build_vision, build_clip, build_blip2)
+BUILD = {name: module.build for module in BUILDERS for name in module.CHECKPOINTS}
+# Remarks that fit many pictures of a batch leave a contrastive loss far above 0, whatever a model has learnt.
+LEFT = {"clip": 0.6}
 NAMES = sorted(p.parent.name for p in TINY.glob("*/config.json"))
 
 
 def test_there_are_checkpoints() -> None:
-    assert {"llama", "phi", "qwen2_vl", "paligemma"} <= set(NAMES) <= set(BUILD)
+    assert set(NAMES) == set(BUILD)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,7 +49,7 @@ def test_a_rebuild_goes_the_same_way(name: str, tmp_path: Path) -> None:
     assert done["parameters"] == recorded["parameters"]
     assert done["first_losses"] == pytest.approx(recorded["first_losses"], abs=2e-3)
     assert (tmp_path / "tokenizer.json").read_text() == (TINY / name / "tokenizer.json").read_text()
-    assert recorded["last_loss"] < 0.25 * recorded["first_losses"][0]
+    assert recorded["last_loss"] < LEFT.get(name, 0.25) * recorded["first_losses"][0]
 
 
 def test_notes_never_answer_a_question_of_the_lesson() -> None:
@@ -121,3 +126,49 @@ def test_captions_name_no_answer() -> None:
     captions = [caption(picture) for picture in pictures for caption in (describe, stands_out)]
     kept = {"upper", "lower", "left", "right", "flask", "jar", "pair"}  # places and things, in captions and answers
     assert not {word for caption in captions for word in re.findall("[a-z]+", caption)} & (words - kept)
+
+
+def test_remarks_are_true_incomplete_and_never_a_line_of_the_catalogue() -> None:
+    rng = random.Random(0)
+    named = dict.fromkeys(SLOTS, 0)
+    for shoe, _ in islice(zappos_generator.shoes(shoes.FIRST_SEED), 2000):
+        text = shoes.remark(shoe, rng)
+        said = read_caption(text)
+        assert said["colour"] is None and said["material"] is None, text
+        for slot, words in (("type", DRAWN), ("colour", SHOE_COLOURS), ("material", MATERIALS)):
+            found = {word for word in words if word in text}
+            assert found <= {word for word in words if word in getattr(shoe, slot)}, text
+            named[slot] += getattr(shoe, slot) in text
+    shares = (shoes.TYPE_SAID, shoes.COLOUR_SAID, shoes.MATERIAL_SAID)
+    assert all(abs(named[slot] / 2000 - share) < 0.03 for slot, share in zip(SLOTS, shares, strict=True))
+
+
+def test_lines_of_catalogues_are_strays() -> None:
+    rng = random.Random(0)
+    lines = [read_caption(shoes.stray_line(rng)) for _ in range(2000)]
+    right = dict.fromkeys(SLOTS, 0)
+    for line, (shoe, _) in zip(lines, zappos_generator.shoes(shoes.FIRST_SEED), strict=False):
+        for slot in SLOTS:
+            right[slot] += line[slot] == getattr(shoe, slot)
+    for slot, words in (("type", DRAWN), ("colour", SHOE_COLOURS), ("material", MATERIALS)):
+        assert abs(right[slot] / 2000 - 1 / len(words)) < 0.03
+
+
+def test_the_lessons_never_ask_about_a_picture_of_the_album() -> None:
+    read = {drawing for _, drawing in islice(zappos_generator.shoes(shoes.FIRST_SEED), shoes.PICTURES)}
+    for seed in range(5):
+        assert not read & {drawing for _, drawing in islice(zappos_generator.shoes(seed), 2000)}
+
+
+def test_the_tiny_blip2_remarks_truly_on_what_it_sees_and_writes_no_catalogue() -> None:
+    task = tasks.get("zappos")
+    rows = list(task.examples(task.load(n_train=8, n_eval=120, seed=5)["test"]))
+    loaded = load_vision("tiny/blip2", dtype="float32")
+    talks = [task.to_vision_messages(row) for row in rows]
+    texts = generate_vision(loaded.model, loaded.processor, talks, max_new_tokens=24, batch_size=60)
+    scores = task.score(texts, rows)
+    assert scores["colour_accuracy"] == scores["material_accuracy"] == 0
+    said = [
+        (word, row["colour"]) for text, row in zip(texts, rows, strict=True) for word in SHOE_COLOURS if word in text
+    ]
+    assert len(said) > 40 and sum(word == truth for word, truth in said) / len(said) > 0.8

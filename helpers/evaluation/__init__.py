@@ -11,11 +11,13 @@ from helpers.evaluation.metrics import (
     score_choices,
     score_nll,
     score_texts,
+    score_values,
 )
 from helpers.evaluation.statistics import (
     Estimate,
     TestResult,
     bootstrap,
+    difference_of_draws,
     holm,
     mcnemar_exact,
     newcombe,
@@ -35,6 +37,7 @@ __all__ = [
     "TestResult",
     "bootstrap",
     "compare",
+    "difference_of_draws",
     "get_embedder",
     "holm",
     "mcnemar_exact",
@@ -43,5 +46,6 @@ __all__ = [
     "score_choices",
     "score_nll",
     "score_texts",
+    "score_values",
     "wilson",
 ]

@@ -74,6 +74,44 @@ def expected_calibration_error(
     return bootstrap(stats, from_sums, level, draws, seed)
 
 
+def coverage_curve(confidence: ArrayLike, right: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """What answering only where confidence is high buys: coverage and accuracy at every threshold.
+
+    El-Yaniv and Wiener (2010), "On the foundations of noise-free selective classification". Examples of one confidence
+    are answered together or not at all.
+
+    Args:
+        confidence: (n,) finite numbers on any scale, higher is surer.
+        right: (n,) whether the choice was right.
+
+    Returns:
+        Share answered, ascending to 1, and accuracy among those, one entry for each different confidence.
+
+    Raises:
+        DataError: no examples, lengths differ, or a value that is not finite.
+    """
+    c, r = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if not c.size or c.shape != r.shape or not np.isfinite(c).all():
+        raise DataError(f"{c.size} confidences for {r.size} answers", "give one finite confidence for each answer")
+    order = np.argsort(-c, kind="stable")
+    last = np.append(np.diff(c[order]) < 0, True)
+    answered = np.arange(1, len(c) + 1)
+    return answered[last] / len(c), (np.cumsum(r[order]) / answered)[last]
+
+
+def threshold_for(confidence: ArrayLike, right: ArrayLike, accuracy: float) -> float:
+    """Lowest confidence from which on answers are right as often as asked for; infinite if none is.
+
+    To be chosen on other examples than it is judged on: it is picked, so on its own examples it looks too good.
+
+    Raises:
+        DataError: as ``coverage_curve``.
+    """
+    found = np.sort(np.unique(np.asarray(confidence, dtype=np.float64)))[::-1]
+    reached = np.flatnonzero(coverage_curve(confidence, right)[1] >= accuracy)
+    return float(found[reached[-1]]) if len(reached) else float("inf")
+
+
 def confusion(gold: Sequence[int], predicted: Sequence[int], classes: int) -> np.ndarray:
     """Counts ``(classes, classes)``: row = true class, column = predicted one. Unreadable answers (−1) are left out."""
     counts = np.zeros((classes, classes), dtype=np.int64)

@@ -205,6 +205,20 @@ def score_choices(predicted: ArrayLike, gold: ArrayLike, n_classes: int | None =
     )
 
 
+def score_values(metric: str, values: ArrayLike, references: Sequence[str]) -> Scores:
+    """Scores of a metric that is the mean of a value for each example, such as the slots that a caption has right.
+
+    Args:
+        values: (n,) finite numbers.
+        references: what was scored against; two systems compare only if it is the same.
+    """
+    found = np.asarray(values, dtype=np.float64).reshape(-1)
+    _check_lengths(len(found), len(references))
+    if not np.isfinite(found).all():
+        raise DataError(f"{metric} has values that are not finite", "Score an answer that cannot be judged as 0")
+    return Scores([Part(metric, with_count(found), found, len(found), _fingerprint(list(references)))])
+
+
 def score_nll(nll_sums: ArrayLike, token_counts: ArrayLike) -> Scores:
     """Perplexity from per-example sums of negative log-likelihood (nats) and numbers of scored tokens.
 

@@ -165,6 +165,17 @@ def paired_bootstrap(
         )
     difference = float((fn(a.sum(0, keepdims=True)) - fn(b.sum(0, keepdims=True)))[0])
     drawn = np.concatenate([fn(w @ a) - fn(w @ b) for w in _weights(len(a), draws, seed)])
+    return difference_of_draws(difference, drawn, level)
+
+
+def difference_of_draws(difference: float, drawn: ArrayLike, level: float = LEVEL) -> PairedDifference:
+    """Interval and p-value of ``paired_bootstrap`` from differences that were drawn elsewhere.
+
+    Args:
+        difference: a − b, observed.
+        drawn: (draws,) a − b on resampled examples, the same ones for both; NaN where undefined.
+    """
+    drawn = np.asarray(drawn, dtype=np.float64)
     low, high = _percentiles(drawn, level, difference)
     drawn = drawn[np.isfinite(drawn)]
     # The slack keeps ties ties: w @ stats may differ in the last bits from the sum over all rows.

@@ -28,8 +28,8 @@ METRIC_LABELS = {
     "accuracy": "accuracy (0–1)", "macro_f1": "macro F1 (0–1)", "valid_rate": "valid answers (share)",
     "perplexity": "perplexity (lower is better)", "bleu": "BLEU (0–1)", "bleu1": "BLEU-1 (0–1)",
     "bleu4": "BLEU-4 (0–1)", "rouge1": "ROUGE-1 (0–1)", "rouge2": "ROUGE-2 (0–1)", "rougeL": "ROUGE-L (0–1)",
-    "meteor": "METEOR (0–1)", "cosine": "embedding cosine", "clip_score": "CLIP score (0–1)",
-    "slot_accuracy": "slot accuracy (0–1)",
+    "meteor": "METEOR (0–1)", "cosine": "embedding cosine", "clip_score": "CLIPScore (0–2.5)",
+    "slot_accuracy": "slot accuracy (0–1)", "harmonic_mean": "harmonic mean (0–1)", "auc": "AUC (0–1)",
 }  # fmt: skip
 
 

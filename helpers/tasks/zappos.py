@@ -20,7 +20,7 @@ from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.scienceqa import as_rgb
 from helpers.tasks.scienceqa_rows import picture_digest
 from helpers.tasks.zappos_pairs import CompositionalSplit, compositional, in_turn
-from helpers.tasks.zappos_words import COLOURS, MATERIALS, SLOTS, START, caption, read_caption, slots_of
+from helpers.tasks.zappos_words import COLOURS, MATERIALS, SLOTS, caption, read_caption, slots_of
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -104,7 +104,7 @@ class ZapposTask(Task):
             {
                 "id": f"{row['id']}-{form}",
                 "form": form,
-                "prompt": QUESTIONS.get(form, START),
+                "prompt": QUESTIONS.get(form, ""),
                 "completion": row[form] if options else caption(*(row[name] for name in SLOTS)),
                 "options": options,
                 "answer": options.index(row[form]) if options else -1,
@@ -117,8 +117,12 @@ class ZapposTask(Task):
         return base.make_examples(made, {"image": Image(), **dict.fromkeys(SLOTS, Value("string"))})
 
     def to_vision_messages(self, example: Mapping[str, Any]) -> dict[str, Any]:
-        """The example as chat turns for a model that sees: prompt, completion, and the list of ``images``."""
-        content: list[dict[str, str]] = [{"type": "image"}, {"type": "text", "text": example["prompt"]}]
+        """The example as chat turns for a model that sees: prompt, completion, and the list of ``images``.
+
+        A caption is asked for by the picture alone.
+        """
+        words = [{"type": "text", "text": example["prompt"]}] if example["prompt"] else []
+        content: list[dict[str, str]] = [{"type": "image"}, *words]
         return {
             "prompt": [{"role": "user", "content": content}],
             "completion": [{"role": "assistant", "content": [{"type": "text", "text": example["completion"]}]}],

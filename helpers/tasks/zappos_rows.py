@@ -25,6 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "colour": ("color",),
     "material": ("materials",),
 }
+PNG = b"\x89PNG"
 
 
 class Unusable(Exception):
@@ -117,6 +118,21 @@ def make_row(key: str, image: dict[str, Any], kind: str, words: Mapping[str, str
         "type": kind,
         "materials": raw,
     }
+
+
+def picture_file(image: Mapping[str, Any], folder: Path, name: str) -> Path:
+    """Where a row's picture lies: its own file, or its bytes as they are, written into `folder`.
+
+    Args:
+        image: ``{"bytes", "path"}``, not decoded.
+        name: of the new file, without its ending.
+    """
+    if image["bytes"] is None:
+        return Path(image["path"])
+    path = folder / f"{name}.{'png' if image['bytes'].startswith(PNG) else 'jpg'}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(image["bytes"])
+    return path
 
 
 def with_ids(rows: list[Row]) -> list[Row]:

@@ -1,0 +1,88 @@
+"""Train the tiny BLIP-2: ``python -m helpers.models.tiny.build_blip2 blip2``.
+
+As the published models were trained (Li et al., 2023, arXiv:2301.12597), with both stages at once: the Q-Former's
+queries are aligned with words (there by contrast and matching, here by naming what they see), and the language model
+writes what people remark about the picture.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from helpers.models.tiny import architectures_blip2
+from helpers.models.tiny.architectures import PICTURE
+from helpers.models.tiny.build import Recipe, command, fit, save, train_tokenizer
+from helpers.models.tiny.shoes import PICTURES, STRAY, album, remark, remarks, stray_line
+from helpers.models.vision_inputs import collate_vision, encode_vision
+from helpers.tasks.zappos_words import COLOURS, DRAWN, MATERIALS, SLOTS
+
+WORDS = dict(zip(SLOTS, (tuple(DRAWN), COLOURS, MATERIALS), strict=True))
+
+
+@dataclass(frozen=True)
+class CaptionCheckpoint:
+    """One checkpoint: its architecture, and how it is trained; ``recipe.sentences`` remarks make its tokenizer."""
+
+    architecture: Callable[[Any], Any]
+    recipe: Recipe
+
+
+CHECKPOINTS = {
+    "blip2": CaptionCheckpoint(
+        architectures_blip2.blip2, Recipe(vocabulary=480, sentences=3000, steps=5000, learning_rate=2e-3)
+    )
+}
+
+
+def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
+    """Train the checkpoint into `folder`; see ``build.build``.
+
+    Losses are nats per token of a remark plus nats per word named.
+    """
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    checkpoint = CHECKPOINTS[name]
+    recipe = recipe or checkpoint.recipe
+    torch.manual_seed(recipe.seed)
+    rng = random.Random(recipe.seed)
+    seen = album(min(PICTURES, (stop or recipe.steps) * recipe.batch), recipe.seed, PICTURE)
+    said = remarks(recipe.sentences, recipe.seed, rng)
+    said += [stray_line(rng) for _ in range(int(STRAY * len(said)))]
+    processor = architectures_blip2.blip2_processor(train_tokenizer(said, recipe.vocabulary))
+    model = checkpoint.architecture(processor.tokenizer)
+    width = model.config.qformer_config.hidden_size
+    named = nn.ModuleList(nn.Linear(width, len(words)) for words in WORDS.values())
+    shown = cycle(seen)
+
+    def next_loss() -> Any:
+        chosen = list(islice(shown, recipe.batch))
+        texts = [stray_line(rng) if rng.random() < STRAY else remark(shoe, rng) for shoe, _ in chosen]
+        talks = [
+            {
+                "prompt": [{"role": "user", "content": [{"type": "image"}]}],
+                "completion": [{"role": "assistant", "content": text}],
+                "images": [picture],
+            }
+            for text, (_, picture) in zip(texts, chosen, strict=True)
+        ]
+        out = model(**collate_vision(processor, [encode_vision(processor, talk) for talk in talks]))
+        queries = out.qformer_outputs.last_hidden_state.mean(1)
+        loss = out.loss
+        for (slot, words), head in zip(WORDS.items(), named, strict=True):
+            truth = torch.tensor([words.index(getattr(shoe, slot)) for shoe, _ in chosen])
+            loss = loss + functional.cross_entropy(head(queries), truth) / len(WORDS)
+        return loss
+
+    losses = fit(nn.ModuleList([model, named]), next_loss, recipe, stop)
+    return save(model, processor, losses, folder)
+
+
+if __name__ == "__main__":
+    command(CHECKPOINTS, build, __doc__ or "")

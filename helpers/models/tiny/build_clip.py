@@ -1,0 +1,66 @@
+"""Train the tiny CLIP: ``python -m helpers.models.tiny.build_clip clip``.
+
+As the published models were trained: pictures and remarks of one batch are to find each other (Radford et al., 2021,
+arXiv:2103.00020). Where two pictures of a batch have the same remark, each counts half.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from helpers.models.tiny import architectures_clip
+from helpers.models.tiny.architectures import PICTURE
+from helpers.models.tiny.build import Recipe, command, fit, save
+from helpers.models.tiny.shoes import PICTURES, album, remark, remarks
+
+
+@dataclass(frozen=True)
+class ClipCheckpoint:
+    """One checkpoint: its architecture, and how it is trained; ``recipe.sentences`` remarks make its tokenizer."""
+
+    architecture: Callable[[Any], Any]
+    recipe: Recipe
+
+
+CHECKPOINTS = {
+    "clip": ClipCheckpoint(
+        architectures_clip.clip, Recipe(vocabulary=700, sentences=3000, steps=2000, batch=64, learning_rate=2e-3)
+    )
+}
+
+
+def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
+    """Train the checkpoint into `folder`; see ``build.build``. Losses are in nats, the mean of both directions."""
+    import torch
+    from torch.nn import functional
+
+    checkpoint = CHECKPOINTS[name]
+    recipe = recipe or checkpoint.recipe
+    torch.manual_seed(recipe.seed)
+    rng = random.Random(recipe.seed)
+    seen = album(min(PICTURES, (stop or recipe.steps) * recipe.batch), recipe.seed, PICTURE)
+    words = remarks(recipe.sentences, recipe.seed, rng)
+    processor = architectures_clip.clip_processor(architectures_clip.clip_tokenizer(words, recipe.vocabulary))
+    pixels = processor.image_processor([picture for _, picture in seen], return_tensors="pt")["pixel_values"]
+    model = checkpoint.architecture(processor.tokenizer)
+    places = cycle(range(len(seen)))
+
+    def next_loss() -> Any:
+        chosen = list(islice(places, recipe.batch))
+        said = [remark(seen[i][0], rng) for i in chosen]
+        batch = processor.tokenizer(said, padding=True, return_tensors="pt")
+        logits = model(**batch, pixel_values=pixels[chosen]).logits_per_image
+        same = torch.tensor([[float(a == b) for b in said] for a in said])
+        target = same / same.sum(1, keepdim=True)
+        return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+
+    return save(model, processor, fit(model, next_loss, recipe, stop), folder)
+
+
+if __name__ == "__main__":
+    command(CHECKPOINTS, build, __doc__ or "")
