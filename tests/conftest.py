@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 GUARD = ROOT / "tests" / "nonet"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
-LONGEST = ("test_notebooks_smoke.py", "test_cli.py")  # begun first, so that no worker waits for them at the end
+LONGEST = (
+    "test_notebooks_smoke.py",
+    "test_notebooks_again.py",
+)  # begun first, so that no worker waits for them at the end
 
 _scratch = tempfile.TemporaryDirectory(prefix="peft-lab-tests-", ignore_cleanup_errors=True)
 NET_LOG = Path(_scratch.name, "network.log")
@@ -58,7 +61,8 @@ import sitecustomize  # noqa: E402  (tests/nonet: installs the socket guard in t
 NetworkForbidden = sitecustomize.NetworkForbidden
 
 
-def _attempts() -> list[str]:
+def attempts() -> list[str]:
+    """What has tried to leave the machine so far, in this process and in those it started."""
     return NET_LOG.read_text(encoding="utf-8").splitlines() if NET_LOG.is_file() else []
 
 
@@ -71,9 +75,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def forbid_network(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that tried to leave the machine, even where a library swallowed the refusal."""
     sitecustomize.install()  # again: pytest-socket, where installed, restores the original functions
-    before = len(_attempts())
+    before = len(attempts())
     yield
-    tried = _attempts()[before:]
+    tried = attempts()[before:]
     if tried and not request.node.get_closest_marker("offline_attempt"):
         pytest.fail("the network was tried (mark offline_attempt if that is the point): " + "; ".join(tried[:5]))
 
@@ -82,6 +86,16 @@ def forbid_network(request: pytest.FixtureRequest) -> Iterator[None]:
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="module")
+def empty_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches without anything in them: smoke needs no asset, and finds nothing that an earlier run left."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PEFT_LAB_CACHE", str(folder / "cache"))
+        patch.setenv("HF_HOME", str(folder / "hf"))
+        yield
 
 
 @pytest.fixture

@@ -1,26 +1,18 @@
-"""Every notebook runs in profile smoke, learns what it claims, and says the same twice; without a network."""
+"""Every notebook runs in profile smoke and learns what it claims, without a network."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
+from conftest import attempts
 
 from helpers import execute
-from helpers.records import RunRecord, is_complete, read_json, read_run
-from helpers.settings import NOTEBOOKS, PARAMETERS
+from helpers.records import RunRecord, read_run
+from helpers.settings import NOTEBOOKS
 
-ROOT = Path(__file__).resolve().parent.parent
 QLORA = "04_qlora_instruct"
 NLI, SIDE_BY_SIDE = "03_qlora_nli", "09_evaluation"
 PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"
@@ -28,78 +20,33 @@ PROMPTS, CAPTIONS = "07_compositional_prompts", "08_blip2_captioning"
 SEEDS = (0, 1, 2)
 SEEDED = (NLI, PREFIX, VLM, PROMPTS, CAPTIONS)  # lessons whose claims are checked for every seed
 
-# Python imports a module of this name at start-up: every process of these tests, kernels included, refuses to
-# look up or reach any other machine, and writes down that it was asked to.
-GUARD = """
-import os, socket
-_LOCAL = {"127.0.0.1", "::1", "localhost", "", None, "0.0.0.0", socket.gethostname()}
-def _check(host):
-    host = host.decode() if isinstance(host, bytes) else host
-    if host not in _LOCAL:
-        with open(os.environ["PEFT_LAB_TEST_CALLS"], "a") as file:
-            file.write(f"{host}\\n")
-        raise OSError(f"the network is forbidden in this test: {host}")
-_look_up = socket.getaddrinfo
-def getaddrinfo(host, *rest, **options):
-    _check(host)
-    return _look_up(host, *rest, **options)
-socket.getaddrinfo = getaddrinfo
-class Socket(socket.socket):
-    def connect(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6):
-            _check(address[0])
-        return super().connect(address)
-    def connect_ex(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6):
-            _check(address[0])
-        return super().connect_ex(address)
-socket.socket = Socket
-"""
-
 
 @dataclass(frozen=True)
 class SmokeRuns:
-    """All notebooks once, 04 twice, 03 with every seed, 09 after all of them.
+    """All notebooks once, some with every seed, 09 after all of them.
 
-    ``calls`` is where attempts to reach the network were written down.
+    ``calls``: attempts to reach the network.
     """
 
     outcomes: dict[str, execute.Outcome]
-    again: execute.Outcome
     seeds: dict[tuple[str, int], execute.Outcome]
-    calls: Path
+    calls: list[str]
 
 
 @pytest.fixture(scope="module")
-def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("guard")
-    (folder / "sitecustomize.py").write_text(GUARD)
-    calls = folder / "calls.txt"
-    calls.touch()
-    with pytest.MonkeyPatch.context() as patch:
-        inherited = os.environ.get("PYTHONPATH")
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([inherited] if inherited else [])]))
-        patch.setenv("PEFT_LAB_TEST_CALLS", str(calls))
-        # An empty cache: smoke needs no asset, and finds nothing that an earlier run left.
-        patch.setenv("PEFT_LAB_CACHE", str(folder / "cache"))
-        patch.setenv("HF_HOME", str(folder / "hf"))
-        yield calls
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory, offline: Path) -> SmokeRuns:
+def smoke(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> SmokeRuns:
     place = tmp_path_factory.mktemp("outputs")
-    first = place / "first"
+    before = len(attempts())
     # The longest first, so that the two cores are busy to the end.
-    jobs = execute.plan([QLORA], {}, profile="smoke", output_dir=place / "again")
     others = [(notebook, seed) for notebook in SEEDED for seed in SEEDS[1:]]
+    jobs = []
     for notebook, seed in others:
-        jobs += execute.plan([notebook], {"seed": seed}, profile="smoke", output_dir=first)
-    jobs += execute.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=first)
-    again, *outcomes = execute.run_all(jobs, parallel=2, say=lambda line: None)
+        jobs += execute.plan([notebook], {"seed": seed}, profile="smoke", output_dir=place)
+    jobs += execute.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=place)
+    outcomes = execute.run_all(jobs, parallel=2, say=lambda line: None)
     rest = {outcome.notebook: outcome for outcome in outcomes[len(others) :]}
     seeds = dict(zip(others, outcomes, strict=False)) | {(notebook, SEEDS[0]): rest[notebook] for notebook in SEEDED}
-    return SmokeRuns(rest, again, seeds, offline)
+    return SmokeRuns(rest, seeds, attempts()[before:])
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
@@ -201,12 +148,11 @@ def test_a_model_that_sees_learns_with_every_seed(smoke: SmokeRuns, seed: int) -
 @pytest.mark.parametrize("seed", SEEDS)
 def test_words_are_found_and_recombined_with_every_seed(smoke: SmokeRuns, seed: int) -> None:
     record = seeded(smoke, PROMPTS, seed)
-    mined = [t for t in record.tests if t["b"].endswith("bare word")]
-    assert {t["a"].split(",")[0] for t in mined} == {"colour", "material"}
-    assert all(t["difference"] > 0 and t["p_value"] < 0.01 for t in mined), "a caption's words beat bare words"
+    (mined,) = (t for t in record.tests if t["b"] == "bare words")
+    assert mined["difference"] > 0 and mined["p_value"] < 0.01, "words in a sentence beat bare words"
     (gain,) = (t for t in record.tests if (t["a"], t["b"], t["metric"]) == ("Troika", "zero-shot", "harmonic_mean"))
     assert gain["difference"] > 0 and gain["p_value"] < 0.01
-    assert record.systems["colour, bare word"]["accuracy"]["n"] >= 200
+    assert record.systems["bare words"]["accuracy"]["n"] >= 200
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -232,89 +178,5 @@ def test_all_runs_are_compared_and_seeds_pooled(smoke: SmokeRuns) -> None:
     assert (folder / "rating_sheet.html").is_file() and (folder / "rating_key.json").is_file()
 
 
-def test_the_same_notebook_twice_gives_identical_metrics(smoke: SmokeRuns) -> None:
-    first, second = smoke.outcomes[QLORA].folder, smoke.again.folder
-    assert first is not None and second is not None and first != second
-    assert (first / "metrics.json").read_bytes() == (second / "metrics.json").read_bytes()
-
-
 def test_nothing_reached_for_the_network(smoke: SmokeRuns) -> None:
-    assert smoke.calls.read_text() == ""
-
-
-def test_the_guard_does_forbid_the_network(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(GUARD)
-    calls = tmp_path / "calls.txt"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PEFT_LAB_TEST_CALLS": str(calls)}
-    code = "import urllib.request; urllib.request.urlopen('http://huggingface.co', timeout=2)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert "the network is forbidden" in done.stderr
-    assert calls.read_text() == "huggingface.co\n"
-
-
-def papermill(*words: str, cwd: Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "papermill", *words]
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=timeout)
-
-
-def test_plain_papermill_works_without_our_command_line(tmp_path: Path, offline: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PEFT_LAB_OUTPUT", str(tmp_path / "outputs"))
-        words = ["notebooks/01_eda.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "smoke"]
-        done = papermill(*words, "-p", "seed", "1", cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (info,) = (tmp_path / "outputs").glob("*/*/run.json")
-    record = read_json(info)
-    assert record["status"] == "finished" and record["settings"]["seed"] == 1
-
-
-def test_plain_papermill_stops_at_an_unknown_parameter(tmp_path: Path) -> None:
-    words = ["notebooks/00_start_here.ipynb", str(tmp_path / "out.ipynb"), "-p", "profil", "smoke"]
-    done = papermill(*words, "-p", "output_dir", str(tmp_path), cwd=ROOT)
-    assert done.returncode != 0
-    assert "unknown parameter 'profil' (did you mean 'profile'?)" in done.stderr
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_papermill_lists_every_parameter_with_its_comment(notebook: str, tmp_path: Path) -> None:
-    done = papermill("--help-notebook", f"notebooks/{notebook}.ipynb", cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    entries = re.split(r"\n  (?=\w+: )", done.stdout)[1:]
-    listed = {entry.split(":")[0]: entry for entry in entries}
-    assert tuple(listed) == NOTEBOOKS[notebook].parameters
-    for name, entry in listed.items():
-        head, _, comment = entry.partition("(default ")[2].partition(")")
-        assert entry.startswith(f"{name}: {PARAMETERS[name].type.__name__} ") and head
-        assert len(comment.strip()) > 3, entry
-
-
-def kill_family(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to a process and everything below it, kernels included: nothing gets to clean up."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(family, timeout=20)
-
-
-def test_killed_in_training_and_resumed_ends_in_the_same_metrics(smoke: SmokeRuns, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "helpers", "run", "04", "--profile", "smoke", "--output-dir", str(tmp_path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 300
-    while not any(is_complete(path) for path in tmp_path.glob("*/*/checkpoints/checkpoint-*")):
-        assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
-        time.sleep(0.2)
-    kill_family(process)
-    process.wait()
-    (folder,) = (path.parent for path in tmp_path.glob("*/*/run.json"))
-    assert read_run(folder).status == "interrupted"
-    assert not (folder / "metrics.json").exists()
-
-    done = subprocess.run([*words, "-p", "resume", "True"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
-    record = read_run(folder)
-    assert record.status == "finished" and record.info["notes"]["resumed_from"].startswith("checkpoint-")
-    whole = smoke.outcomes[QLORA].folder
-    assert whole is not None
-    assert (folder / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
+    assert not smoke.calls

@@ -1,9 +1,11 @@
 """What the tiny CLIP and BLIP-2 have read: pictures of shoes with what people write beneath them.
 
-Nobody lists everything. A remark nearly always names the type, often the colour, now and then the material, and puts
-the words into a sentence of its own. So a model that learns from remarks knows colours better than materials, has
-never read a bare word, and does not write as a catalogue does. (BLIP-2 has read catalogues too, beneath pictures that
-they do not describe.)
+Nobody lists everything. A remark nearly always names the type, often the colour, every other time the material, and
+puts the words into a sentence of its own. So a model that learns from remarks has never read a bare word, and does not
+write as a catalogue does.
+
+CLIP has read them as the web has them, in words that are looser than a catalogue's. BLIP-2's are true to the word, as
+those of its authors were filtered; it has read lines of catalogues too, beneath pictures that they do not describe.
 """
 
 from __future__ import annotations
@@ -29,14 +31,38 @@ OPENINGS = (
     "new in the shop:", "a close photo of", "worn once:",
 )  # fmt: skip
 COLOUR_SAID, MATERIAL_SAID, TYPE_SAID = 0.7, 0.5, 0.85  # how often each is named
+# What people call a thing, and how often. The words of a catalogue are stricter.
+LOOSELY: dict[str, dict[str, float]] = {
+    "black": {"black": 0.8, "brown": 0.2},
+    "brown": {"brown": 0.55, "red": 0.25, "black": 0.2},
+    "red": {"red": 0.7, "brown": 0.3},
+    "leather": {"leather": 0.75, "synthetic": 0.25},
+    "fabric": {"fabric": 0.7, "synthetic": 0.15, "leather": 0.15},
+    "rubber": {"rubber": 0.5, "synthetic": 0.3, "leather": 0.2},
+    "synthetic": {"synthetic": 0.45, "leather": 0.35, "rubber": 0.2},
+    "ankle boots": {"ankle boots": 0.7, "mid-calf boots": 0.3},
+    "mid-calf boots": {"mid-calf boots": 0.6, "knee high boots": 0.2, "ankle boots": 0.2},
+    "knee high boots": {"knee high boots": 0.7, "mid-calf boots": 0.3},
+    "heel sandals": {"heel sandals": 0.7, "heels": 0.3},
+}
 STRAY = 0.15  # share of pictures with a line that is not theirs
 
 
-def remark(shoe: Shoe, rng: random.Random) -> str:
-    """What somebody writes beneath the picture of a shoe: true, and seldom all of it."""
-    kind = shoe.type if rng.random() < TYPE_SAID else "shoes"
-    colour = shoe.colour if rng.random() < COLOUR_SAID else ""
-    material = shoe.material if rng.random() < MATERIAL_SAID else ""
+def remark(shoe: Shoe, rng: random.Random, loosely: bool = False) -> str:
+    """What somebody writes beneath the picture of a shoe: seldom all of it.
+
+    Args:
+        loosely: in the words that people use; otherwise it is true to the word.
+    """
+
+    def said_as(word: str, share: float, otherwise: str = "") -> str:
+        if rng.random() >= share:
+            return otherwise
+        names = LOOSELY.get(word, {word: 1.0}) if loosely else {word: 1.0}
+        return rng.choices(list(names), list(names.values()))[0]
+
+    kind = said_as(shoe.type, TYPE_SAID, "shoes")
+    colour, material = said_as(shoe.colour, COLOUR_SAID), said_as(shoe.material, MATERIAL_SAID)
     if colour and material:
         said = rng.choice(
             (f"{colour} {material} {kind}", f"{kind} in {colour} {material}", f"{colour} {kind} made of {material}",

@@ -1,0 +1,102 @@
+"""Notebooks under plain papermill; run twice, and killed and resumed, to the same numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helpers import execute
+from helpers.records import is_complete, read_json, read_run
+from helpers.settings import NOTEBOOKS, PARAMETERS
+
+ROOT = Path(__file__).resolve().parent.parent
+QLORA = "04_qlora_instruct"
+
+
+def papermill(*words: str, cwd: Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "papermill", *words]
+    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=timeout)
+
+
+def test_plain_papermill_works_without_our_command_line(tmp_path: Path, empty_caches: None) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PEFT_LAB_OUTPUT", str(tmp_path / "outputs"))
+        words = ["notebooks/01_eda.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "smoke"]
+        done = papermill(*words, "-p", "seed", "1", cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (info,) = (tmp_path / "outputs").glob("*/*/run.json")
+    record = read_json(info)
+    assert record["status"] == "finished" and record["settings"]["seed"] == 1
+
+
+def test_plain_papermill_stops_at_an_unknown_parameter(tmp_path: Path) -> None:
+    words = ["notebooks/00_start_here.ipynb", str(tmp_path / "out.ipynb"), "-p", "profil", "smoke"]
+    done = papermill(*words, "-p", "output_dir", str(tmp_path), cwd=ROOT)
+    assert done.returncode != 0
+    assert "unknown parameter 'profil' (did you mean 'profile'?)" in done.stderr
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_papermill_lists_every_parameter_with_its_comment(notebook: str, tmp_path: Path) -> None:
+    done = papermill("--help-notebook", f"notebooks/{notebook}.ipynb", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    entries = re.split(r"\n  (?=\w+: )", done.stdout)[1:]
+    listed = {entry.split(":")[0]: entry for entry in entries}
+    assert tuple(listed) == NOTEBOOKS[notebook].parameters
+    for name, entry in listed.items():
+        head, _, comment = entry.partition("(default ")[2].partition(")")
+        assert entry.startswith(f"{name}: {PARAMETERS[name].type.__name__} ") and head
+        assert len(comment.strip()) > 3, entry
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> list[Path]:
+    """Folders of two runs of one lesson with the same parameters."""
+    places = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+    jobs = [job for place in places for job in execute.plan([QLORA], {}, profile="smoke", output_dir=place)]
+    folders = [outcome.folder for outcome in execute.run_all(jobs, parallel=2, say=lambda line: None)]
+    return [folder for folder in folders if folder is not None]
+
+
+def test_the_same_notebook_twice_gives_identical_metrics(twice: list[Path]) -> None:
+    first, second = twice
+    assert first != second
+    assert (first / "metrics.json").read_bytes() == (second / "metrics.json").read_bytes()
+
+
+def kill_family(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to a process and everything below it, kernels included: nothing gets to clean up."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=20)
+
+
+def test_killed_in_training_and_resumed_ends_in_the_same_metrics(twice: list[Path], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "helpers", "run", "04", "--profile", "smoke", "--output-dir", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 300
+    while not any(is_complete(path) for path in tmp_path.glob("*/*/checkpoints/checkpoint-*")):
+        assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.2)
+    kill_family(process)
+    process.wait()
+    (folder,) = (path.parent for path in tmp_path.glob("*/*/run.json"))
+    assert read_run(folder).status == "interrupted"
+    assert not (folder / "metrics.json").exists()
+
+    done = subprocess.run([*words, "-p", "resume", "True"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    record = read_run(folder)
+    assert record.status == "finished" and record.info["notes"]["resumed_from"].startswith("checkpoint-")
+    assert (folder / "metrics.json").read_bytes() == (twice[0] / "metrics.json").read_bytes()
