@@ -246,8 +246,8 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("smoke", "06_lora_vlm", "*", {"n_train": 600, "epochs": 2.0, "learning_rate": 5e-3}),
     ("smoke", "07_compositional_prompts", "*", {"model_id": "tiny/clip", "n_train": 1200, "n_eval": 300}),
     ("smoke", "07_compositional_prompts", "*", {"batch_size": 64, "epochs": 6.0, "learning_rate": 5e-3}),
-    ("smoke", "08_blip2_captioning", "*", {"model_id": "tiny/blip2", "quant": "none", "n_train": 400, "n_eval": 240}),
-    ("smoke", "08_blip2_captioning", "*", {"batch_size": 8, "grad_accumulation": 2, "epochs": 4.0}),
+    ("smoke", "08_blip2_captioning", "*", {"model_id": "tiny/blip2", "quant": "none", "n_train": 300, "n_eval": 240}),
+    ("smoke", "08_blip2_captioning", "*", {"batch_size": 8, "grad_accumulation": 2, "epochs": 3.0}),
     ("smoke", "08_blip2_captioning", "*", {"learning_rate": 5e-3, "max_new_tokens": 32}),
     # cpu: a real pretrained model on two cores
     ("cpu", "*", "*", {"model_id": "HuggingFaceTB/SmolLM2-135M-Instruct", "embedder": "minilm", "scorer": "tiny/clip"}),

@@ -175,12 +175,12 @@ def difference_of_draws(difference: float, drawn: ArrayLike, level: float = LEVE
         difference: a − b, observed.
         drawn: (draws,) a − b on resampled examples, the same ones for both; NaN where undefined.
     """
-    drawn = np.asarray(drawn, dtype=np.float64)
-    low, high = _percentiles(drawn, level, difference)
-    drawn = drawn[np.isfinite(drawn)]
+    found = np.asarray(drawn, dtype=np.float64)
+    low, high = _percentiles(found, level, difference)
+    found = found[np.isfinite(found)]
     # The slack keeps ties ties: w @ stats may differ in the last bits from the sum over all rows.
-    far = np.abs(drawn - difference) >= abs(difference) - 1e-12 * max(1.0, abs(difference))
-    return PairedDifference(difference, low, high, (1 + int(far.sum())) / (len(drawn) + 1))
+    far = np.abs(found - difference) >= abs(difference) - 1e-12 * max(1.0, abs(difference))
+    return PairedDifference(difference, low, high, (1 + int(far.sum())) / (len(found) + 1))
 
 
 def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:

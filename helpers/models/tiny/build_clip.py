@@ -29,7 +29,7 @@ class ClipCheckpoint:
 
 CHECKPOINTS = {
     "clip": ClipCheckpoint(
-        architectures_clip.clip, Recipe(vocabulary=700, sentences=3000, steps=1500, batch=64, learning_rate=2e-3)
+        architectures_clip.clip, Recipe(vocabulary=700, sentences=3000, steps=2500, batch=64, learning_rate=2e-3)
     )
 }
 
