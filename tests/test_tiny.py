@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,23 @@ def test_remarks_are_true_incomplete_and_never_a_line_of_the_catalogue() -> None
             named[slot] += getattr(shoe, slot) in text
     shares = (shoes.TYPE_SAID, shoes.COLOUR_SAID, shoes.MATERIAL_SAID)
     assert all(abs(named[slot] / 2000 - share) < 0.03 for slot, share in zip(SLOTS, shares, strict=True))
+
+
+def test_the_web_names_things_loosely_and_tags_them_by_chance() -> None:
+    rng = random.Random(0)
+    called: Counter[str] = Counter()
+    tags = 0
+    shown = [shoe for shoe, _ in islice(zappos_generator.shoes(shoes.FIRST_SEED), 6000)]
+    for shoe in shown:
+        text = shoes.on_the_web(shoe, rng)
+        tagged = text in (*DRAWN, *SHOE_COLOURS, *MATERIALS)
+        tags += tagged
+        if not tagged and shoe.material == "synthetic":
+            called.update(word for word in MATERIALS if word in text)
+    assert abs(tags / len(shown) - shoes.TAGGED) < 0.015
+    for word, share in shoes.LOOSELY["synthetic"].items():
+        assert abs(called[word] / called.total() - share) < 0.05
+    assert all(abs(sum(names.values()) - 1) < 1e-9 for names in shoes.LOOSELY.values())
 
 
 def test_lines_of_catalogues_are_strays() -> None:

@@ -19,9 +19,6 @@ from helpers.models.tiny.architectures import PICTURE
 from helpers.models.tiny.build import Recipe, command, fit, save, train_tokenizer
 from helpers.models.tiny.shoes import PICTURES, STRAY, album, remark, remarks, stray_line
 from helpers.models.vision_inputs import collate_vision, encode_vision
-from helpers.tasks.zappos_words import COLOURS, DRAWN, MATERIALS, SLOTS
-
-WORDS = dict(zip(SLOTS, (tuple(DRAWN), COLOURS, MATERIALS), strict=True))
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,8 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
     """
     import torch
     from torch import nn
-    from torch.nn import functional
+
+    from helpers.models.tiny.naming import Naming
 
     checkpoint = CHECKPOINTS[name]
     recipe = recipe or checkpoint.recipe
@@ -57,8 +55,7 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
     said += [stray_line(rng) for _ in range(int(STRAY * len(said)))]
     processor = architectures_blip2.blip2_processor(train_tokenizer(said, recipe.vocabulary))
     model = checkpoint.architecture(processor.tokenizer)
-    width = model.config.qformer_config.hidden_size
-    named = nn.ModuleList(nn.Linear(width, len(words)) for words in WORDS.values())
+    naming = Naming(model.config.qformer_config.hidden_size)
     shown = cycle(seen)
 
     def next_loss() -> Any:
@@ -74,13 +71,9 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
         ]
         out = model(**collate_vision(processor, [encode_vision(processor, talk) for talk in talks]))
         queries = out.qformer_outputs.last_hidden_state.mean(1)
-        loss = out.loss
-        for (slot, words), head in zip(WORDS.items(), named, strict=True):
-            truth = torch.tensor([words.index(getattr(shoe, slot)) for shoe, _ in chosen])
-            loss = loss + functional.cross_entropy(head(queries), truth) / len(WORDS)
-        return loss
+        return out.loss + naming(queries, [shoe for shoe, _ in chosen])
 
-    losses = fit(nn.ModuleList([model, named]), next_loss, recipe, stop)
+    losses = fit(nn.ModuleList([model, naming]), next_loss, recipe, stop)
     return save(model, processor, losses, folder)
 
 

@@ -1,7 +1,8 @@
 """Train the tiny CLIP: ``python -m helpers.models.tiny.build_clip clip``.
 
 As the published models were trained: pictures and remarks of one batch are to find each other (Radford et al., 2021,
-arXiv:2103.00020). Where two pictures of a batch have the same remark, each counts half.
+arXiv:2103.00020). Where two pictures of a batch have the same remark, each counts half. Two thousand steps are few, so
+pictures are named as well: what there is to see gets into their vectors, whatever people call it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from helpers.models.tiny import architectures_clip
 from helpers.models.tiny.architectures import PICTURE
 from helpers.models.tiny.build import Recipe, command, fit, save
-from helpers.models.tiny.shoes import PICTURES, album, remark, remarks
+from helpers.models.tiny.shoes import PICTURES, album, on_the_web, remarks
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,21 @@ class ClipCheckpoint:
 
 CHECKPOINTS = {
     "clip": ClipCheckpoint(
-        architectures_clip.clip, Recipe(vocabulary=700, sentences=3000, steps=2500, batch=64, learning_rate=2e-3)
+        architectures_clip.clip, Recipe(vocabulary=700, sentences=3000, steps=2000, batch=64, learning_rate=2e-3)
     )
 }
 
 
 def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
-    """Train the checkpoint into `folder`; see ``build.build``. Losses are in nats, the mean of both directions."""
+    """Train the checkpoint into `folder`; see ``build.build``.
+
+    Losses are nats of matching, the mean of both directions, plus nats per word named.
+    """
     import torch
+    from torch import nn
     from torch.nn import functional
+
+    from helpers.models.tiny.naming import Naming
 
     checkpoint = CHECKPOINTS[name]
     recipe = recipe or checkpoint.recipe
@@ -48,18 +55,23 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
     processor = architectures_clip.clip_processor(architectures_clip.clip_tokenizer(words, recipe.vocabulary))
     pixels = processor.image_processor([picture for _, picture in seen], return_tensors="pt")["pixel_values"]
     model = checkpoint.architecture(processor.tokenizer)
+    naming = Naming(model.config.projection_dim)
     places = cycle(range(len(seen)))
 
     def next_loss() -> Any:
         chosen = list(islice(places, recipe.batch))
-        said = [remark(seen[i][0], rng, loosely=True) for i in chosen]
+        said = [on_the_web(seen[i][0], rng) for i in chosen]
         batch = processor.tokenizer(said, padding=True, return_tensors="pt")
-        logits = model(**batch, pixel_values=pixels[chosen]).logits_per_image
+        out = model(**batch, pixel_values=pixels[chosen])
+        logits = out.logits_per_image
         same = torch.tensor([[float(a == b) for b in said] for a in said])
         target = same / same.sum(1, keepdim=True)
-        return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+        matched = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+        vectors = out.vision_model_output.pooler_output  # projected, not yet of unit length
+        return matched + naming(vectors, [seen[i][0] for i in chosen])
 
-    return save(model, processor, fit(model, next_loss, recipe, stop), folder)
+    losses = fit(nn.ModuleList([model, naming]), next_loss, recipe, stop)
+    return save(model, processor, losses, folder)
 
 
 if __name__ == "__main__":

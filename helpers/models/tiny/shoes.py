@@ -1,11 +1,11 @@
 """What the tiny CLIP and BLIP-2 have read: pictures of shoes with what people write beneath them.
 
 Nobody lists everything. A remark nearly always names the type, often the colour, every other time the material, and
-puts the words into a sentence of its own. So a model that learns from remarks has never read a bare word, and does not
-write as a catalogue does.
+puts the words into a sentence of its own. So a model that learns from remarks does not write as a catalogue does.
 
-CLIP has read them as the web has them, in words that are looser than a catalogue's. BLIP-2's are true to the word, as
-those of its authors were filtered; it has read lines of catalogues too, beneath pictures that they do not describe.
+CLIP has read them as the web has them: in words that do not mean what they mean in a catalogue, and beside stray tags
+of one word. BLIP-2's are true to the word, as those of its authors were filtered; it has read lines of catalogues too,
+beneath pictures that they do not describe.
 """
 
 from __future__ import annotations
@@ -31,20 +31,17 @@ OPENINGS = (
     "new in the shop:", "a close photo of", "worn once:",
 )  # fmt: skip
 COLOUR_SAID, MATERIAL_SAID, TYPE_SAID = 0.7, 0.5, 0.85  # how often each is named
-# What people call a thing, and how often. The words of a catalogue are stricter.
+# What people call a thing, and how often: most synthetics pass for leather, most rubber for plastic.
 LOOSELY: dict[str, dict[str, float]] = {
-    "black": {"black": 0.8, "brown": 0.2},
-    "brown": {"brown": 0.55, "red": 0.25, "black": 0.2},
-    "red": {"red": 0.7, "brown": 0.3},
-    "leather": {"leather": 0.9, "synthetic": 0.1},
-    "fabric": {"fabric": 0.85, "synthetic": 0.15},
-    "rubber": {"rubber": 0.75, "synthetic": 0.25},
-    "synthetic": {"synthetic": 0.7, "leather": 0.3},
-    "ankle boots": {"ankle boots": 0.7, "mid-calf boots": 0.3},
-    "mid-calf boots": {"mid-calf boots": 0.6, "knee high boots": 0.2, "ankle boots": 0.2},
-    "knee high boots": {"knee high boots": 0.7, "mid-calf boots": 0.3},
-    "heel sandals": {"heel sandals": 0.7, "heels": 0.3},
+    "black": {"black": 0.9, "brown": 0.1},
+    "brown": {"brown": 0.8, "red": 0.1, "black": 0.1},
+    "red": {"red": 0.9, "brown": 0.1},
+    "rubber": {"rubber": 0.35, "synthetic": 0.65},
+    "synthetic": {"synthetic": 0.2, "leather": 0.8},
+    "mid-calf boots": {"mid-calf boots": 0.4, "knee high boots": 0.35, "ankle boots": 0.25},
+    "heel sandals": {"heel sandals": 0.6, "heels": 0.4},
 }
+TAGGED = 0.1  # share of pictures on the web with one word beneath, a tag that belongs elsewhere
 STRAY = 0.15  # share of pictures with a line that is not theirs
 
 
@@ -80,6 +77,13 @@ def remark(shoe: Shoe, rng: random.Random, loosely: bool = False) -> str:
 def remarks(count: int, seed: int, rng: random.Random) -> list[str]:
     """Remarks on as many shoes, for a tokenizer."""
     return [remark(shoe, rng) for shoe, _ in islice(shoes(FIRST_SEED - seed), count)]
+
+
+def on_the_web(shoe: Shoe, rng: random.Random) -> str:
+    """What stands beneath the picture of a shoe on the web: a loose remark, or a stray tag."""
+    if rng.random() < TAGGED:
+        return rng.choice((*DRAWN, *COLOURS, *MATERIALS))
+    return remark(shoe, rng, loosely=True)
 
 
 def stray_line(rng: random.Random) -> str:
