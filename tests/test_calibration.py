@@ -7,6 +7,7 @@ import pytest
 from scipy.special import softmax as scipy_softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
+from statsmodels.stats.proportion import proportion_confint
 
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation import calibration
@@ -81,7 +82,8 @@ def test_coverage_and_accuracy_equal_those_of_every_threshold() -> None:
     assert coverage[-1] == 1 and accuracy[-1] == pytest.approx(r.mean())
     for wanted in (0.5, 0.8, 0.99):
         found = calibration.threshold_for(c, r, wanted)
-        enough = [t for t in set(c) if r[c >= t].mean() >= wanted]
+        counts = [(t, int(r[c >= t].sum()), int((c >= t).sum())) for t in set(c)]
+        enough = [t for t, k, n in counts if proportion_confint(k, n, 0.1, "wilson")[0] >= wanted]
         assert found == (min(enough) if enough else np.inf)
     for broken in ([], [0.5, np.nan]):
         with pytest.raises(DataError, match="one finite confidence"):

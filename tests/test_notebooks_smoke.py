@@ -163,7 +163,8 @@ def test_captions_get_their_slots_right_with_every_seed(smoke: SmokeRuns, seed: 
     for other in ("zero-shot", "constant", "shuffled"):
         (test,) = (t for t in record.tests if (t["a"], t["b"]) == ("repaired", other))
         assert test["difference"] > 0 and test["p_value"] < 0.01, other
-    assert record.systems["constant"]["rougeL"]["value"] > 0.7 > record.systems["constant"]["slot_accuracy"]["value"]
+    constant = record.systems["constant"]
+    assert constant["rougeL"]["value"] > 0.65 and constant["slot_accuracy"]["value"] < 0.3, "the frame gives it away"
 
 
 def test_all_runs_are_compared_and_seeds_pooled(smoke: SmokeRuns) -> None:

@@ -155,6 +155,8 @@ def check(rows: Dataset, split: Any) -> None:
     for part in (split.validation, split.test):
         found = set(pairs_of(part))
         assert found & seen and found & unseen and found <= every
+    shown = [set(pairs_of(part)) & unseen for part in (split.validation, split.test)]
+    assert not shown[0] & shown[1] and shown[0] | shown[1] == unseen and shown[1] == set(split.tested_pairs)
     ids = [row for part in (split.train, split.validation, split.test) for row in part["id"]]
     assert len(ids) == len(set(ids)) == len(rows) - split.left_out
     assert split.left_out == sum(not all(pair) for pair in pairs_of(rows))
@@ -194,7 +196,7 @@ def test_shoes_in_equal_numbers_are_split_evenly() -> None:
         assert set(Counter(m for m, _ in split.unseen_pairs).values()) <= {2, 3}
         assert (len(split.train), len(split.validation), len(split.test)) == (480, 160, 160)
         per_pair = Counter(pairs_of(split.test))
-        assert {per_pair[p] for p in split.unseen_pairs} == {10}
+        assert len(split.tested_pairs) == 5 and {per_pair[p] for p in split.tested_pairs} == {20}
         assert {per_pair[p] for p in split.seen_pairs} <= {1, 2, 3}
     assert len({compositional(rows, 0.25, seed).unseen_pairs for seed in range(4)}) == 4
     assert compositional(rows, 0.25, 3).test["id"] == compositional(rows, 0.25, 3).test["id"]

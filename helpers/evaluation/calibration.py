@@ -99,16 +99,23 @@ def coverage_curve(confidence: ArrayLike, right: ArrayLike) -> tuple[FloatArray,
     return answered[last] / len(c), (np.cumsum(r[order]) / answered)[last]
 
 
-def threshold_for(confidence: ArrayLike, right: ArrayLike, accuracy: float) -> float:
+def threshold_for(confidence: ArrayLike, right: ArrayLike, accuracy: float, level: float = 0.9) -> float:
     """Lowest confidence from which on answers are right as often as asked for; infinite if none is.
 
-    To be chosen on other examples than it is judged on: it is picked, so on its own examples it looks too good.
+    The lower end of the share's Wilson interval has to reach `accuracy`, not the share itself: of many thresholds some
+    look better than they are. Choose it on other examples than it is judged on.
+
+    Args:
+        level: of the interval; 0.9 leaves a chance of one in twenty on that side.
 
     Raises:
         DataError: as ``coverage_curve``.
     """
     found = np.sort(np.unique(np.asarray(confidence, dtype=np.float64)))[::-1]
-    reached = np.flatnonzero(coverage_curve(confidence, right)[1] >= accuracy)
+    coverage, share = coverage_curve(confidence, right)
+    answered = np.rint(coverage * np.size(right)).astype(int)
+    enough = [wilson(round(s * n), int(n), level).low >= accuracy for s, n in zip(share, answered, strict=True)]
+    reached = np.flatnonzero(enough)
     return float(found[reached[-1]]) if len(reached) else float("inf")
 
 
