@@ -8,8 +8,6 @@ writes what people remark about the picture.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -20,20 +18,8 @@ from helpers.models.tiny.build import Recipe, command, fit, save, train_tokenize
 from helpers.models.tiny.shoes import PICTURES, STRAY, album, remark, remarks, stray_line
 from helpers.models.vision_inputs import collate_vision, encode_vision
 
-
-@dataclass(frozen=True)
-class CaptionCheckpoint:
-    """One checkpoint: its architecture, and how it is trained; ``recipe.sentences`` remarks make its tokenizer."""
-
-    architecture: Callable[[Any], Any]
-    recipe: Recipe
-
-
-CHECKPOINTS = {
-    "blip2": CaptionCheckpoint(
-        architectures_blip2.blip2, Recipe(vocabulary=480, sentences=3000, steps=5000, learning_rate=2e-3)
-    )
-}
+# As many remarks as ``sentences`` make the tokenizer.
+CHECKPOINTS = {"blip2": Recipe(vocabulary=480, sentences=3000, steps=5000, learning_rate=2e-3)}
 
 
 def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
@@ -46,15 +32,14 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
 
     from helpers.models.tiny.naming import Naming
 
-    checkpoint = CHECKPOINTS[name]
-    recipe = recipe or checkpoint.recipe
+    recipe = recipe or CHECKPOINTS[name]
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     seen = album(min(PICTURES, (stop or recipe.steps) * recipe.batch), recipe.seed, PICTURE)
     said = remarks(recipe.sentences, recipe.seed, rng)
     said += [stray_line(rng) for _ in range(int(STRAY * len(said)))]
     processor = architectures_blip2.blip2_processor(train_tokenizer(said, recipe.vocabulary))
-    model = checkpoint.architecture(processor.tokenizer)
+    model = architectures_blip2.blip2(processor.tokenizer)
     naming = Naming(model.config.qformer_config.hidden_size)
     shown = cycle(seen)
 

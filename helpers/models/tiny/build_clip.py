@@ -8,8 +8,6 @@ pictures are named as well: what there is to see gets into their vectors, whatev
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -19,20 +17,8 @@ from helpers.models.tiny.architectures import PICTURE
 from helpers.models.tiny.build import Recipe, command, fit, save
 from helpers.models.tiny.shoes import PICTURES, album, on_the_web, remarks
 
-
-@dataclass(frozen=True)
-class ClipCheckpoint:
-    """One checkpoint: its architecture, and how it is trained; ``recipe.sentences`` remarks make its tokenizer."""
-
-    architecture: Callable[[Any], Any]
-    recipe: Recipe
-
-
-CHECKPOINTS = {
-    "clip": ClipCheckpoint(
-        architectures_clip.clip, Recipe(vocabulary=700, sentences=3000, steps=2000, batch=64, learning_rate=2e-3)
-    )
-}
+# As many remarks as ``sentences`` make the tokenizer.
+CHECKPOINTS = {"clip": Recipe(vocabulary=700, sentences=3000, steps=2000, batch=64, learning_rate=2e-3)}
 
 
 def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
@@ -46,15 +32,14 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
 
     from helpers.models.tiny.naming import Naming
 
-    checkpoint = CHECKPOINTS[name]
-    recipe = recipe or checkpoint.recipe
+    recipe = recipe or CHECKPOINTS[name]
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     seen = album(min(PICTURES, (stop or recipe.steps) * recipe.batch), recipe.seed, PICTURE)
     words = remarks(recipe.sentences, recipe.seed, rng)
     processor = architectures_clip.clip_processor(architectures_clip.clip_tokenizer(words, recipe.vocabulary))
     pixels = processor.image_processor([picture for _, picture in seen], return_tensors="pt")["pixel_values"]
-    model = checkpoint.architecture(processor.tokenizer)
+    model = architectures_clip.clip(processor.tokenizer)
     naming = Naming(model.config.projection_dim)
     places = cycle(range(len(seen)))
 
