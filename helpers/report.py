@@ -76,10 +76,10 @@ def gains_table(records: Iterable[RunRecord]) -> str:
 
     "" when no run compared itself with zero-shot. The counts are fixed / broken / wrong both times.
     """
-    head = ["nb", "run", "tuned - zero-shot", "difference", "p", "fixed / broken / both wrong"]
+    head = ["nb", "run", "system - zero-shot", "metric", "difference", "p", "fixed / broken / both wrong"]
     rows = [
         [
-            record.notebook.split("_")[0], _short(record.run_name, 30), test["metric"],
+            record.notebook.split("_")[0], _short(record.run_name, 30), test["a"], test["metric"],
             f"{signed(test['difference'])} [{signed(test['low'])}, {signed(test['high'])}]", p_text(test["p_value"]),
             _outcomes(record) if test["metric"] == "accuracy" else "",
         ]
