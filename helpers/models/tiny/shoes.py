@@ -31,7 +31,7 @@ OPENINGS = (
     "new in the shop:", "a close photo of", "worn once:",
 )  # fmt: skip
 COLOUR_SAID, MATERIAL_SAID, TYPE_SAID = 0.7, 0.5, 0.85  # how often each is named
-# What people call a thing, and how often: most synthetics pass for leather, most rubber for plastic.
+# What people call a thing, and how often: most synthetics pass for leather, most rubber for synthetic.
 LOOSELY: dict[str, dict[str, float]] = {
     "black": {"black": 0.9, "brown": 0.1},
     "brown": {"brown": 0.8, "red": 0.1, "black": 0.1},
