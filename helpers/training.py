@@ -12,6 +12,7 @@ from trl import SFTTrainer
 
 from helpers.callbacks import PeakMemory, ProgressLine, ReturnFreedMemory, StopOnNaN
 from helpers.errors import LabError, RunError
+from helpers.losses import completion_loss, label_word_loss
 
 if TYPE_CHECKING:
     import torch
@@ -63,32 +64,8 @@ class CompletionTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        from torch.utils.checkpoint import checkpoint
-
-        shifted = inputs["labels"][:, 1:]
-        positions = (shifted != -100).any(0).nonzero().squeeze(1)
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs.get("attention_mask"),
-            logits_to_keep=positions,
-            use_cache=False,
-        )
-        targets = shifted[:, positions]
-        # Row by row, and again in the backward pass: a float32 copy of all logits and its softmax would be the
-        # largest tensors of the whole step.
-        rows = zip(outputs.logits.unbind(0), targets.unbind(0), strict=True)
-        total = sum(checkpoint(_summed_loss, logits, target, use_reentrant=False) for logits, target in rows)
-        count = (targets != -100).sum() if num_items_in_batch is None else num_items_in_batch
-        loss = total / max(1, int(count))
+        loss, outputs = completion_loss(model, inputs, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
-
-
-def _summed_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy summed over the labelled positions of one row, ``(length, vocabulary)`` and ``(length,)``."""
-    from torch.nn import functional
-
-    kept = targets != -100
-    return functional.cross_entropy(logits[kept].float(), targets[kept], reduction="sum")
 
 
 class LabelWordTrainer(Trainer):
@@ -107,19 +84,7 @@ class LabelWordTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        from torch.nn import functional
-
-        mask = inputs["attention_mask"]
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=mask,
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-            logits_to_keep=1,
-            use_cache=False,
-        )
-        scores = outputs.logits[:, -1, self.label_ids].float()
-        count = len(scores) if num_items_in_batch is None else int(num_items_in_batch)
-        loss = functional.cross_entropy(scores, inputs["labels"], reduction="sum") / max(1, count)
+        loss, scores = label_word_loss(model, inputs, self.label_ids, num_items_in_batch)
         return (loss, {"logits": scores}) if return_outputs else loss
 
 

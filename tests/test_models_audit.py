@@ -10,7 +10,8 @@ from transformers import AutoModelForSequenceClassification
 from helpers import models
 from helpers.errors import ModelError
 from helpers.models import vision
-from helpers.models.audit import Audit, audit, audit_shape, published, skeleton
+from helpers.models.audit import Audit, audit, audit_shape
+from helpers.models.skeletons import published, skeleton
 
 BLIP2 = "blip2-opt-2.7b"
 LORA = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["q_proj", "v_proj"])

@@ -6,25 +6,19 @@ in a second. What is counted is what the architecture says, whatever format the 
 
 from __future__ import annotations
 
-import copy
-import json
 import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.errors import ModelError
 from helpers.models.heads import HEAD
-from helpers.models.load import _from_pretrained, resolve_model
 from helpers.models.quantize import unpacked_size
+from helpers.models.skeletons import skeleton
 
 if TYPE_CHECKING:
     from peft import PeftConfig
     from torch import nn
-
-SHAPES = Path(__file__).parent / "shapes"  # sizes of published models, as their authors give them
 
 # Parts by the names of their modules in transformers, first match first; the rest is the language model.
 PARTS = {
@@ -84,56 +78,6 @@ class Audit:
         tied = f"; the output head's {self.head:,} are the input embeddings'" if self.head_tied else ""
         share = self.trainable / self.total if self.total else 0.0
         return f"{self.total:,} parameters, {self.trainable:,} trainable ({share:.4%}){tied}"
-
-
-def published(name: str) -> Any:
-    """Configuration of a published model, from the sizes kept here.
-
-    ``blip2-opt-2.7b`` is the model of 2023, with 50,272 rows of token embeddings. The Hub's files of today have 50,304
-    (room for the image token, rounded up), 81,920 parameters more.
-
-    Raises:
-        ModelError: its sizes are not kept here.
-    """
-    from transformers import AutoConfig
-
-    file = SHAPES / f"{name}.json"
-    if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in SHAPES.glob("*.json")))
-        raise ModelError(f"the sizes of {name!r} are not kept here", f"known: {known}")
-    sizes = json.loads(file.read_text(encoding="utf-8"))
-    return AutoConfig.for_model(sizes.pop("model_type"), **sizes)
-
-
-def skeleton(model: Any, kind: Any = None, **options: Any) -> nn.Module:
-    """A model on the ``meta`` device: layers and shapes, shared weights shared, no numbers.
-
-    Args:
-        model: name of ``published`` sizes, a model id whose configuration is at hand, or a configuration.
-        kind: one of transformers' auto classes; ``None``: image and text to text where there is such a class for
-            this configuration, else a causal language model.
-        options: settings of the configuration, ``num_labels=3`` say.
-
-    Raises:
-        ModelError: not found.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-
-    if isinstance(model, str):
-        kept = (SHAPES / f"{model}.json").is_file()
-        model = published(model) if kept else _from_pretrained(AutoConfig, resolve_model(model))
-    if options:
-        model = copy.deepcopy(model)  # the caller's stays as it is
-    for name, value in options.items():
-        setattr(model, name, value)
-    if kind is None:
-        sees = type(model) in AutoModelForImageTextToText._model_mapping
-        kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    with torch.device("meta"):
-        built = kind.from_config(model)
-    built.tie_weights()
-    return built
 
 
 def audit_shape(model: Any, adapter: PeftConfig | None = None, *, kind: Any = None, **options: Any) -> Audit:

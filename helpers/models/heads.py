@@ -54,9 +54,14 @@ def load_classifier(
             f"{model_id}: {type(loaded.model).__name__} has no layer called {HEAD!r}",
             "choose a decoder-only model such as Phi, Llama or Qwen2",
         )
-    head = getattr(loaded.model, HEAD).float()
-    head.register_forward_pre_hook(_to_own_dtype)  # the hidden states come in 16 bits
+    keep_head_in_float32(loaded.model)
     return loaded
+
+
+def keep_head_in_float32(model: Any) -> None:
+    """The head in float32 beside a decoder in 16 bits: its input is brought to its own format."""
+    head = getattr(model, HEAD).float()
+    head.register_forward_pre_hook(_to_own_dtype)  # the hidden states come in 16 bits
 
 
 def _to_own_dtype(head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

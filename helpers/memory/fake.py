@@ -1,0 +1,235 @@
+"""Run a real step without memory: floats are fake, integers are real, and every storage is on record.
+
+``FakeTensorMode`` gives each tensor a shape and a dtype and no numbers, so a step of a 7B model costs neither memory
+nor a GPU. Models, however, also look at numbers: which token is a picture, how long a row is, where a label stands.
+``FakeRun`` therefore computes everything that is made of integers for real (it is small) and fakes the rest. It sees
+every operation, so it also knows when each storage begins and ends: that record is what a plan is made of.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
+
+aten = torch.ops.aten
+# Floats made of integers alone, up to this many, are computed too: a count, a step number, a learning rate.
+FEW = 64
+
+
+@dataclass
+class Ledger:
+    """Births and deaths of storages, in order.
+
+    Attributes:
+        events: (key, bytes) where a storage begins, (key, -bytes) where it ends.
+        causes: key -> what the storage is for; the latest word counts.
+        shapes: key -> (shape, dtype, operation) of the tensor that it was made for.
+    """
+
+    events: list[tuple[int, int]] = field(default_factory=list)
+    causes: dict[int, str] = field(default_factory=dict)
+    shapes: dict[int, tuple[tuple[int, ...], torch.dtype, str]] = field(default_factory=dict)
+
+    def peak(self, start: int = 0) -> tuple[int, int]:
+        """(bytes, index of the event that reaches them), among the events from ``start`` on."""
+        held = highest = 0
+        where = start
+        for index, (_, size) in enumerate(self.events):
+            held += size
+            if index >= start and held > highest:
+                highest, where = held, index
+        return highest, where
+
+    def live(self, index: int) -> dict[int, int]:
+        """key -> bytes of the storages that are there after event ``index``."""
+        found: dict[int, int] = {}
+        for key, size in self.events[: index + 1]:
+            if size >= 0:
+                found[key] = size
+            else:
+                found.pop(key, None)
+        return found
+
+
+class FakeRun(TorchDispatchMode):
+    """Under it floating-point tensors are fake, integers real, and ``ledger`` records the storages of both.
+
+    Args:
+        workspace: operation -> function of its arguments and result that gives bytes which the operation allocates
+            inside, for as long as it runs, and which no one else sees.
+    """
+
+    def __init__(self, workspace: dict[Any, Callable[..., int]] | None = None) -> None:
+        super().__init__()
+        self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self.ledger = Ledger()
+        self.cause = "setup"
+        self.workspace = workspace or {}
+        self._keys: dict[int, int] = {}  # address of a live storage -> its key
+        self._next = 0
+
+    # -- the record ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def because(self, cause: str) -> Iterator[None]:
+        """What begins in this block is for ``cause``."""
+        before, self.cause = self.cause, cause
+        try:
+            yield
+        finally:
+            self.cause = before
+
+    def label(self, tensor: Any, cause: str) -> None:
+        """Say what a tensor's storage is for, afterwards."""
+        self.ledger.causes[self.record(tensor, "given")] = cause
+
+    def record(self, tensor: Any, operation: str) -> int:
+        """Key of a tensor's storage; a new one begins here."""
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        key = self._keys.get(address)
+        if key is None:
+            key, size = self._next, storage.nbytes()
+            self._next += 1
+            self._keys[address] = key
+            self.ledger.events.append((key, size))
+            self.ledger.causes[key] = self.cause
+            self.ledger.shapes[key] = (tuple(tensor.shape), tensor.dtype, operation)
+            weakref.finalize(storage, self._ended, address, key, size).atexit = False
+        return key
+
+    def _ended(self, address: int, key: int, size: int) -> None:
+        if self._keys.get(address) == key:
+            del self._keys[address]
+        self.ledger.events.append((key, -size))
+
+    def _inside(self, size: int) -> None:
+        """A storage that begins and ends within one operation."""
+        key, self._next = self._next, self._next + 1
+        self.ledger.causes[key] = self.cause
+        self.ledger.shapes[key] = ((size,), torch.uint8, "workspace")
+        self.ledger.events += [(key, size), (key, -size)]
+
+    # -- operations ------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.prim.device.default:
+            return args[0].fake_device if isinstance(args[0], FakeTensor) else torch.device("cpu")
+        kwargs = kwargs or {}
+        if func is aten._local_scalar_dense.default and isinstance(args[0], FakeTensor) and args[0].is_floating_point():
+            return 1.0  # a number that no plan depends on
+        if func in _MADE_OF_OTHERS:
+            with self:
+                return _MADE_OF_OTHERS[func](*args, **kwargs)
+        tensors = list(_tensors(args))
+        tensors += _tensors(kwargs.values())
+        fakes = sum(isinstance(item, FakeTensor) for item in tensors)
+        if not fakes:
+            out = self._real(func, args, kwargs, bool(tensors))
+        else:
+            if fakes < len(tensors):
+                if func._schema.is_mutable and tensors[0].dim() == 0 and not isinstance(tensors[0], FakeTensor):
+                    return tensors[0]  # a number becomes another number
+                if func in _INDEXING:
+                    args = (args[0], _as_positions(args[1]), *args[2:])
+                flat, spec = tree_flatten((args, kwargs))
+                flat = [self.pretend(x) if isinstance(x, torch.Tensor) else x for x in flat]
+                args, kwargs = tree_unflatten(flat, spec)
+            with self.fake:
+                out = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        if func in self.workspace:
+            self._inside(self.workspace[func](out, *args, **kwargs))
+        for item in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(item, torch.Tensor):
+                self.record(item, name)
+        return out
+
+    def _real(self, func: Any, args: Any, kwargs: Any, given: bool) -> Any:
+        """An operation on numbers that are known: computed, unless it makes many floats."""
+        if not given:  # a factory: look at what it would make first
+            with self.fake:
+                out = func(*args, **kwargs)
+            if not isinstance(out, torch.Tensor) or (out.is_floating_point() and out.dim()):
+                return out
+        out = func(*args, **kwargs)
+        if func is aten.lift_fresh.default:
+            return out
+        return tree_map_only(torch.Tensor, self._kept, out)
+
+    def _kept(self, tensor: torch.Tensor) -> torch.Tensor:
+        many = tensor.is_floating_point() and tensor.numel() > FEW
+        return self.pretend(tensor) if many else tensor
+
+    def pretend(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """A fake tensor of the same shape, strides and device."""
+        if isinstance(tensor, FakeTensor):
+            return tensor
+        shape = torch.empty_strided(
+            tensor.shape, tensor.stride(), dtype=dtype or tensor.dtype, device="meta", requires_grad=False
+        )
+        return FakeTensor(self.fake, shape, torch.device("cpu"))
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """The tensors among an operation's arguments, those in lists included."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
+_INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._unsafe_index.Tensor}
+
+
+def _as_positions(indices: Any) -> list[Any]:
+    """Indices with every mask written as the positions where it is true."""
+    found: list[Any] = []
+    for index in indices:
+        if isinstance(index, torch.Tensor) and index.dtype == torch.bool and not isinstance(index, FakeTensor):
+            found += list(index.nonzero(as_tuple=True))
+        else:
+            found.append(index)
+    return found
+
+
+def _gemm_4bit(
+    x: Any, packed: Any, shape: Any, absmax: Any, blocksize: int, kind: str, bias: Any = None,
+    absmax_8bit: Any = None, absmax_code: Any = None, absmax_offset: Any = None,
+) -> Any:  # fmt: skip
+    """bitsandbytes' product with a packed weight, as it is done for more than a few rows: unpacked first."""
+    ops = torch.ops.bitsandbytes
+    if absmax_8bit is not None:
+        absmax = ops.dequantize_blockwise.default(absmax_8bit, absmax, absmax_code, 256, torch.float32)
+        absmax = absmax + absmax_offset
+    weight = ops.dequantize_4bit.default(packed, absmax, blocksize, kind, shape, x.dtype)
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+def _int8_scaled_mm(
+    x: Any, weight: Any, row_scales: Any, column_scales: Any, bias: Any = None, dtype: Any = None
+) -> Any:
+    """LLM.int8's product: whole numbers of 32 bits first."""
+    ops = torch.ops.bitsandbytes
+    whole = ops.int8_linear_matmul.default(x, weight)
+    return ops.int8_mm_dequant.default(whole, row_scales, column_scales, dtype=dtype or torch.float16, bias=bias)
+
+
+# Operations whose kernels call others, which allocate too.
+_MADE_OF_OTHERS: dict[Any, Callable[..., Any]] = {}
+with suppress(ImportError, AttributeError):  # without bitsandbytes there are no such operations
+    import bitsandbytes  # noqa: F401
+
+    _MADE_OF_OTHERS = {
+        torch.ops.bitsandbytes.gemm_4bit.default: _gemm_4bit,
+        torch.ops.bitsandbytes.int8_scaled_mm.default: _int8_scaled_mm,
+    }

@@ -1,0 +1,124 @@
+"""What a job is: one model, one way to adapt it, one batch. Everything that decides how much memory it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from helpers.defaults import STORAGE
+from helpers.errors import ParameterError
+from helpers.parameters import nearest
+
+# What is done: learning completions, a new classification head, classes as words, a vision-language model's answers;
+# or answering without learning.
+STEPS = ("completion", "classify", "label_words", "vision", "generate")
+METHODS = ("lora", "key_value", "embedding", "peft", "full", "none")
+OPTIMIZERS = {  # name in TrainingArguments -> bytes an adapted number's state takes on the device
+    "adamw_torch": 8.0,
+    "adamw_bnb_8bit": 2.0 + 2 * 4 / 256,  # two 8-bit moments, each with a float32 scale for 256 numbers
+    "paged_adamw_32bit": 0.0,  # in the machine's memory, brought over while it is used
+    "paged_adamw_8bit": 0.0,
+}
+DTYPES = ("float16", "bfloat16", "float32")
+SMALL_STATE = 4096  # bitsandbytes keeps float32 moments for a tensor of fewer numbers
+UNPAGED = 100_000  # and on the device for one of fewer than this
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training or generation, as a plan needs it.
+
+    Attributes:
+        model: a Hub id or sizes whose configuration is kept, ``tiny/NAME``, or a local folder.
+        step: one of ``STEPS``.
+        method: one of ``METHODS``; "none" for the model as it is.
+        quant: storage of the base weights, one of nf4-double, nf4, int8, none.
+        dtype: what is computed in, and what the weights that are not quantised are stored in.
+        mixed: a half-precision training runs under autocast, with what is trained in float32.
+        device: "cuda" or "cpu".
+        capability: compute capability of the GPU; decides which attention kernel runs.
+        batch_size: rows in one forward pass.
+        length: tokens of the longest row, picture tokens included; of the prompt when generating.
+        labelled: tokens with loss in the row that has most of them.
+        new_tokens: tokens written behind the prompt when generating.
+        padded: the rows of a batch differ in length.
+        accumulation: forward passes per update.
+        checkpointing: activations are computed again in the backward pass.
+        optimizer: one of ``OPTIMIZERS``.
+        targets: layers with a LoRA update: "all-linear", or names joined by +; "" leaves it to PEFT.
+        classes: rows of a new head.
+        pixels: most pixels of a picture, for models that read any number; ``None`` for the model's own size.
+    """
+
+    model: str
+    step: str = "completion"
+    method: str = "lora"
+    quant: str = "nf4-double"
+    dtype: str = "float16"
+    mixed: bool = True
+    device: str = "cuda"
+    capability: tuple[int, int] = (7, 5)
+    batch_size: int = 4
+    length: int = 512
+    labelled: int = 128
+    new_tokens: int = 64
+    padded: bool = True
+    accumulation: int = 1
+    checkpointing: bool = False
+    optimizer: str = "adamw_torch"
+    lora_r: int = 16
+    targets: str = "all-linear"
+    head_trained: bool = True
+    classes: int = 3
+    prefix_tokens: int = 20
+    prefix_hidden: int = 0
+    pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "step": STEPS, "method": METHODS, "quant": STORAGE, "dtype": DTYPES, "device": ("cuda", "cpu"),
+            "optimizer": tuple(OPTIMIZERS),
+        }  # fmt: skip
+        for name, values in allowed.items():
+            value = getattr(self, name)
+            if value not in values:
+                near = nearest(value, values)
+                raise ParameterError(f"{name} = {value!r} is not known{near}", f"Allowed: {', '.join(values)}")
+        for name in ("batch_size", "length", "accumulation", "lora_r", "new_tokens"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name} = {getattr(self, name)} is out of range", "It is at least 1")
+        if self.method == "full" and self.quant != "none":
+            what = f"weights stored as {self.quant} cannot be trained themselves"
+            raise ParameterError(what, "Use quant='none', or method='lora'")
+        if self.method in ("key_value", "peft") and self.checkpointing:
+            what = "a prefix of keys and values lives in the cache, which gradient checkpointing drops"
+            raise ParameterError(what, "Leave checkpointing off, or use method='embedding'")
+
+    def but(self, **changes: Any) -> Job:
+        """The same job with other values."""
+        return replace(self, **changes)
+
+    @property
+    def trains(self) -> bool:
+        return self.step != "generate"
+
+
+def job_of(settings: Any, machine: Any, **more: Any) -> Job:
+    """The job that a notebook's settings describe.
+
+    Args:
+        settings: ``run.settings``; what a notebook has no parameter for keeps the job's default.
+        machine: ``run.machine``.
+        more: what the settings do not say: the step, the longest row.
+    """
+    values: Mapping[str, Any] = settings.as_dict()
+    names = {
+        "model_id": "model", "quant": "quant", "batch_size": "batch_size", "max_length": "length",
+        "grad_accumulation": "accumulation", "gradient_checkpointing": "checkpointing", "lora_r": "lora_r",
+        "lora_targets": "targets", "prefix": "method", "prefix_tokens": "prefix_tokens",
+        "prefix_hidden": "prefix_hidden", "max_pixels": "pixels", "max_new_tokens": "new_tokens",
+    }  # fmt: skip
+    found = {field: values[name] for name, field in names.items() if values.get(name) is not None}
+    found |= {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
+    return Job(**(found | more))

@@ -1,0 +1,198 @@
+"""A plan: how much memory one step of a job takes, what for, and on which GPUs it fits.
+
+The step is the real one, run on fake tensors. Added to what it shows are things that no tensor shows: the CUDA context,
+cuBLAS' workspace, states of optimizers without fake kernels, and the allocator's rounding and gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from helpers.memory import steps
+from helpers.memory.allocator import Reserved, replay
+from helpers.memory.batches import batch
+from helpers.memory.build import ADAPTERS, BUFFERS, SCALES, WEIGHTS, build
+from helpers.memory.fake import FakeRun, Ledger
+from helpers.memory.gpu import WORKSPACE, GpuNumerics
+from helpers.memory.jobs import OPTIMIZERS, SMALL_STATE, UNPAGED, Job
+from helpers.models.skeletons import configuration
+
+GB = 1e9
+# Bytes that torch can use of each card, as its driver reports them, and compute capability.
+CARDS: dict[str, tuple[float, tuple[int, int]]] = {
+    "P100 16 GB": (17.06e9, (6, 0)),
+    "T4 16 GB": (15.83e9, (7, 5)),
+    "L4 24 GB": (23.80e9, (8, 9)),
+    "A100 40 GB": (42.28e9, (8, 0)),
+    "A100 80 GB": (84.97e9, (8, 0)),
+    "H100 80 GB": (84.97e9, (9, 0)),
+}
+CONTEXT = 0.5e9  # CUDA's own memory in a process, outside of torch's allocator
+PROCESS = 0.7e9  # Python and its libraries, where everything is in one memory
+CUBLAS = {True: 32 * 2**20, False: 8_519_680}  # workspace of a stream, from compute capability 9.0 on, and before
+
+LOGITS, WORK, ROUNDING, OWN = "logits and loss", "workspace", "allocator", "CUDA context"
+# Rows of a table, in this order: what a storage was made for -> what it is called.
+PARTS: dict[str, str] = {
+    WEIGHTS: "weights", BUFFERS: "weights", SCALES: SCALES, ADAPTERS: ADAPTERS, steps.GRADIENTS: "gradients",
+    steps.STATES: "optimizer states", steps.INPUTS: "activations", steps.ACTIVATIONS: "activations", LOGITS: LOGITS,
+    steps.BACKWARD: WORK, steps.UPDATE: WORK, WORK: WORK, ROUNDING: ROUNDING, OWN: OWN,
+}  # fmt: skip
+UNPACKED = ("dequantize_4bit", "dequantize_blockwise")  # weights written out for one product
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one step of a job takes. Bytes.
+
+    Attributes:
+        tensors: the most that storages take together.
+        parts: cause -> bytes, at that moment; a GPU's context and the allocator's share besides.
+        extra: what is there from the start without being a tensor of the step.
+    """
+
+    job: Job
+    tensors: int
+    parts: dict[str, int]
+    extra: int
+    events: list[tuple[int, int]] = field(repr=False)
+
+    @cached_property
+    def allocator(self) -> Reserved:
+        """What a GPU's allocator makes of the step, when it may take any number of bytes."""
+        return replay(self._all_events())
+
+    @property
+    def allocated(self) -> int:
+        """``torch.cuda.max_memory_allocated`` of the step; on a CPU the sum of its tensors."""
+        return self.allocator.allocated if self.job.device == "cuda" else self.tensors + self.extra
+
+    @cached_property
+    def total(self) -> int:
+        """What the machine has to have: with the allocator's gaps and the CUDA context, or with the process."""
+        return int(self.needed + CONTEXT) if self.job.device == "cuda" else int(self.allocated + PROCESS)
+
+    @cached_property
+    def needed(self) -> int:
+        """The least that the allocator can do with, within 1 %: when memory runs out, it gives back unused segments."""
+        low, high = self.allocator.allocated, self.allocator.reserved
+        while high - low > 0.01 * low:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._runs_in(middle) else (middle, high)
+        return high
+
+    def _runs_in(self, capacity: int) -> bool:
+        return replay(self._all_events(), capacity).failed_at is None
+
+    def fits(self, available: float) -> bool:
+        """Whether the step can run where this many bytes can be used, gaps and all."""
+        return self.total <= available
+
+    def cards(self) -> dict[str, bool]:
+        """Name of each card in ``CARDS`` -> whether the step fits."""
+        return {name: self.fits(size) for name, (size, _) in CARDS.items()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a part, largest causes as in ``PARTS``, for a table: part, GB, share."""
+        sums: dict[str, int] = {}
+        for cause, name in PARTS.items():
+            sums[name] = sums.get(name, 0) + self.parts.get(cause, 0)
+        if self.job.device == "cuda":
+            sums[ROUNDING] = self.needed - self.tensors - self.extra
+            sums[OWN] = int(CONTEXT)
+        else:
+            sums["process"] = int(PROCESS)
+        return [
+            {"part": name, "GB": size / GB, "share": size / self.total} for name, size in sums.items() if size >= 5e5
+        ]
+
+    def _all_events(self) -> list[tuple[int, int]]:
+        return [(-1, self.extra), *self.events] if self.extra else self.events
+
+
+def plan(job: Job) -> Plan:
+    """Run one step of `job` on fake tensors: no weights, no GPU, seconds.
+
+    Raises:
+        ModelError: the model's configuration cannot be found.
+        ParameterError: the pictures of the job take more tokens than its rows have.
+    """
+    run = FakeRun(WORKSPACE if job.device == "cuda" else None)
+    config = configuration(job.model)
+    inputs = batch(job, config)
+    with run.because(WEIGHTS):
+        model = build(job, run)
+    with run:
+        with run.because(steps.INPUTS):
+            inputs = {name: run.pretend(x) if x.is_floating_point() else x for name, x in inputs.items()}
+            for tensor in inputs.values():
+                run.record(tensor, "input")
+        rehearsal = _train if job.trains else _generate
+        if job.device == "cuda":
+            with GpuNumerics(job.capability), _autocast_flag(job.trains and job.mixed and job.dtype != "float32"):
+                rehearsal(job, model, inputs, run)
+        else:
+            rehearsal(job, model, inputs, run)
+    tensors, index = run.ledger.peak()
+    extra = _extra(job, model)
+    parts = _parts(run.ledger, index, config)
+    if extra:
+        states = extra - (CUBLAS[job.capability >= (9, 0)] if job.device == "cuda" else 0)
+        parts[steps.STATES] = parts.get(steps.STATES, 0) + states
+        parts[WORK] = parts.get(WORK, 0) + extra - states
+    return Plan(job, tensors, parts, extra, list(run.ledger.events))
+
+
+@contextmanager
+def _autocast_flag(on: bool) -> Iterator[None]:
+    """PEFT asks whether autocast is on for GPUs, the device that is planned for; tensors here are on another."""
+    before = torch.is_autocast_enabled("cuda")
+    torch.set_autocast_enabled("cuda", on)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", before)
+
+
+def _train(job: Job, model: Any, inputs: Mapping[str, Any], run: FakeRun) -> None:
+    steps.train(job, model, inputs, run.because, run.label)
+
+
+def _generate(job: Job, model: Any, inputs: Mapping[str, Any], run: FakeRun) -> None:
+    steps.generate(job, model, inputs, run.because)
+
+
+def _extra(job: Job, model: Any) -> int:
+    """Bytes of optimizer states that are not played through, and of the workspace that cuBLAS takes once."""
+    size = 0.0
+    if job.trains and job.optimizer != "adamw_torch":
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                count = parameter.numel()
+                paged = job.optimizer.startswith("paged") and count >= UNPAGED
+                small = count < SMALL_STATE or job.optimizer == "paged_adamw_32bit"
+                size += 0 if paged else count * (8.0 if small else OPTIMIZERS["adamw_bnb_8bit"])
+    return int(size) + (CUBLAS[job.capability >= (9, 0)] if job.device == "cuda" else 0)
+
+
+def _parts(ledger: Ledger, index: int, config: Any) -> dict[str, int]:
+    """Cause -> bytes of what is there after an event."""
+    text = config.get_text_config()
+    vocabulary = getattr(text, "vocab_size", None)
+    found: dict[str, int] = {}
+    for key, size in ledger.live(index).items():
+        cause = ledger.causes[key]
+        shape, dtype, operation = ledger.shapes[key]
+        if cause in (steps.ACTIVATIONS, steps.BACKWARD):
+            if operation in UNPACKED or operation == "workspace":
+                cause = WORK
+            elif shape and vocabulary in (shape[-1], shape[0]) and dtype.is_floating_point:
+                cause = LOGITS
+        found[cause] = found.get(cause, 0) + size
+    return found
