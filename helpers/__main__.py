@@ -1,4 +1,4 @@
-"""Command line: ``python -m helpers run | doctor | assets | results | reference``."""
+"""Command line: ``python -m helpers run | plan | doctor | assets | results | reference``."""
 
 from __future__ import annotations
 
@@ -74,6 +74,31 @@ def run(
             typer.echo("\n" + gains)
     typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
     raise typer.Exit(execute.exit_code(outcomes))
+
+
+@app.command(cls=PairsCommand)
+def plan(
+    what: Annotated[str, typer.Argument(help="A lesson, or the id of a model.")],
+    profile: Annotated[str, typer.Option(help="Of a lesson: smoke, cpu or full.")] = "full",
+    card: Annotated[str | None, typer.Option(help="P100, T4, L4, A100-40, A100-80, H100 or cpu.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A lesson's parameter, or a job's; repeat."),
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Say whether a lesson's or a model's training fits a GPU, and what for memory is needed. Loads no weights."""
+    from helpers import execute, hardware
+    from helpers.memory import fit, report
+    from helpers.records import to_json
+
+    machine = hardware.probe()
+    if card != "cpu" and not (card is None and machine.device == "cuda"):
+        machine = report.machine_with(report.card_named(card or "T4"), machine)
+    given = {name: execute.parse_value(name, text) for name, text in map(_pair, parameter or [])}
+    found = fit.check_named(what, profile, given, machine)
+    typer.echo(to_json(report.as_dict(found)) if as_json else report.describe(found))
+    raise typer.Exit(0 if found.fits else 1)
 
 
 @app.command()

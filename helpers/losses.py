@@ -1,4 +1,4 @@
-"""The losses that a step of training is made of; ``helpers.training`` trains with them, ``helpers.memory`` plans them."""
+"""The losses of a training step: ``helpers.training`` takes them, ``helpers.memory`` plans with them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from helpers.errors import LabError, RunError
 from helpers.losses import completion_loss, label_word_loss
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 

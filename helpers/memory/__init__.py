@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from helpers.memory.jobs import Job, job_of
+from helpers.memory.jobs import Job
+from helpers.memory.lessons import lesson_jobs, tokens_of
 
 if TYPE_CHECKING:
+    from helpers.memory.fit import Fit, check, fit_jobs
     from helpers.memory.plan import CARDS, Plan, plan
     from helpers.memory.search import Change, cheapest
 
-__all__ = ["CARDS", "Change", "Job", "Plan", "cheapest", "job_of", "plan"]
+__all__ = [
+    "CARDS",
+    "Change",
+    "Fit",
+    "Job",
+    "Plan",
+    "cheapest",
+    "check",
+    "fit_jobs",
+    "lesson_jobs",
+    "plan",
+    "tokens_of",
+]
 
-_PLACES = {"CARDS": "plan", "Plan": "plan", "plan": "plan", "Change": "search", "cheapest": "search"}
+_PLACES = {
+    "CARDS": "plan", "Plan": "plan", "plan": "plan", "Change": "search", "cheapest": "search", "Fit": "fit",
+    "check": "fit", "fit_jobs": "fit",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

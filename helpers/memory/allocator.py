@@ -1,8 +1,8 @@
 """PyTorch's caching allocator for GPUs, played through: rounding, segments, splitting, and what no longer fits.
 
-A GPU's memory is taken in segments that are cut into blocks. Blocks that were freed wait for a tensor that fits, so more
-is reserved than tensors need, and a step can fail although the sum of its tensors would fit. Sizes and rules are those
-of ``c10/cuda/CUDACachingAllocator`` with its default settings.
+A GPU's memory is taken in segments that are cut into blocks. Blocks that were freed wait for a tensor that fits, so
+more is reserved than tensors need, and a step can fail although the sum of its tensors would fit. Sizes and rules are
+those of ``c10/cuda/CUDACachingAllocator`` with its default settings.
 """
 
 from __future__ import annotations
@@ -94,7 +94,12 @@ class _Allocator:
         return self.blocks[segment, start]
 
     def _segment(self, size: int, pool: int) -> _Block | None:
-        wanted = SMALL_SEGMENT if pool == 0 else LARGE_SEGMENT if size < LARGE_FROM else -(-size // LARGE_ROUND) * LARGE_ROUND
+        if pool == 0:
+            wanted = SMALL_SEGMENT
+        elif size < LARGE_FROM:
+            wanted = LARGE_SEGMENT
+        else:
+            wanted = -(-size // LARGE_ROUND) * LARGE_ROUND
         if self.capacity is not None and self.reserved + wanted > self.capacity:
             self._return_unused()
             if self.reserved + wanted > self.capacity:

@@ -36,6 +36,10 @@ def build(job: Job, run: FakeRun) -> Any:
     if job.method in ("key_value", "embedding", "peft"):
         with run, run.because(ADAPTERS):
             model = _with_prefix(model, job, run)
+    if job.method == "soft":
+        with run, run.because(ADAPTERS):
+            width = config.text_config.hidden_size
+            model.words = nn.Parameter(torch.zeros(job.batch_size, job.length, width))
     if job.checkpointing:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # a newer name; the older works in every version
@@ -45,8 +49,10 @@ def build(job: Job, run: FakeRun) -> Any:
 
 
 def _bare(job: Job, config: Any) -> Any:
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
+    if job.step == "contrast":
+        return skeleton(config, AutoModel)
     options: dict[str, Any] = {}
     if config.model_type == "blip-2" and config.image_token_index is None:
         options["image_token_index"] = config.text_config.vocab_size - 1

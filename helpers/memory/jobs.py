@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +9,10 @@ from helpers.defaults import STORAGE
 from helpers.errors import ParameterError
 from helpers.parameters import nearest
 
-# What is done: learning completions, a new classification head, classes as words, a vision-language model's answers;
-# or answering without learning.
-STEPS = ("completion", "classify", "label_words", "vision", "generate")
-METHODS = ("lora", "key_value", "embedding", "peft", "full", "none")
+# What is done: learning completions, a new classification head, classes as words, a vision-language model's answers,
+# words of CLIP's prompts; or answering without learning.
+STEPS = ("completion", "classify", "label_words", "vision", "contrast", "generate")
+METHODS = ("lora", "key_value", "embedding", "peft", "soft", "full", "none")
 OPTIMIZERS = {  # name in TrainingArguments -> bytes an adapted number's state takes on the device
     "adamw_torch": 8.0,
     "adamw_bnb_8bit": 2.0 + 2 * 4 / 256,  # two 8-bit moments, each with a float32 scale for 256 numbers
@@ -102,23 +101,3 @@ class Job:
     @property
     def trains(self) -> bool:
         return self.step != "generate"
-
-
-def job_of(settings: Any, machine: Any, **more: Any) -> Job:
-    """The job that a notebook's settings describe.
-
-    Args:
-        settings: ``run.settings``; what a notebook has no parameter for keeps the job's default.
-        machine: ``run.machine``.
-        more: what the settings do not say: the step, the longest row.
-    """
-    values: Mapping[str, Any] = settings.as_dict()
-    names = {
-        "model_id": "model", "quant": "quant", "batch_size": "batch_size", "max_length": "length",
-        "grad_accumulation": "accumulation", "gradient_checkpointing": "checkpointing", "lora_r": "lora_r",
-        "lora_targets": "targets", "prefix": "method", "prefix_tokens": "prefix_tokens",
-        "prefix_hidden": "prefix_hidden", "max_pixels": "pixels", "max_new_tokens": "new_tokens",
-    }  # fmt: skip
-    found = {field: values[name] for name, field in names.items() if values.get(name) is not None}
-    found |= {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
-    return Job(**(found | more))

@@ -22,7 +22,7 @@ MOST_HALVINGS = {"pixels": 3, "length": 3}
 
 @dataclass(frozen=True)
 class Change:
-    """Changes that make a job fit, and the plan of the changed job."""
+    """Fields of a job that change to make it fit, the changed job and its plan."""
 
     job: Job
     changed: dict[str, object]
@@ -32,11 +32,7 @@ class Change:
         return ", ".join(f"{name} = {value!r}" for name, value in self.changed.items())
 
 
-# Field of a job -> the notebook parameter that sets it.
-PARAMETER = {
-    "batch_size": "batch_size", "accumulation": "grad_accumulation", "checkpointing": "gradient_checkpointing",
-    "length": "max_length", "pixels": "max_pixels", "quant": "quant", "optimizer": "optimizer",
-}  # fmt: skip
+FIELDS = ("batch_size", "accumulation", "checkpointing", "length", "pixels", "quant", "optimizer")  # that may change
 
 
 def cheapest(job: Job, available: float, tried: Callable[[Job], Plan] = plan) -> Change | None:
@@ -63,9 +59,7 @@ def cheapest(job: Job, available: float, tried: Callable[[Job], Plan] = plan) ->
         except (ParameterError, ModelError):  # a shorter row has no room for its picture, say
             continue
         found = _with_batch(base, batch)
-        changed = {
-            PARAMETER[name]: getattr(found, name) for name in PARAMETER if getattr(found, name) != getattr(job, name)
-        }
+        changed = {name: getattr(found, name) for name in FIELDS if getattr(found, name) != getattr(job, name)}
         return Change(found, changed, seen[found])
     return None
 
@@ -103,7 +97,7 @@ def _others(job: Job) -> Iterator[tuple[float, Job]]:
         steps += [
             (c + n * FEWER_PIXELS, j.but(pixels=(job.pixels or 0) >> n))
             for n in range(1, MOST_HALVINGS["pixels"] + 1)
-            for c, j in list(steps[: len(steps)])
+            for c, j in list(steps)
             if j.pixels == job.pixels
         ]
     for n in range(1, MOST_HALVINGS["length"] + 1):

@@ -28,11 +28,29 @@ def loss_of(job: Job, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         return completion_loss(model, inputs)[0]
     if job.step == "label_words":
         return label_word_loss(model, inputs, list(range(job.classes)))[0]
+    if job.step == "contrast":
+        return _soft_prompts(model, inputs)
     loss: torch.Tensor = model(**inputs).loss
     return loss
 
 
-def train(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None = None, label: Label | None = None) -> None:
+def _soft_prompts(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """CLIP's text tower with a trained vector in place of each word; the pictures' vectors are kept from before."""
+    from helpers.models.clip import project_ids
+
+    def add(_table: Any, _args: Any, embedded: torch.Tensor) -> torch.Tensor:
+        return embedded + model.words
+
+    handle = model.text_model.embeddings.token_embedding.register_forward_hook(add)
+    try:
+        return project_ids(model, inputs["input_ids"]).sum()
+    finally:
+        handle.remove()
+
+
+def train(
+    job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None = None, label: Label | None = None
+) -> None:
     """One update as it is from the second on: the optimizer has its states, and earlier passes have left gradients.
 
     Args:
@@ -124,7 +142,8 @@ def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None 
 
 def _last_only(model: Any) -> dict[str, int]:
     """``generate`` asks for the logits of the last position, where a model can leave out the others."""
-    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(inner.forward).parameters else {}
 
 
 def _grow(cache: Any, tokens: int) -> None:

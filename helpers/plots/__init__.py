@@ -9,6 +9,7 @@ from __future__ import annotations
 from helpers.plots.classification import confusion, learning_curve, reliability
 from helpers.plots.data import label_balance, scatter_2d, token_lengths
 from helpers.plots.general import bars, curves, dots, quantisation_error
+from helpers.plots.memory import memory
 from helpers.plots.pictures import pictures
 from helpers.plots.results import differences, pareto, systems, training_curves
 
@@ -20,6 +21,7 @@ __all__ = [
     "dots",
     "label_balance",
     "learning_curve",
+    "memory",
     "pareto",
     "pictures",
     "quantisation_error",

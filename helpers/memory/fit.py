@@ -1,0 +1,156 @@
+"""Does a lesson fit on this machine? If not: what is the cheapest change?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.errors import HardwareError, ParameterError
+from helpers.memory.jobs import Job
+from helpers.memory.lessons import LESSONS, PARAMETER, lesson_jobs
+from helpers.memory.plan import GB, Plan, plan
+from helpers.memory.search import Change, cheapest
+from helpers.parameters import nearest
+from helpers.settings import find_notebook, resolve
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The plans of a lesson's jobs, and what there is for them.
+
+    Attributes:
+        plans: "training", "answers" -> plan.
+        available: bytes that can be used here.
+        where: what has them.
+        change: parameter -> value that makes all of them fit; empty when they do, ``None`` when nothing helps.
+    """
+
+    plans: dict[str, Plan]
+    available: float
+    where: str
+    change: dict[str, Any] | None
+
+    @property
+    def fits(self) -> bool:
+        return self.change == {}
+
+    @property
+    def largest(self) -> Plan:
+        return max(self.plans.values(), key=lambda p: p.total)
+
+    @property
+    def advice(self) -> str:
+        """What to change when memory runs out all the same: the next cheaper step, not planned through."""
+        job = next(iter(self.plans.values())).job
+        if job.batch_size > 1:
+            return assignments({"batch_size": job.batch_size // 2, "grad_accumulation": 2 * job.accumulation})
+        if not job.checkpointing and job.method == "lora":
+            return assignments({"gradient_checkpointing": True})
+        return "use a smaller model_id, or shorter texts"
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {p.total / GB:.1f} GB" for name, p in self.plans.items())
+        verdict = "fits" if self.fits else "does not fit"
+        return f"planned peak: {parts}; {self.where} has {self.available / GB:.1f} GB: {verdict}"
+
+    def require(self) -> None:
+        """Stop where it does not fit.
+
+        Raises:
+            HardwareError: says by how much, and the cheapest change.
+        """
+        if self.fits:
+            return
+        name, worst = next((n, p) for n, p in self.plans.items() if p is self.largest)
+        row = max(worst.rows(), key=lambda r: r["GB"])
+        what = (
+            f"{name} would take {worst.total / GB:.1f} GB, {row['GB']:.1f} of them {row['part']}, and {self.where} has "
+            f"{self.available / GB:.1f} GB"
+        )
+        cure = "Use a smaller model_id" if self.change is None else f"Set {assignments(self.change)}"
+        raise HardwareError(what, f"{cure}; check_memory = False runs it all the same")
+
+
+def assignments(values: dict[str, Any]) -> str:
+    """ "batch_size = 8, grad_accumulation = 2" """
+    return ", ".join(f"{name} = {value!r}" for name, value in values.items())
+
+
+def available(machine: Any) -> tuple[float, str]:
+    """(bytes that can be used here, what has them)."""
+    if machine.device == "cuda":
+        return machine.gpu_memory_gb * GB, machine.device_name
+    return machine.ram_free_gb * GB, "this machine's free RAM"
+
+
+def check(settings: Any, machine: Any, prompt: int | None = None, completion: int | None = None) -> Fit:
+    """Plan a lesson with these settings on this machine; a search where it does not fit. See ``lesson_jobs``."""
+    jobs = lesson_jobs(settings, machine, prompt, completion)
+    size, where = available(machine)
+    return fit_jobs(jobs, size, where, LESSONS[settings.as_dict()["notebook"]].wide)
+
+
+def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any) -> Fit:
+    """``check`` of a lesson by its number or name, or of a job on the model of this id.
+
+    Args:
+        given: the lesson's parameters, or fields of ``Job``.
+
+    Raises:
+        ParameterError: an unknown name or a value out of range.
+        ModelError: neither a lesson nor a model.
+    """
+    try:
+        spec = find_notebook(what)
+    except ParameterError:
+        spec = None
+    if spec is not None and spec.id in LESSONS:
+        # Planning for a GPU that is not here is the point, so the profile is not refused.
+        return check(resolve(spec.id, {"profile": profile, **given}, machine), machine)
+    if spec is not None:
+        raise ParameterError(f"{spec.id} trains nothing", f"Lessons that do: {', '.join(LESSONS)}")
+    fields = [field.name for field in dataclasses.fields(Job) if field.name != "model"]
+    for name in given:
+        if name not in fields:
+            raise ParameterError(f"a job has no field {name!r}{nearest(name, fields)}", f"Fields: {', '.join(fields)}")
+    own = {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
+    job = Job(**{"model": what, **own, **given})
+    return fit_jobs({"training" if job.trains else "answers": job}, *available(machine))
+
+
+def fit_jobs(jobs: dict[str, Job], size: float, where: str, wide: int = 1) -> Fit:
+    """Plan jobs, and look for the cheapest change where one does not fit.
+
+    Args:
+        wide: rows in a batch of "answers" as a multiple of those of "training".
+    """
+    plans = {name: plan(job) for name, job in jobs.items()}
+    if all(p.fits(size) for p in plans.values()):
+        return Fit(plans, size, where, {})
+    first = next(iter(jobs))
+    found: Change | None = None
+    if not plans[first].fits(size):
+        found = cheapest(jobs[first], size)
+        if found is None:
+            return Fit(plans, size, where, None)
+    changed = found.job if found else jobs[first]
+    if len(jobs) > 1:
+        same = {"quant": changed.quant, "pixels": changed.pixels, "batch_size": wide * changed.batch_size}
+        answers = jobs["answers"].but(**same, length=min(jobs["answers"].length, changed.length))
+        fewer = cheapest(answers, size)
+        if fewer is None or fewer.job.batch_size < wide:
+            return Fit(plans, size, where, None)
+        rows = fewer.job.batch_size // wide
+        if rows < changed.batch_size:
+            passes = -(-changed.batch_size * changed.accumulation // rows)
+            changed = changed.but(batch_size=rows, accumulation=passes)
+        changed = changed.but(quant=fewer.job.quant, pixels=fewer.job.pixels)
+    before = jobs[first]
+    change = {
+        PARAMETER[field]: getattr(changed, field)
+        for field in ("batch_size", "accumulation", "checkpointing", "quant", "pixels", "length")
+        if getattr(changed, field) != getattr(before, field)
+    }
+    return Fit(plans, size, where, change)

@@ -1,0 +1,110 @@
+"""The largest steps of each lesson as jobs: its training, and its answering without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.memory.jobs import Job
+
+# Letters a token stands for at least, in English under the tokenizers taught: a text is rather planned too long.
+LETTERS = 3
+TEMPLATE = 24  # tokens that a chat template adds
+PAIRS = 256  # prompts of lesson 07, one for each pair of words; more than any of its data sets has
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a lesson's settings become jobs.
+
+    Attributes:
+        step: of its training.
+        wide: rows in a batch of answers, as a multiple of ``batch_size``.
+        prompt, completion: tokens of the longest text, where nobody has looked at the data.
+        method: "" where the settings say it.
+    """
+
+    step: str
+    wide: int
+    prompt: int
+    completion: int
+    method: str = "lora"
+
+
+LESSONS: dict[str, Lesson] = {
+    "03_qlora_nli": Lesson("classify", 4, 128, 1),
+    "04_qlora_instruct": Lesson("completion", 4, 512, 512),
+    "05_prefix_tuning": Lesson("vision", 4, 400, 112, method=""),
+    "06_lora_vlm": Lesson("vision", 3, 400, 112),
+    "07_compositional_prompts": Lesson("contrast", 1, 16, 1, method="soft"),
+    "08_blip2_captioning": Lesson("vision", 4, 4, 24),
+}
+
+# Field of a job -> the notebook parameter that sets it.
+PARAMETER = {
+    "model": "model_id", "quant": "quant", "batch_size": "batch_size", "accumulation": "grad_accumulation",
+    "checkpointing": "gradient_checkpointing", "lora_r": "lora_r", "targets": "lora_targets", "method": "prefix",
+    "prefix_tokens": "prefix_tokens", "prefix_hidden": "prefix_hidden", "pixels": "max_pixels",
+    "length": "max_length", "new_tokens": "max_new_tokens",
+}  # fmt: skip
+
+
+def tokens_of(texts: Iterable[str]) -> int:
+    """About how many tokens the longest of some texts has, rather too many."""
+    return max((len(text) for text in texts), default=0) // LETTERS + TEMPLATE
+
+
+def lesson_jobs(
+    settings: Any, machine: Any, prompt: int | None = None, completion: int | None = None
+) -> dict[str, Job]:
+    """The jobs of the lesson that these settings are for.
+
+    Args:
+        settings: ``run.settings``.
+        machine: ``run.machine``; device, dtype and compute capability are taken from it.
+        prompt, completion: tokens of the longest prompt and answer, pictures not counted; see ``tokens_of``.
+
+    Returns:
+        "training" and "answers", which is the largest batch that is read without gradients.
+    """
+    values = settings.as_dict()
+    lesson = LESSONS[values["notebook"]]
+    prompt, completion = prompt or lesson.prompt, completion or lesson.completion
+    found = {field: values[name] for field, name in PARAMETER.items() if values.get(name) is not None}
+    found |= {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
+    found["step"] = "label_words" if values.get("classifier") == "label_words" else lesson.step
+    found["head_trained"] = values.get("head") != "frozen"
+    if lesson.method:
+        found["method"] = lesson.method
+    shown = picture_tokens(found["model"], values.get("max_pixels"))
+    longest = shown + prompt + completion
+    if lesson.step in ("completion", "classify"):
+        longest = min(longest, values["max_length"])
+    if values.get("padding") == "max_length":
+        found["padded"], longest = False, values["max_length"]
+    training = Job(**(found | {"length": longest, "labelled": min(completion, longest - 1)}))
+    if lesson.step == "contrast":
+        return {"training": training.but(batch_size=PAIRS)}
+    answers = training.but(
+        step="generate",
+        method="none" if lesson.method == "soft" else training.method,
+        batch_size=lesson.wide * training.batch_size,
+        length=min(shown + prompt, longest),
+        accumulation=1,
+        checkpointing=False,
+    )
+    if lesson.step == "classify":
+        answers = answers.but(new_tokens=1)
+    return {"training": training, "answers": answers}
+
+
+def picture_tokens(model: str, pixels: int | None) -> int:
+    """Tokens that a picture takes in a prompt; 0 for models that read text."""
+    from helpers.memory.batches import PICTURES
+    from helpers.models.skeletons import configuration
+
+    config = configuration(model)
+    if config.model_type not in PICTURES:
+        return 0
+    return PICTURES[config.model_type](Job(model, batch_size=1, pixels=pixels), config)[1]
