@@ -306,3 +306,10 @@ FULL_GPU_GB = 14.5
 # Assets that the cpu profile wants; the model can also come from the Hub.
 CPU_MODEL_ASSET = "smollm2-135m-instruct"
 CPU_DATA_ASSETS = {"recipes": "wikibooks-recipes"}
+
+# Models of the published projects whose licence has to be accepted on the Hub first -> one to use meanwhile.
+GATED = {
+    "meta-llama/Llama-2-7b-chat-hf": "NousResearch/Llama-2-7b-chat-hf",
+    "meta-llama/Llama-2-7b-hf": "NousResearch/Llama-2-7b-hf",
+    "google/paligemma-3b-pt-224": "Qwen/Qwen2-VL-2B-Instruct",
+}
