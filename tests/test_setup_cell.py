@@ -77,10 +77,12 @@ def test_without_internet_on_kaggle(tmp_path: Path, remote: Path) -> None:
     # without the packages that Kaggle lacks: one line too, then from a folder of wheels beside the course
     attached = tmp_path / "kaggle" / "input" / "datasets" / "someone" / "peft-lab" / "peft-lab-main"
     subprocess.run(["git", "clone", "-q", str(remote), str(attached)], check=True)
-    done = machine.run_cell(PIP_FIND_LINKS="")
-    assert "pip could not install the course's packages: ERROR: " in one_line(done)
+    del machine.environment["PIP_NO_INDEX"], machine.environment["PIP_FIND_LINKS"]
+    machine.environment["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"  # where nobody listens
+    last = one_line(machine.run_cell())
+    assert "pip could not install the course's packages: ERROR: " in last and "switch Internet on" in last
     shutil.copytree(machine.wheels, attached / hosted.WHEELS)
-    done = machine.run_cell(after="import helpers\n" + PREPARED, PIP_FIND_LINKS="")
+    done = machine.run_cell(after="import helpers\n" + PREPARED)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-3:] == [str(attached / "helpers" / "__init__.py"), "0", "1"]
     assert not (machine.cwd / "peft-lab").exists() and machine.version("trl")
