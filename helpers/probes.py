@@ -55,6 +55,7 @@ def gather() -> dict[str, Any]:
         "ram_free_gb": ram_free,
         "disk_free_gb": disk_free(Path(__file__).resolve().parent.parent),
         "cache_free_gb": disk_free(assets.cache_dir()),
+        "hub_free_gb": disk_free(Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()),
         "versions": versions,
         "loaded": loaded_versions(),
         "gpu_present": present,

@@ -42,7 +42,7 @@ def t4(**changes: Any) -> dict[str, Any]:
 
 
 def p100(arch: list[str], **changes: Any) -> dict[str, Any]:
-    return ready("kaggle_p100", arch_list=arch, disk_free_gb=60.0, **changes)
+    return ready("kaggle_p100", arch_list=arch, **changes)
 
 
 def serious(record: dict[str, Any]) -> list[problems.Problem]:
@@ -81,13 +81,12 @@ KAGGLE = [
     ("warning", "bitsandbytes is not installed"),
 ]
 NO_KERNELS = ("error", "this torch has no kernels for Tesla P100-PCIE-16GB (sm_60;")
-DISK = ("warning", "20.9 GB of disk left for outputs, profile full may need 30")
 SAID: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
     "colab_t4": ([*COLAB, BF16], [BF16]),
     "colab_l4": (COLAB, []),
     "colab_a100": (COLAB, []),
     "kaggle_p100": ([*KAGGLE[:4], NO_KERNELS, KAGGLE[4]], [NO_KERNELS]),
-    "kaggle_t4x2": ([*KAGGLE, ("warning", "2 GPUs are visible"), DISK, BF16], [DISK, BF16]),
+    "kaggle_t4x2": ([*KAGGLE, ("warning", "2 GPUs are visible"), BF16], [BF16]),
     "laptop": ([], []),
     "ci": ([], []),
 }
@@ -127,7 +126,7 @@ def test_healthy_laptop() -> None:
     [
         (t4(), "float16"),
         (p100(CU126), "float16"),
-        (ready("kaggle_t4x2", disk_free_gb=60.0), "float16"),
+        (ready("kaggle_t4x2"), "float16"),
         (ready("colab_a100"), "bfloat16"),
         (ready("colab_l4"), "bfloat16"),
         (ready("colab_a100", gpu_name="NVIDIA H100", capability=[9, 0], gpu_memory_gb=85.0), "bfloat16"),
@@ -177,8 +176,9 @@ def test_kernels(capability: tuple[int, int], arch: list[str], runs: bool) -> No
 
 
 def test_two_gpus() -> None:
-    problem = only(t4(gpu_count=2))
-    assert problem.severity == "warning" and "CUDA_VISIBLE_DEVICES=0" in problem.cure
+    problem = only(ready("kaggle_t4x2", gpu_count=2))
+    assert problem.severity == "warning" and "os.environ['CUDA_VISIBLE_DEVICES'] = '0'" in problem.cure
+    assert "export CUDA_VISIBLE_DEVICES=0" in only(t4(gpu_count=2, platform="local")).cure
     assert describe(t4(gpu_count=2)).supports()["multi_gpu"]
 
 
@@ -188,7 +188,8 @@ def test_small_gpu() -> None:
 
 def test_old_torchao_blocks_lora() -> None:
     problem = only(t4(versions={"torchao": "0.10.0"}))
-    assert problem.severity == "error" and problem.cure == "run: pip uninstall -y torchao"
+    assert problem.severity == "error" and problem.cure == "run in a cell: !pip uninstall -y torchao"
+    assert only(machine(versions={"torchao": "0.10.0"})).cure == "run: pip uninstall -y torchao"
     assert serious(t4(versions={"torchao": "0.16.0"})) == []
 
 
@@ -334,9 +335,9 @@ def test_cuda_library_of_bitsandbytes(changes: dict[str, Any], says: str) -> Non
 
 
 def test_kaggle_without_internet() -> None:
-    problem = only(ready("kaggle_t4x2", disk_free_gb=60.0, internet=False))
+    problem = only(ready("kaggle_t4x2", internet=False))
     assert "no Internet" in problem.what and "Settings > Internet on" in problem.cure
-    assert serious(ready("kaggle_t4x2", disk_free_gb=60.0, internet=True)) == []
+    assert serious(ready("kaggle_t4x2", internet=True)) == []
 
 
 def test_gated_models() -> None:
@@ -344,7 +345,7 @@ def test_gated_models() -> None:
 
     def said(platform: str, **access: str) -> list[problems.Problem]:
         states = {llama: access.get("llama", "granted"), gemma: access.get("gemma", "granted")}
-        found = find_problems(ready(platform, hub_access=states, disk_free_gb=60.0))
+        found = find_problems(ready(platform, hub_access=states))
         return [problem for problem in found if "bfloat16" not in problem.what]
 
     assert said("colab_t4") == []
@@ -510,8 +511,19 @@ def test_ranges(version: str, specifier: str, fits: bool) -> None:
 
 
 def test_full_profile_wants_disk() -> None:
-    assert "profile full" in only(t4(disk_free_gb=12.0)).what
-    assert serious(machine(disk_free_gb=12.0)) == []
+    assert "12.0 GB of disk left for models, profile full may need 30" in only(t4(hub_free_gb=12.0)).what
+    assert "7.0 GB of disk left for outputs, profile full may need 8" in only(t4(disk_free_gb=7.0)).what
+    assert serious(machine(hub_free_gb=12.0, disk_free_gb=7.0)) == []
+
+
+def test_a_service_keeps_its_torch() -> None:
+    """constraints.txt pins another torch than the one that Colab built for its driver."""
+    for name in NAMES:
+        for record in (fresh(name), fresh(name, versions={"transformers": "4.57.6", "trl": None})):
+            for problem in serious(record):
+                hosted = record["platform"] != "local"
+                assert not (hosted and "constraints" in problem.cure), problem
+                assert hosted or "cell" not in problem.cure, problem
 
 
 def test_errors_come_first() -> None:

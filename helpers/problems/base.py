@@ -31,6 +31,17 @@ class Problem:
 Check = Callable[[Record], Iterator[Problem]]
 
 
+def hosted(record: Record) -> bool:
+    """Colab or Kaggle: commands are typed into a cell, and the shipped torch is not to be replaced lightly."""
+    return record["platform"] in ("colab", "kaggle")
+
+
+def run(record: Record, command: str, restart: bool = True) -> str:
+    """What to do to run a shell command on this platform."""
+    line = f"run in a cell: !{command}" if hosted(record) else f"run: {command}"
+    return f"{line}, then restart the runtime" if restart else line
+
+
 def capability_of(record: Record) -> tuple[int, int]:
     """Compute capability of GPU 0, (0, 0) without one."""
     major, minor = record.get("capability") or (0, 0)

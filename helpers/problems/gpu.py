@@ -6,8 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from helpers.defaults import FULL_GPU_GB
-from helpers.problems.base import Check, Problem, Record, capability_of, dotted, gpu_usable, has_kernels, version_of
-from helpers.problems.packages import RESTART, TORCH_BELOW, TORCH_MIN
+from helpers.problems.base import (
+    Check,
+    Problem,
+    Record,
+    capability_of,
+    dotted,
+    gpu_usable,
+    has_kernels,
+    hosted,
+    run,
+    version_of,
+)
+from helpers.problems.packages import TORCH_BELOW, TORCH_MIN
 from helpers.versions import version_tuple
 
 # The oldest NVIDIA driver that runs programs built for a CUDA major version (NVIDIA's "minor version compatibility").
@@ -70,7 +81,7 @@ def no_cpu_build(record: Record) -> Iterator[Problem]:
     if record.get("gpu_present") and (build.endswith("+cpu") or (build and not record.get("torch_cuda"))):
         command = torch_command(record)
         what = f"{gpu_names(record)} is here, but torch {build} cannot use it: it is a build for the CPU"
-        yield Problem(what, f"run: {command}, {RESTART}" if command else "update the GPU driver", "warning")
+        yield Problem(what, run(record, command) if command else "update the GPU driver", "warning")
 
 
 def no_old_driver(record: Record) -> Iterator[Problem]:
@@ -81,7 +92,7 @@ def no_old_driver(record: Record) -> Iterator[Problem]:
         can = f" (CUDA {record['driver_cuda']})" if record.get("driver_cuda") else ""
         what = f"NVIDIA's driver {record['driver']}{can} is too old for torch {record['versions']['torch']}"
         command = torch_command(record)
-        other = f", or run: {command}, {RESTART}" if command else ""
+        other = f", or {run(record, command)}" if command else ""
         cure = f"update the driver to {least} or newer{other}; until then the CPU is used"
         yield Problem(f"{what}, which is built for CUDA {dotted(cuda)}", cure, "error")
 
@@ -127,7 +138,7 @@ def check_kernels(record: Record) -> Iterator[Problem]:
         name = record.get("gpu_name", "the GPU")
         what = f"this torch has no kernels for {name} (sm_{capability[0]}{capability[1]}; built for {built})"
         command = torch_command(record)
-        cure = f"pick a T4, or run: {command}, {RESTART}" if command else "use another GPU"
+        cure = f"pick a T4, or {run(record, command)}" if command else "use another GPU"
         yield Problem(what, f"{cure}; until then the CPU is used", "error")
 
 
@@ -150,7 +161,9 @@ def check_several(record: Record) -> Iterator[Problem]:
     """T4 x2: the trainer raises for more than one GPU."""
     if record.get("cuda_available") and int(record.get("gpu_count") or 0) > 1:
         what = f"{record['gpu_count']} GPUs are visible, and the trainer of these lessons takes one"
-        yield Problem(what, "set CUDA_VISIBLE_DEVICES=0 before torch is imported (12_scale_out uses all)", "warning")
+        cell = "restart and begin with: import os; os.environ['CUDA_VISIBLE_DEVICES'] = '0' (the setup cell does it)"
+        cure = cell if hosted(record) else "type: export CUDA_VISIBLE_DEVICES=0, then restart Python"
+        yield Problem(what, f"{cure}; only 12_scale_out uses all", "warning")
 
 
 def check_bfloat16(record: Record) -> Iterator[Problem]:
@@ -174,5 +187,5 @@ def check_bitsandbytes(record: Record) -> Iterator[Problem]:
             yield Problem(what, "type: unset BNB_CUDA_VERSION, then restart Python", "error")
     elif cuda[0] not in {major for major, _ in has}:
         what = f"{name} has no library for CUDA {dotted(cuda)} of torch {record['versions'].get('torch', '')}"
-        cure = f"run: pip install -U bitsandbytes, {RESTART}; until then quant='none'"
+        cure = f"{run(record, 'pip install -U bitsandbytes')}; until then quant='none'"
         yield Problem(f"{what} (libbitsandbytes_cuda{cuda[0]}{cuda[1]}; it has CUDA {listed})", cure, "error")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from helpers.problems.base import Problem, Record, dotted, version_of
+from helpers.problems.base import Problem, Record, dotted, hosted, run, version_of
 from helpers.versions import TORCHAO_MIN, version_tuple
 
 PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 13)
 TORCH_MIN, TORCH_BELOW = (2, 6), (2, 14)
 INSTALL = "pip install -r requirements.txt -c constraints.txt"
-RESTART = "then restart the runtime"
+SETUP = "run the notebook's first code cell, which installs around the torch that is here"
 
 REQUIRED = ("torch", "transformers", "peft", "trl", "datasets", "evaluate", "accelerate", "papermill")
 # As in requirements.txt (a test compares).
@@ -32,10 +32,12 @@ def check_python(record: Record) -> Iterator[Problem]:
 def check_missing(record: Record) -> Iterator[Problem]:
     missing = [name for name in REQUIRED if name not in record["versions"]]
     if missing:
-        yield Problem(f"not installed: {', '.join(missing)}", f"run: {INSTALL}", "error")
+        cure = SETUP if hosted(record) else run(record, INSTALL, restart=False)
+        yield Problem(f"not installed: {', '.join(missing)}", cure, "error")
     if "bitsandbytes" not in record["versions"]:
         what = "bitsandbytes is not installed, so nothing loads in 4 bits (QLoRA)"
-        yield Problem(what, "run: pip install bitsandbytes, or set quant='none'", "warning")
+        install = SETUP if hosted(record) else run(record, "pip install bitsandbytes", restart=False)
+        yield Problem(what, f"{install}, or set quant='none'", "warning")
 
 
 def check_old(record: Record) -> Iterator[Problem]:
@@ -43,8 +45,8 @@ def check_old(record: Record) -> Iterator[Problem]:
         have = version_of(record, name)
         if have and have < least:
             what = f"{name} {record['versions'][name]} is too old, the course needs {dotted(least)} or newer"
-            cure = INSTALL if name == "torch" else f"pip install -U {name}"
-            yield Problem(what, f"run: {cure}, {RESTART}", "error")
+            command = INSTALL if name == "torch" else f"pip install -U {name}"
+            yield Problem(what, SETUP if hosted(record) and name != "torch" else run(record, command), "error")
 
 
 def check_new(record: Record) -> Iterator[Problem]:
@@ -58,7 +60,8 @@ def check_torchao(record: Record) -> Iterator[Problem]:
     have = version_of(record, "torchao")
     if have and have < TORCHAO_MIN:
         what = f"torchao {record['versions']['torchao']} makes PEFT refuse every LoRA"
-        yield Problem(f"{what} (it wants {dotted(TORCHAO_MIN)} or none)", "run: pip uninstall -y torchao", "error")
+        cure = run(record, "pip uninstall -y torchao", restart=False)
+        yield Problem(f"{what} (it wants {dotted(TORCHAO_MIN)} or none)", cure, "error")
 
 
 def check_needs(record: Record) -> Iterator[Problem]:
@@ -68,7 +71,7 @@ def check_needs(record: Record) -> Iterator[Problem]:
         have = version_of(record, other)
         if version_of(record, name) >= since and have and have < least:
             what = f"{name} {versions[name]} needs {other} {dotted(least)} or newer, {versions[other]} is installed"
-            yield Problem(what, f"run: pip install -U {other}, {RESTART}", "error")
+            yield Problem(what, run(record, f"pip install -U {other}"), "error")
 
 
 def check_restart(record: Record) -> Iterator[Problem]:

@@ -10,7 +10,8 @@ from helpers.problems.base import Problem, Record, gpu_usable
 from helpers.tokens import how_to_set
 
 CPU_RAM_GB, SMOKE_RAM_GB = 7.0, 3.0  # cpu peaks under 6 GB, smoke under 2, the system takes the rest
-FULL_DISK_GB, CPU_DISK_GB, LEAST_DISK_GB = 30.0, 4.0, 1.0
+CPU_DISK_GB, LEAST_DISK_GB = 4.0, 1.0
+FULL_DISK_GB, HUB_DISK_GB = 8.0, 30.0  # checkpoints of profile full; its models and data from the Hub
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ _LARGER = f"use a machine with {CPU_RAM_GB:.0f} GB"
 _FEWER = "use profile smoke, or lower batch_size and max_length"
 _OUTPUTS, _ASSETS = "{0:.1f} GB of disk left for outputs", "{0:.1f} GB of disk left for assets"
 _MOVE = "free some, or set output_dir to a larger disk"
+_MODELS, _HOME = "{0:.1f} GB of disk left for models", "free some, or set HF_HOME to a larger disk before Python starts"
 _CACHE = "free some, or set PEFT_LAB_CACHE to a larger disk"
 # fmt: off
 # Of the limits of one key the first that is broken counts.
@@ -41,7 +43,7 @@ LIMITS = (
     Limit("disk_free_gb", FULL_DISK_GB, "warning", _OUTPUTS + ", profile full may need {1:.0f}", _MOVE, gpu=True),
     Limit("cache_free_gb", LEAST_DISK_GB, "error", _ASSETS + " is too little", _CACHE),
     Limit("cache_free_gb", CPU_DISK_GB, "warning", _ASSETS + ", profile cpu may need {1:.0f}", _CACHE),
-    Limit("cache_free_gb", FULL_DISK_GB, "warning", _ASSETS + ", profile full may need {1:.0f}", _CACHE, gpu=True),
+    Limit("hub_free_gb", HUB_DISK_GB, "warning", _MODELS + ", profile full may need {1:.0f}", _HOME, gpu=True),
 )
 # fmt: on
 
