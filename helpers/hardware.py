@@ -55,7 +55,9 @@ class Machine:
     def supports(self) -> dict[str, bool]:
         """What works here: 4-bit NF4, 8-bit, bfloat16 in hardware, torch.compile, several GPUs."""
         capability = self.capability or (0, 0)
-        gpu, bnb = self.device == "cuda", "bitsandbytes" in self.versions
+        gpu = self.device == "cuda"
+        broken = any(problem.severity == "error" and "bitsandbytes" in problem.what for problem in self.problems)
+        bnb = "bitsandbytes" in self.versions and not broken
         return {
             "nf4": bnb and (not gpu or capability >= NEEDED["nf4"]),
             "int8": bnb and (not gpu or capability >= NEEDED["int8"]),

@@ -152,3 +152,18 @@ def test_a_script_on_colab_does_not_wait(tmp_path: Path, root: Path) -> None:
         timeout=30,
     )
     assert done.stdout.strip() == "on", done.stderr
+
+
+def test_clients_without_a_page_forbid_input() -> None:
+    """What ``headless`` relies on, in a real kernel started as papermill and nbconvert start theirs."""
+    import nbclient
+    import nbformat
+
+    node = nbformat.v4.new_notebook()
+    code = "from helpers import tokens\nshell = get_ipython()\nprint(shell.kernel._allow_stdin, tokens.headless())\n"
+    colab = "type(shell).__module__ = 'google.colab._shell'\nprint(str(type(shell)), tokens.headless())"
+    node.cells = [nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell(colab)]
+    nbclient.NotebookClient(node, timeout=60, kernel_name="python3").execute()
+    first, second = ("".join(o.text for o in cell.outputs if o.output_type == "stream") for cell in node.cells)
+    assert first.split() == ["False", "True"]
+    assert "google.colab" in second and second.split()[-1] == "True"
