@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import venv
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,10 +48,10 @@ def bare_repository(root: Path, folder: Path) -> Path:
     return folder / "remote.git"
 
 
-def wheel(folder: Path, name: str, version: str) -> None:
+def wheel(folder: Path, name: str, version: str, needs: Sequence[str] = ()) -> None:
     """An empty package as pip takes it."""
     plain, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
-    needs = "".join(f"Requires-Dist: {need}\n" for need in NEEDS.get(name, ()))
+    needs = "".join(f"Requires-Dist: {need}\n" for need in (needs or NEEDS.get(name, ())))
     files = {
         f"{plain}/__init__.py": f'__version__ = "{version}"\n',
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
@@ -118,6 +119,7 @@ def make_service(platform: str, root: Path, folder: Path, remote: Path | None) -
     shipped, wheels = lesson_packages(root) | SHIPPED, folder / "index"
     for name, version in (lesson_packages(root) | OFFERED).items():
         wheel(wheels, name, version)
+    wheel(wheels, "trl", "1.99.0", ["torch>=2.12"])  # the newest one would replace the service's torch
     for name, version in shipped.items():
         if name not in MISSING:
             wheel(folder / "shipped", name, version)

@@ -44,7 +44,7 @@ def test_a_first_session(platform: str, tmp_path: Path, remote: Path) -> None:
     assert origin.stdout.strip() == hosted.REPO_URL, done.stderr
     assert machine.version("torch") == "2.11.0+cu128" and machine.version("numpy") == "2.0.2"
     assert (machine.site / "torch" / "__init__.py").stat().st_mtime_ns == torch
-    assert all(machine.version(name) for name in MISSING)
+    assert all(machine.version(name) for name in MISSING) and machine.version("trl") == "1.16"  # not the newest
     assert machine.version("datasets") == "5.2.0" and machine.version("pyarrow") == "26.0.1"
     assert machine.version("torchao") == "" and not (machine.site / "torchao").exists()
     assert "removing torchao 0.10.0" in done.stdout and "kept: torch==2.11.0+cu128" in done.stdout
