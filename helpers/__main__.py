@@ -1,4 +1,4 @@
-"""Command line: ``python -m helpers run | plan | doctor | assets | results | reference``."""
+"""Command line: ``python -m helpers run | plan | doctor | assets | results | reference | address``."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def doctor(as_json: _AsJson = False) -> None:
     """Say what machine this is, what it supports and what should be mended, with the cure."""
     from helpers import assets, hardware
 
-    machine = hardware.probe()
+    machine = hardware.examine()
     listing = assets.listing()
     if as_json:
         states = [{"name": a.name, "state": a.state, "size_mb": round(a.size_mb, 1)} for a in listing]
@@ -199,6 +199,25 @@ def reference(
         typer.echo(f"rewritten  {name}")
     for line in kept.outdated():
         typer.echo(f"note: recorded with other settings than today's defaults: {line}")
+
+
+@app.command()
+def address(
+    url: Annotated[
+        str | None, typer.Argument(help="https://github.com/OWNER/REPO; the present one if left out.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a file is out of date.")] = False,
+) -> None:
+    """Make badges and setup cells of all notebooks and of README point at this repository, or at a fork."""
+    from helpers import address as addresses
+
+    if check:
+        old = addresses.stale(url)
+        for name in old:
+            typer.echo(f"{name} does not point at {addresses.clean(url)}. Type: {addresses.COMMAND}.")
+        raise typer.Exit(1 if old else 0)
+    for name in addresses.rewrite(url):
+        typer.echo(f"rewritten  {name}")
 
 
 def _pair(text: str) -> tuple[str, str]:

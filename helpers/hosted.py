@@ -8,29 +8,41 @@ replacing that one costs gigabytes, and often the GPU.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
-REPO_URL = "https://github.com/peft-lab/peft-lab"
+from helpers.tokens import hosted_on, settle_hub_token
+from helpers.versions import TORCHAO_MIN, installed_version, loaded_versions, satisfies, version_tuple
 
-SETUP_CELL = f'''\
+# Where the course lives. A fork changes it with `python -m helpers address URL`, which rewrites what is made from it.
+REPO_URL = "https://github.com/peft-lab/peft-lab"
+ACCELERATOR = "nvidiaTeslaT4"  # preset by the Kaggle badge
+
+
+def setup_cell(address: str) -> str:
+    """Source of the notebooks' first code cell, for a repository at ``address``."""
+    return f'''\
 # Setup. Colab and Kaggle: fetch the course, install what is missing. Elsewhere: only find `helpers`.
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-here = Path.cwd()
-places = [here, *here.parents, here / "peft-lab"]
-root = next((p for p in places if (p / "helpers" / "hosted.py").is_file()), None)
+here, attached = Path.cwd(), Path(os.environ.get("PEFT_LAB_INPUT", "/kaggle/input"))
+places = (p for p in [here, *here.parents, here / "peft-lab"] if (p / "helpers" / "hosted.py").is_file())
+inputs = (p.parents[1] for depth in range(1, 5) for p in attached.glob("*/" * depth + "helpers/hosted.py"))
+root = next(places, None) or next(inputs, None)
 if root is None and ("COLAB_RELEASE_TAG" in os.environ or "KAGGLE_KERNEL_RUN_TYPE" in os.environ):
-    root = here / "peft-lab"
-    address = "{REPO_URL}"
-    subprocess.run(["git", "clone", "-q", "--depth", "1", address, str(root)], check=True)
+    root, address = here / "peft-lab", "{address}"
+    command = ["git", "clone", "-q", "--depth", "1", address, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        cure = "Kaggle: Settings > Internet on, or attach the repository as a dataset. Colab: run this cell again."
+        raise SystemExit(f"{{address}} cannot be fetched ({{' '.join(done.stderr.split())[-200:]}}). {{cure}}")
 if root is not None and str(root) not in sys.path:
     sys.path.insert(0, str(root))
 
@@ -39,29 +51,44 @@ from helpers.hosted import prepare
 prepare()
 '''
 
+
+def badges(notebook: str, address: str) -> str:
+    """The two badges that open ``notebook`` (its id) of the repository at ``address``, as one line of Markdown."""
+    place = f"{address.removeprefix('https://github.com/')}/blob/main/notebooks/{notebook}.ipynb"
+    return (
+        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+        f"(https://colab.research.google.com/github/{place}) "
+        "[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]"
+        f"(https://kaggle.com/kernels/welcome?src=https://github.com/{place}&accelerator={ACCELERATOR})"
+    )
+
+
+SETUP_CELL = setup_cell(REPO_URL)
+
 # Shipped by the service, built for each other and for its driver, or loaded before the first cell: keep.
 KEEP = ("torch", "torchvision", "torchaudio", "triton", "numpy")
-RESTART_SENSITIVE = ("numpy", "pandas", "pyarrow", "transformers", "datasets")
 TEST_TOOLS = "# test tools"  # the line of requirements.txt below which nothing is needed to run a lesson
+OFFLINE = ("NewConnectionError", "NameResolutionError", "name resolution", "Network is unreachable")  # pip's words
+WHEELS = "wheels"  # a folder in the repository with packages for a session without Internet
 Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 def prepare(*, say: Callable[[str], None] = print, run: Runner | None = None) -> None:
     """Make a hosted notebook ready; returns at once on any other machine. Calling it again is cheap.
 
-    On Colab and Kaggle: installs requirements.txt without touching torch, removes a torchao that PEFT
-    refuses, shows one GPU of several (unless PEFT_LAB_ALL_GPUS=1), and settles where the Hugging Face token
-    comes from.
+    On Colab and Kaggle: installs what requirements.txt asks for and is not there, without touching torch, removes a
+    torchao that PEFT refuses, shows one GPU of several (unless PEFT_LAB_ALL_GPUS=1), settles where the Hugging Face
+    token comes from, and puts outputs into the working folder where the repository itself cannot be written.
 
     Raises:
         HardwareError: pip failed, or packages already in memory were replaced and the runtime must restart.
     """
-    platform = hosted_on()
-    if not platform:
+    if not hosted_on():
         return
     call = run or _run
     one_gpu()
-    hub_token(platform)
+    writable_outputs(say)
+    settle_hub_token()
     remove_torchao(call, say)
     install(call, say)
     replaced = stale_modules()
@@ -74,68 +101,56 @@ def prepare(*, say: Callable[[str], None] = print, run: Runner | None = None) ->
         )
 
 
-def hosted_on() -> str:
-    """ "colab", "kaggle" or "" (neither)."""
-    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):
-        return "kaggle"
-    return "colab" if os.environ.get("COLAB_RELEASE_TAG") else ""
-
-
 def one_gpu() -> None:
     """T4 x2: the trainer of these lessons refuses two GPUs. Works only before torch starts CUDA."""
     if os.environ.get("PEFT_LAB_ALL_GPUS") != "1":
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
 
-def hub_token(platform: str) -> None:
-    """Take HF_TOKEN from Kaggle's secrets; keep the Hub's client from waiting for an absent browser."""
-    if os.environ.get("HF_TOKEN"):
-        return
-    if platform == "kaggle":
-        try:
-            from kaggle_secrets import UserSecretsClient  # type: ignore[import-not-found]
-
-            os.environ["HF_TOKEN"] = UserSecretsClient().get_secret("HF_TOKEN")
-        except Exception:  # raises its own kinds when the secret is not attached or the internet is off
-            os.environ.pop("HF_TOKEN", None)
-    elif platform == "colab" and headless():
-        stored = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "token"
-        if not stored.is_file():  # otherwise Colab's secrets are asked for, and that call never returns
-            os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-
-
-def headless() -> bool:
-    """No Colab browser page is attached to this kernel (papermill, nbconvert, a script)."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return "google.colab" not in str(type(shell))
+def writable_outputs(say: Callable[[str], None]) -> None:
+    """A repository attached under /kaggle/input is read-only: run folders go into the working folder instead."""
+    root = Path(__file__).resolve().parent.parent
+    if not os.access(root, os.W_OK) and "PEFT_LAB_OUTPUT" not in os.environ:
+        os.environ["PEFT_LAB_OUTPUT"] = str(Path.cwd() / "outputs")
+        say(f"{root} cannot be written; outputs go to {os.environ['PEFT_LAB_OUTPUT']}")
 
 
 def remove_torchao(call: Runner, say: Callable[[str], None]) -> None:
-    """PEFT raises ImportError on every LoRA while a torchao older than 0.16 is installed."""
-    version = _version("torchao")
-    if version and _numbers(version) < (0, 16):
+    """PEFT raises ImportError on every LoRA while an old torchao is installed."""
+    version = installed_version("torchao")
+    if version and version_tuple(version) < TORCHAO_MIN:
         say(f"removing torchao {version}: PEFT refuses to work beside it")
         call([sys.executable, "-m", "pip", "uninstall", "-y", "-q", "torchao"])
 
 
 def install(call: Runner, say: Callable[[str], None]) -> None:
-    """``pip install`` of what the lessons need, the shipped torch pinned. HardwareError when pip fails."""
+    """``pip install`` of what the lessons need, the shipped torch pinned; nothing when it is all there.
+
+    Raises:
+        HardwareError: pip failed.
+    """
     from helpers.errors import HardwareError
 
-    wanted = lesson_requirements(Path(__file__).resolve().parent.parent / "requirements.txt")
-    pins = [f"{name}=={version}" for name in KEEP if (version := _version(name))]
+    root = Path(__file__).resolve().parent.parent
+    wanted = lesson_requirements(root / "requirements.txt")
+    if not any(map(_is_missing, wanted)):
+        return
+    pins = [f"{name}=={version}" for name in KEEP if (version := installed_version(name))]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "--retries", "1"]
+    if (root / WHEELS).is_dir():
+        pip += ["--find-links", str(root / WHEELS)]
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "keep.txt")
         constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
         say(f"installing what is missing (kept: {', '.join(pins) or 'nothing'})")
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
         done = call([*pip, "-c", str(constraints), *wanted])
     if done.returncode != 0:
         lines = [line.strip() for line in (done.stderr or "").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no output"]
-        offline = any(word in (done.stderr or "") for word in ("NewConnectionError", "name resolution"))
-        cure = "switch Internet on in the notebook's settings" if offline else "restart the runtime and try once more"
+        offline = any(word in (done.stderr or "") for word in OFFLINE)
+        cure = "restart the runtime and try once more"
+        if offline:
+            cure = "switch Internet on in the notebook's settings, or put the packages into the folder wheels/ (README)"
         raise HardwareError(f"pip could not install the course's packages: {errors[-1][:200]}", cure)
 
 
@@ -146,8 +161,7 @@ def lesson_requirements(file: Path) -> list[str]:
         if line.strip().lower().startswith(TEST_TOOLS):
             break
         requirement = line.partition("#")[0].strip()
-        name = requirement.partition(">")[0].partition("=")[0].partition("<")[0].partition("[")[0].strip()
-        if requirement and name not in KEEP:
+        if requirement and _named(requirement)[0] not in KEEP:
             wanted.append(requirement)
     return wanted
 
@@ -155,25 +169,23 @@ def lesson_requirements(file: Path) -> list[str]:
 def stale_modules() -> list[str]:
     """Modules in memory whose version on disk is another one by now: "pyarrow 18.1.0 -> 26.0.1"."""
     stale = []
-    for name in RESTART_SENSITIVE:
-        loaded = str(getattr(sys.modules.get(name), "__version__", "") or "")
-        installed = _version(name)
-        if loaded and installed and _numbers(loaded) != _numbers(installed):
+    for name, loaded in loaded_versions().items():
+        installed = installed_version(name)
+        if installed and version_tuple(loaded) != version_tuple(installed):
             stale.append(f"{name} {loaded} -> {installed}")
     return stale
 
 
+def _is_missing(requirement: str) -> bool:
+    name, specifier = _named(requirement)
+    return not satisfies(installed_version(name), specifier)
+
+
+def _named(requirement: str) -> tuple[str, str]:
+    """("torch", ">=2.6,<2.14") of a line; extras are left out."""
+    name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
+    return name, re.sub(r"^\[[^\]]*\]", "", requirement[len(name) :]).strip()
+
+
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(list(command), capture_output=True, text=True, stdin=subprocess.DEVNULL)
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package) or ""
-    except (metadata.PackageNotFoundError, OSError, ValueError):
-        return ""
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    parts = version.partition("+")[0].split(".")
-    return tuple(int(part) for part in parts if part.isdigit())

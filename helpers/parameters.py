@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from helpers import kaggle
 from helpers.defaults import BUILTIN, NAMED_SOURCES, PARAMETERS, NotebookSpec, Parameter
-from helpers.errors import ParameterError
+from helpers.errors import DataError, ParameterError
 
 _SIMPLE = (type(None), bool, int, float, str, list, dict)
 _IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 _DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz", ".zip")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,99}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_KAGGLE = re.compile(r"kaggle:[\w.-]+/[\w.-]+(/versions/\d+)?")
 _REPO_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -107,7 +107,13 @@ def resolve_dataset(name: str, profile: str, task: str) -> str:
     """A source name, a Hub id or the absolute path of something that exists."""
     if name == "builtin":
         return BUILTIN[profile, task]
-    if name in NAMED_SOURCES or _KAGGLE.fullmatch(name):
+    if name in NAMED_SOURCES:
+        return name
+    if kaggle.is_source(name):
+        try:
+            kaggle.parse(name)
+        except DataError as error:
+            raise ParameterError(f"dataset = {error.what}", error.cure) from None
         return name
     path = _local_path(name)
     if path is not None:
@@ -149,9 +155,11 @@ def _looks_local(name: str) -> bool:
 
 
 def is_remote(name: str | None) -> bool:
-    """Whether a model or data set name has to be looked up on the Hub."""
+    """Whether a model or data set name has to be looked up on the Hub, or on Kaggle and is not attached here."""
     if name is None or name in NAMED_SOURCES or name.startswith("tiny/"):
         return False
+    if kaggle.is_source(name):
+        return kaggle.attached(kaggle.parse(name)) is None
     return not Path(name).exists()
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from helpers.evaluation.statistics import Estimate, TestResult
     from helpers.hardware import Machine
+    from helpers.memory import Fit
 
 __all__ = ["METRICS", "Run", "RunRecord", "read_runs", "start"]
 
@@ -176,6 +177,28 @@ class Run:
     def tests_table(self) -> pd.DataFrame:
         """One row a comparison: a, b, metric, difference with interval, p, test."""
         return tests_frame(self._tests)
+
+    # -- memory ----------------------------------------------------------------------------------------
+
+    def check_memory(self, prompt: int | None = None, completion: int | None = None) -> Fit:
+        """Plan the largest steps of this lesson and stop where they would not fit; nothing is loaded for it.
+
+        Args:
+            prompt, completion: tokens of the longest texts, from ``memory.tokens_of``.
+
+        Raises:
+            HardwareError: it would not fit, unless ``check_memory=False``; names the cheapest change.
+        """
+        from helpers import memory
+
+        fit = memory.check(self.settings, self.machine, prompt, completion)
+        self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})
+        print(fit)
+        if self.settings.check_memory:
+            fit.require()
+        elif not fit.fits:
+            self.fallback("more memory is planned than there is", "check_memory = False")
+        return fit
 
     # -- resuming --------------------------------------------------------------------------------------
 

@@ -35,7 +35,8 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
     lines += _entry("settings", shown + ("  (* set by you)" if settings.given else ""))
     lines += _entry("folder", short_path(folder) + ("  (resuming)" if values.get("resume") else ""))
     for problem in getattr(machine, "problems", ()):
-        lines += _entry(problem.severity, f"{problem.what}. {problem.cure}".rstrip(". ") + ".")
+        if problem.severity != "note":
+            lines += _entry(problem.severity, f"{problem.what}. {problem.cure}".rstrip(". ") + ".")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The setup cell: run as a notebook runs it, on pretended Colab and Kaggle machines."""
+"""What the setup cell calls: ``prepare`` and its steps. The cell itself is run in test_setup_cell.py."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from helpers import hosted
 from helpers.errors import HardwareError
@@ -44,6 +46,11 @@ def quiet(_: str) -> None:
     pass
 
 
+def lacks_trl(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = hosted.installed_version
+    monkeypatch.setattr(hosted, "installed_version", lambda name: "" if name == "trl" else real(name))
+
+
 def test_nothing_happens_elsewhere() -> None:
     pip = Pip()
     before = dict(os.environ)
@@ -55,6 +62,9 @@ def test_nothing_happens_elsewhere() -> None:
 def test_installs_around_the_torch_that_is_there(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "1")
     pip = Pip()
+    hosted.prepare(run=pip, say=quiet)
+    assert pip.calls == []  # all is there
+    lacks_trl(monkeypatch)
     hosted.prepare(run=pip, say=quiet)
     (command,) = pip.calls
     assert command[:4] == [sys.executable, "-m", "pip", "install"]
@@ -85,6 +95,7 @@ def test_all_gpus_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_pip_failure_is_one_line(stderr: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacks_trl(monkeypatch)
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     with pytest.raises(HardwareError) as error:
         hosted.prepare(run=Pip(1, stderr), say=quiet)
@@ -93,11 +104,11 @@ def test_pip_failure_is_one_line(stderr: str, says: str, monkeypatch: pytest.Mon
 
 def test_old_torchao_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     pip, said = Pip(), []
-    monkeypatch.setattr(hosted, "_version", lambda name: "0.10.0")
+    monkeypatch.setattr(hosted, "installed_version", lambda name: "0.10.0")
     hosted.remove_torchao(pip, said.append)
     assert pip.calls[0][3:5] == ["uninstall", "-y"] and "torchao 0.10.0" in said[0]
     for version in ("0.16.0", ""):
-        monkeypatch.setattr(hosted, "_version", lambda name, v=version: v)
+        monkeypatch.setattr(hosted, "installed_version", lambda name, v=version: v)
         hosted.remove_torchao(pip, said.append)
     assert len(pip.calls) == 1
 
@@ -113,66 +124,24 @@ def test_replaced_packages_ask_for_a_restart(monkeypatch: pytest.MonkeyPatch) ->
         hosted.prepare(run=Pip(), say=quiet)
 
 
-def test_kaggle_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Client:
-        def get_secret(self, name: str) -> str:
-            return f"secret {name}"
-
-    monkeypatch.setitem(sys.modules, "kaggle_secrets", types.SimpleNamespace(UserSecretsClient=Client))
-    hosted.hub_token("kaggle")
-    assert os.environ.pop("HF_TOKEN") == "secret HF_TOKEN"
-
-    class NotAttached:
-        def get_secret(self, name: str) -> str:
-            raise RuntimeError("no user secrets exist for kernel id")
-
-    monkeypatch.setitem(sys.modules, "kaggle_secrets", types.SimpleNamespace(UserSecretsClient=NotAttached))
-    hosted.hub_token("kaggle")
-    assert "HF_TOKEN" not in os.environ
+def test_outputs_of_a_repository_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PEFT_LAB_OUTPUT")
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    hosted.writable_outputs(said.append)
+    assert "PEFT_LAB_OUTPUT" not in os.environ and said == []
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))  # as on /kaggle/input
+    hosted.writable_outputs(said.append)
+    assert os.environ.pop("PEFT_LAB_OUTPUT") == str(tmp_path / "outputs") and "cannot be written" in said[0]
 
 
-def test_headless_colab_does_not_wait_for_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hosted.hub_token("colab")
-    assert os.environ.pop("HF_HUB_DISABLE_IMPLICIT_TOKEN") == "1"
-    (tmp_path / "token").write_text("stored")
-    hosted.hub_token("colab")
-    assert "HF_HUB_DISABLE_IMPLICIT_TOKEN" not in os.environ
-
-
-def run_cell(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The setup cell in a fresh Python, from ``cwd``, without the repository on its path."""
-    code = hosted.SETUP_CELL + "\nimport helpers\nprint(helpers.__file__)\n"
-    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "COLAB_RELEASE_TAG")}
-    command = [sys.executable, "-I", "-c", code]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**clean, **environment})
-
-
-def test_setup_cell_finds_the_repository(root: Path) -> None:
-    assert len(hosted.SETUP_CELL.strip().splitlines()) <= 20
-    for folder in (root, root / "notebooks"):
-        done = run_cell(folder)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == str(root / "helpers" / "__init__.py")
-
-
-def test_setup_cell_clones_on_colab(tmp_path: Path) -> None:
-    """With a git that makes the clone out of a stand-in, since nothing may leave this machine."""
-    (tmp_path / "bin").mkdir()
-    git = tmp_path / "bin" / "git"
-    git.write_text(
-        '#!/bin/sh\nfor last in "$@"; do :; done\nmkdir -p "$last/helpers"\n'
-        'echo "$@" > "$last/asked"\necho > "$last/helpers/__init__.py"\n'
-        'printf \'def prepare():\\n    print("prepared")\\n\' > "$last/helpers/hosted.py"\n'
-    )
-    git.chmod(0o755)
-    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    work = tmp_path / "content"
-    work.mkdir()
-    for _ in range(2):  # the second time it is there already
-        done = run_cell(work, PATH=path, COLAB_RELEASE_TAG="1")
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[0] == "prepared"
-    assert hosted.REPO_URL in (work / "peft-lab" / "asked").read_text()
+def test_requirements_are_compared_as_pip_would(root: Path) -> None:
+    for line in hosted.lesson_requirements(root / "requirements.txt"):
+        requirement = Requirement(line)
+        here = metadata.version(requirement.name)
+        assert hosted._is_missing(line) == (Version(here) not in requirement.specifier), line
+        assert hosted._is_missing(f"{requirement.name}>=999") and hosted._is_missing(f"{requirement.name}-x>=0.1")
 
 
 def test_only_the_standard_library_is_imported(root: Path) -> None:

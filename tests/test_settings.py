@@ -243,7 +243,7 @@ def test_the_tables_name_only_what_exists() -> None:
     for spec in NOTEBOOKS.values():
         assert set(spec.parameters) <= set(PARAMETERS)
         assert all((profile, task) in BUILTIN for profile in PROFILES for task in spec.tasks)
-    assert FULL_GPU_GB == problems.FULL_GPU_GB
+    assert FULL_GPU_GB == problems.gpu.FULL_GPU_GB
 
 
 def test_the_parameters_cell_states_what_all_profiles_share() -> None:

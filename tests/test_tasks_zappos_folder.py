@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 from datasets import Dataset, Features, Value
@@ -16,7 +12,6 @@ from datasets import Image as ImageFeature
 from zappos_cases import KINDS, META, TASK, everything, labelled, load, picture, release
 
 from helpers.errors import DataError
-from helpers.parameters import resolve_dataset
 from helpers.tasks import zappos_generator
 from helpers.tasks.zappos_rows import picture_file
 from helpers.tasks.zappos_words import COLOURS, DRAWN, MATERIALS, caption
@@ -221,48 +216,13 @@ def test_several_tables_have_to_be_told_apart(tmp_path: Path) -> None:
     assert load(table).report.usable == 28
 
 
-# ---------- Kaggle
-@pytest.fixture
-def kaggle(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = ModuleType("kagglehub")
-    monkeypatch.setitem(sys.modules, "kagglehub", module)
-    return module
-
-
-def test_a_mirror_on_kaggle_is_fetched_and_read(tmp_path: Path, kaggle: Any) -> None:
-    release(tmp_path)
-    asked: list[str] = []
-    kaggle.dataset_download = lambda name: asked.append(name) or str(tmp_path)
-    assert load("kaggle:steer01/ut-zap50k-images").report.rows_read == 60
-    assert asked == ["steer01/ut-zap50k-images"]
-
-
-def test_kaggle_errors_say_what_to_type(monkeypatch: pytest.MonkeyPatch, kaggle: Any) -> None:
-    def fails(name: str) -> str:
-        raise ConnectionError("no route to host\nmore")
-
-    kaggle.dataset_download = fails
-    with pytest.raises(DataError, match="cannot fetch a/b from Kaggle: ConnectionError: no route to host.*give their"):
-        load("kaggle:a/b")
-    with pytest.raises(DataError, match="names no data set on Kaggle.*kaggle:owner/name"):
-        load("kaggle:zappos")
-    real = builtins.__import__
-
-    def absent(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "kagglehub":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.delitem(sys.modules, "kagglehub")
-    monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(DataError, match="needs kagglehub, which is not installed. pip install kagglehub"):
-        load("kaggle:steer01/ut-zap50k-images")
-
-
-def test_a_notebook_may_name_a_kaggle_source() -> None:
-    for name in ("kaggle:steer01/ut-zap50k-images", "kaggle:a/b/versions/2"):
-        assert resolve_dataset(name, "full", "zappos") == name
-    assert resolve_dataset("builtin", "smoke", "zappos") == "generator"
+# ---------- Kaggle (the rest in test_kaggle.py)
+def test_a_mirror_on_kaggle_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release(tmp_path / "ut-zap50k-images")
+    monkeypatch.setenv("PEFT_LAB_INPUT", str(tmp_path))
+    report = load("kaggle:steer01/ut-zap50k-images").report
+    assert report.rows_read == 60 and report.source == "kaggle:steer01/ut-zap50k-images"
+    assert any("attached to this notebook" in note for note in report.notes)
 
 
 def test_pictures_of_captions_keep_their_bytes_or_their_place(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from helpers import assets
+from helpers.defaults import GATED
 from helpers.errors import ModelError
 from helpers.models.quantize import check_quantisation, guard_cpu_kernels, quantisation_config
 
@@ -29,13 +30,6 @@ TINY = Path(__file__).parent / "tiny"
 
 # Hub ids that also ship in a Python package, so that a machine without the Hub can use them.
 ASSET_COPIES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2-135m-instruct"}
-
-# Gated ids: where the licence is accepted, and an ungated model to use meanwhile.
-GATED = {
-    "meta-llama/Llama-2-7b-chat-hf": "NousResearch/Llama-2-7b-chat-hf",
-    "meta-llama/Llama-2-7b-hf": "NousResearch/Llama-2-7b-hf",
-    "google/paligemma-3b-pt-224": "Qwen/Qwen2-VL-2B-Instruct",
-}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from numbers import Integral
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from helpers import kaggle
 from helpers.errors import DataError
 from helpers.tasks import base, scienceqa_rows, sources
 from helpers.tasks.answers import Answer, parse_answer
@@ -236,8 +237,11 @@ def check_no_leak(parts: Mapping[str, Sequence[Row]]) -> None:
 
 
 def _read(source: str, limit: int, seed: int, report: LoadReport) -> list[Row]:
-    place, folders = scienceqa_rows.locate(source)
+    located = kaggle.locate(source) if kaggle.is_source(source) else None
+    place, folders = scienceqa_rows.locate(str(located.path) if located else source)
     rows = scienceqa_rows.usable(sources.read(place, limit, seed, ScienceqaTask.built_in), folders, report)
+    if located:
+        report.notes.append(located.note)
     if sources.kind_of(source) == "hub":
         report.notes.append("official splits are not used: rows of split train are cut anew by seed")
     return rows

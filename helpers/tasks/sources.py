@@ -1,4 +1,4 @@
-"""Where rows come from: a local file or folder, or a data set on the Hugging Face Hub.
+"""Where rows come from: a local file or folder, a data set on the Hugging Face Hub or on Kaggle.
 
 ``read`` finds out which is meant; ``pick_columns`` renames what was found to a task's own columns. Every
 fault that a user can cause or meet is one DataError line.
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from helpers import kaggle
 from helpers.errors import DataError
 from helpers.tasks.local_files import SUFFIXES, RawRows, Row, read_local
 
@@ -34,10 +35,15 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
     """Rows of ``source``, at most ``limit``.
 
     Args:
-        source: path of a file or folder, or a Hub id such as ``stanfordnlp/snli``.
+        source: path of a file or folder, a Hub id such as ``stanfordnlp/snli``, or ``kaggle:owner/name``.
         built_in: names of the task's own sources, for the hint when nothing fits.
         split: split on the Hub; local files have none.
     """
+    if kaggle.is_source(source):
+        located = kaggle.locate(source)
+        raw = read_local(located.path, limit, seed)
+        raw.notes.append(located.note)
+        return raw
     if kind_of(source) == "hub":
         return read_hub(source, limit, seed, split)
     if not Path(source).expanduser().exists() and not Path(source).suffix and "/" not in source:

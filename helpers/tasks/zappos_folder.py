@@ -7,10 +7,10 @@ it on Kaggle, a table with a column of pictures, and a folder in which each kind
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from helpers import kaggle
 from helpers.errors import DataError
 from helpers.tasks import sources
 from helpers.tasks.base import LoadReport, Row
@@ -18,7 +18,6 @@ from helpers.tasks.local_files import SUFFIXES, read_local
 from helpers.tasks.zappos_rows import from_table, make_row, text, with_ids
 from helpers.tasks.zappos_words import CATEGORIES, folded, material_of, type_of
 
-KAGGLE = "kaggle:"  # a source on Kaggle: kaggle:owner/name
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 METADATA = "meta-data.csv"  # of UT-Zappos50K; its CID "100627-72" is the file 100627.72.jpg
 META_ALIASES = {"cid": ("id",), "material": ("materials",), "category": ()}
@@ -35,36 +34,17 @@ def find(source: str, limit: int, seed: int, report: LoadReport, built_in: Seque
     Raises:
         DataError: nothing there, no pictures, no labels, a column missing, or words that fit no attribute.
     """
-    if source.startswith(KAGGLE):
-        return _folder(_from_kaggle(source), report)
+    if kaggle.is_source(source):
+        located = kaggle.locate(source)
+        rows = find(str(located.path), limit, seed, report, built_in)
+        report.notes.append(located.note)
+        return rows
     path = Path(source).expanduser().absolute()  # rows name files, wherever they are read later
     if path.is_dir():
         return _folder(path, report)
     if sources.kind_of(source) == "local" and path.suffix.lower() not in (".parquet", ""):
         return from_table(read_local(source, 10**9, seed), [path.parent], report)
     return from_table(sources.read(source, limit, seed, built_in), [path.parent], report)
-
-
-def _from_kaggle(source: str) -> Path:
-    """The folder to which Kaggle's own client has fetched a data set, now or earlier."""
-    name = source.removeprefix(KAGGLE)
-    by_hand = "or unpack the pictures yourself and give their folder"
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", name):
-        raise DataError(f"{source!r} names no data set on Kaggle", f"Write {KAGGLE}owner/name")
-    try:
-        import kagglehub
-    except ImportError as error:
-        raise DataError(
-            f"{source} needs kagglehub, which is not installed", f"pip install kagglehub, {by_hand}"
-        ) from error
-    try:
-        return Path(kagglehub.dataset_download(name))
-    except Exception as error:  # its own errors, those of requests, of the disk: they share no base class
-        lines = str(error).strip().splitlines() or [""]
-        raise DataError(
-            f"cannot fetch {name} from Kaggle: {type(error).__name__}: {lines[0][:200]}",
-            f"Connect, check the name and KAGGLE_API_TOKEN, {by_hand}",
-        ) from error
 
 
 def _folder(root: Path, report: LoadReport) -> list[Row]:

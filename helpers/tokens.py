@@ -1,0 +1,131 @@
+"""Access tokens from where a reader keeps them: the environment, Colab's and Kaggle's secrets. Never printed.
+
+A hosted service hands out a secret only when asked, Colab through the browser page: with nobody at the page that
+call never returns, so it is made only where a page is attached. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from helpers.errors import HardwareError
+
+HUB = "HF_TOKEN"
+WAIT = 10.0  # seconds; without Internet Kaggle's own client waits 40
+
+# Where a secret is kept, and how to give one. "" is every other machine.
+WHERE: Mapping[str, str] = {
+    "colab": "Colab: the key symbol on the left > Add new secret {name}, switch Notebook access on, run the cell again",
+    "kaggle": "Kaggle: Add-ons > Secrets > add {name} and tick it (Internet must be on), run the cell again",
+    "": "type: export {name}=... before starting Python",
+}
+
+
+def hosted_on(environment: Mapping[str, str] | None = None) -> str:
+    """ "kaggle", "colab" or "" (neither), from the variables those services set for every notebook."""
+    env = os.environ if environment is None else environment
+    if env.get("KAGGLE_KERNEL_RUN_TYPE"):  # first: Kaggle's image is made from Colab's
+        return "kaggle"
+    return "colab" if env.get("COLAB_RELEASE_TAG") else ""
+
+
+def headless() -> bool:
+    """No Colab page answers this kernel: a script, papermill, nbconvert, ``helpers run``.
+
+    Those start Colab's own kernel too, so the shell's class is not enough: a client without a page forbids input.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if "google.colab" not in str(type(shell)):
+        return True
+    return not getattr(getattr(shell, "kernel", None), "_allow_stdin", True)
+
+
+def find(name: str = HUB) -> str:
+    """The secret called ``name``, "" when there is none; found in a service's store it goes into the environment.
+
+    Never raises, and never waits for a person: see ``headless``.
+    """
+    if os.environ.get(name):
+        return os.environ[name]
+    platform = hosted_on()
+    value = ""
+    if platform == "kaggle":
+        value = _from_kaggle(name)
+    elif platform == "colab" and not headless():
+        value = _from_colab(name)
+    if value:
+        os.environ[name] = value
+    return value
+
+
+def need(name: str = HUB, why: str = "") -> str:
+    """The secret called ``name``.
+
+    Args:
+        why: what needs it, for the message: "meta-llama/Llama-2-7b-hf is gated".
+
+    Raises:
+        HardwareError: it is nowhere; says where it is kept on this platform.
+    """
+    value = find(name)
+    if not value:
+        raise HardwareError(f"{name} is not set" + (f", and {why}" if why else ""), how_to_set(name))
+    return value
+
+
+def how_to_set(name: str = HUB, platform: str | None = None) -> str:
+    """What to do to set a secret on this platform, or on the one named."""
+    place = hosted_on() if platform is None else platform
+    return WHERE.get(place, WHERE[""]).format(name=name)
+
+
+def stored_hub_token() -> str:
+    """The Hub's token without asking anybody: from the environment, or where ``hf auth login`` leaves it."""
+    for name in (HUB, "HUGGING_FACE_HUB_TOKEN"):
+        if os.environ.get(name, "").strip():
+            return os.environ[name].strip()
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    try:
+        return Path(os.environ.get("HF_TOKEN_PATH") or home / "token").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def settle_hub_token() -> None:
+    """Find HF_TOKEN for the Hub's client, and keep that from waiting for an absent page on its own."""
+    found = find(HUB)
+    if hosted_on() == "colab" and not found and headless() and not stored_hub_token():
+        os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+
+
+def _from_kaggle(name: str) -> str:
+    """From Kaggle's store over the network: "" when the secret is not attached, the network is off, or too slow."""
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            from kaggle_secrets import UserSecretsClient  # type: ignore[import-not-found]
+
+            found.append(str(UserSecretsClient().get_secret(name) or ""))
+        except Exception:  # raises its own kinds, and those of urllib
+            found.append("")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(WAIT)
+    return found[0] if found else ""
+
+
+def _from_colab(name: str) -> str:
+    """From the browser page, which asks its user for permission; "" when refused or absent."""
+    try:
+        from google.colab import userdata  # type: ignore[import-not-found]
+
+        return str(userdata.get(name) or "")
+    except Exception:  # not found, access not granted, page gone: they share no base class
+        return ""

@@ -1,0 +1,60 @@
+"""Versions of packages: compared, looked up on disk, and in memory. Standard library only.
+
+What several places must agree on stands here once: the setup cell repairs what ``doctor`` reports.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import metadata
+
+# Imported before the first cell of a hosted notebook, or early in it: replaced on disk, they stay old in memory.
+RESTART_SENSITIVE = ("torch", "transformers", "numpy", "pandas", "pyarrow", "datasets")
+# PEFT raises ImportError on every LoRA while an older torchao is installed (Colab ships 0.10).
+TORCHAO_MIN = (0, 16)
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    """(2, 13, 0) of "2.13.0+cu128"; stops at the first part that is not a number."""
+    numbers: list[int] = []
+    for part in re.split(r"[.+]", version):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+def installed_version(package: str) -> str:
+    """The version on disk, "" when the package is not installed."""
+    try:
+        return metadata.version(package) or ""
+    except (metadata.PackageNotFoundError, OSError, ValueError):
+        return ""
+
+
+def loaded_versions() -> dict[str, str]:
+    """Versions of the modules this process has already imported: pip may have replaced them since."""
+    found = {}
+    for name in RESTART_SENSITIVE:
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version:
+            found[name] = str(version)
+    return found
+
+
+def satisfies(version: str, specifier: str) -> bool:
+    """Whether a version lies in a range as requirements.txt writes them: ``>=2.6,<2.14``; "" lies in none."""
+    have = version_tuple(version)
+    if not have:
+        return False
+    for part in filter(None, specifier.split(",")):
+        match = re.fullmatch(r"(>=|<)([\d.]+)", part.strip())
+        if not match:  # an operator that these files do not use: let pip decide
+            return False
+        bound = version_tuple(match[2])
+        width = max(len(have), len(bound))
+        left, right = (numbers + (0,) * (width - len(numbers)) for numbers in (have, bound))
+        if (left < right) if match[1] == ">=" else (left >= right):
+            return False
+    return True

@@ -1,0 +1,133 @@
+"""The setup cell, really run on simulated Colab and Kaggle machines: real git, real pip, no network."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from service_cases import MISSING, Service, bare_repository, make_service, wheel
+
+from helpers import hosted
+
+PREPARED = "print('ready', helpers.__file__, os.environ.get('CUDA_VISIBLE_DEVICES'), sys.path.count(str(root)))"
+LOADED = "import numpy, pandas, pyarrow  # as a hosted kernel has them before its first cell"
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bare_repository(Path(hosted.__file__).parent.parent, tmp_path_factory.mktemp("remote"))
+
+
+def service(platform: str, tmp_path: Path, remote: Path | None) -> Service:
+    return make_service(platform, Path(hosted.__file__).parent.parent, tmp_path, remote)
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of a failure, which is all that a reader has to read."""
+    assert done.returncode != 0
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("platform", ["colab", "kaggle"])
+def test_a_first_session(platform: str, tmp_path: Path, remote: Path) -> None:
+    machine = service(platform, tmp_path, remote)
+    torch = (machine.site / "torch" / "__init__.py").stat().st_mtime_ns
+    done = machine.run_cell(LOADED)
+
+    # cloned, under its own address; installed around the torch that is there; the torchao that PEFT refuses is gone
+    clone = machine.cwd / "peft-lab"
+    origin = subprocess.run(["git", "-C", str(clone), "config", "remote.origin.url"], capture_output=True, text=True)
+    assert origin.stdout.strip() == hosted.REPO_URL, done.stderr
+    assert machine.version("torch") == "2.11.0+cu128" and machine.version("numpy") == "2.0.2"
+    assert (machine.site / "torch" / "__init__.py").stat().st_mtime_ns == torch
+    assert all(machine.version(name) for name in MISSING) and machine.version("trl") == "1.16"  # not the newest
+    assert machine.version("datasets") == "5.2.0" and machine.version("pyarrow") == "26.0.1"
+    assert machine.version("torchao") == "" and not (machine.site / "torchao").exists()
+    assert "removing torchao 0.10.0" in done.stdout and "kept: torch==2.11.0+cu128" in done.stdout
+    assert machine.version("pytest") == "" and machine.version("ruff") == ""
+
+    # pyarrow was replaced under the running kernel: one line that asks for a restart, once
+    last = one_line(done)
+    assert "packages in use were updated (pyarrow 21.0.0 -> 26.0.1)" in last and "restart the session" in last
+
+    # after the restart: no pip, no git, nothing to say, and running the cell again changes nothing
+    machine.without_pip()
+    began = time.monotonic()
+    done = machine.run_cell(LOADED, hosted.SETUP_CELL + PREPARED.replace("helpers.__f", "__import__('helpers').__f"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["ready", str(clone / "helpers" / "__init__.py"), "0", "1"]
+    assert time.monotonic() - began < 5 and done.stderr == ""
+
+
+def test_without_internet_on_kaggle(tmp_path: Path, remote: Path) -> None:
+    """One clear line; and the repository attached as a dataset is found, wherever Kaggle mounts it."""
+    machine = service("kaggle", tmp_path, None)
+    done = machine.run_cell(LOADED)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and line.startswith(f"{hosted.REPO_URL} cannot be fetched (fatal: ")
+    assert line.endswith(
+        "Kaggle: Settings > Internet on, or attach the repository as a dataset. Colab: run this cell again."
+    )
+    assert list(machine.cwd.iterdir()) == []
+
+    # without the packages that Kaggle lacks: one line too, then from a folder of wheels beside the course
+    attached = tmp_path / "kaggle" / "input" / "datasets" / "someone" / "peft-lab" / "peft-lab-main"
+    subprocess.run(["git", "clone", "-q", str(remote), str(attached)], check=True)
+    del machine.environment["PIP_NO_INDEX"], machine.environment["PIP_FIND_LINKS"]
+    machine.environment["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple"  # where nobody listens
+    last = one_line(machine.run_cell())
+    assert "pip could not install the course's packages: ERROR: " in last and "switch Internet on" in last
+    shutil.copytree(machine.wheels, attached / hosted.WHEELS)
+    done = machine.run_cell(after="import helpers\n" + PREPARED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-3:] == [str(attached / "helpers" / "__init__.py"), "0", "1"]
+    assert not (machine.cwd / "peft-lab").exists() and machine.version("trl")
+
+
+def test_the_clone_in_the_working_folder_goes_before_an_attached_one(tmp_path: Path, remote: Path) -> None:
+    machine = service("kaggle", tmp_path, None)
+    for place in (machine.cwd / "peft-lab", tmp_path / "kaggle" / "input" / "peft-lab"):
+        subprocess.run(["git", "clone", "-q", str(remote), str(place)], check=True)
+    done = machine.run_cell(after="print(root)")
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == str(machine.cwd / "peft-lab")
+
+
+def test_pip_that_fails_is_one_line_and_the_next_try_goes_on(tmp_path: Path, remote: Path) -> None:
+    machine = service("colab", tmp_path, remote)
+    (machine.wheels / "evaluate-0.4.6-py3-none-any.whl").unlink()
+    last = one_line(machine.run_cell())
+    assert "No matching distribution found for evaluate" in last and "restart the runtime and try once more" in last
+    assert machine.version("torch") == "2.11.0+cu128"
+    wheel(machine.wheels, "evaluate", "0.4.6")
+    done = machine.run_cell(after="print('ready')")
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "ready", done.stderr
+
+
+def test_secrets_of_the_service_are_used_and_not_shown(tmp_path: Path, remote: Path) -> None:
+    machine = service("kaggle", tmp_path, remote)
+    (machine.site / "kaggle_secrets.py").write_text(
+        "class UserSecretsClient:\n    def get_secret(self, label):\n        return {'HF_TOKEN': 'hf_secret'}[label]\n"
+    )
+    done = machine.run_cell(after="print(os.environ['HF_TOKEN'] == 'hf_secret')")
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "True", done.stderr
+    assert "hf_secret" not in done.stdout + done.stderr
+
+
+def test_elsewhere_it_only_finds_the_course(root: Path, tmp_path: Path) -> None:
+    """On any other machine: no clone, no pip, from the repository and from notebooks/."""
+    code = hosted.SETUP_CELL + "\nimport helpers\nprint(helpers.__file__)\n"
+    for folder in (root, root / "notebooks"):
+        done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.strip() == str(root / "helpers" / "__init__.py"), done.stderr
+    machine = service("colab", tmp_path, None)
+    del machine.environment["COLAB_RELEASE_TAG"]
+    assert "No module named 'helpers'" in one_line(machine.run_cell())
+
+
+def test_the_cell_fits_on_a_screen() -> None:
+    lines = hosted.SETUP_CELL.strip().splitlines()
+    assert len(lines) <= 25 and max(map(len, lines)) <= 120
