@@ -9,7 +9,7 @@ from helpers.memory.lessons import lesson_jobs, tokens_of
 
 if TYPE_CHECKING:
     from helpers.memory.fit import Fit, check, fit_jobs
-    from helpers.memory.plan import CARDS, Plan, plan
+    from helpers.memory.planner import CARDS, Plan, plan
     from helpers.memory.search import Change, cheapest
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "CARDS": "plan", "Plan": "plan", "plan": "plan", "Change": "search", "cheapest": "search", "Fit": "fit",
+    "CARDS": "planner", "Plan": "planner", "plan": "planner", "Change": "search", "cheapest": "search", "Fit": "fit",
     "check": "fit", "fit_jobs": "fit",
 }  # fmt: skip
 

@@ -21,17 +21,21 @@ WEIGHTS, SCALES, ADAPTERS, BUFFERS = "weights", "quantisation scales", "adapters
 BLOCK = 64  # weights that share a scale in NF4
 
 
-def build(job: Job, run: FakeRun) -> Any:
-    """The wrapped model, ready for a step under `run`; its storages are recorded with their causes."""
-    config = configuration(job.model)
+def shell(job: Job, config: Any) -> Any:
+    """The job's model on ``meta``: quantised layers in place, LoRA around them, no numbers."""
     with quiet_loading():
         model = _bare(job, config)
         _quantise(model, job, config.model_type)
         model.requires_grad_(job.method == "full")
         if job.step == "classify":
             keep_head_in_float32(model)
-        if job.method == "lora":
-            model = _with_lora(model, job)
+        return _with_lora(model, job) if job.method == "lora" else model
+
+
+def build(job: Job, run: FakeRun) -> Any:
+    """The wrapped model, ready for a step under `run`; its storages are recorded with their causes."""
+    config = configuration(job.model)
+    model = shell(job, config)
     _fill(model, job, run)
     if job.method in ("key_value", "embedding", "peft"):
         with run, run.because(ADAPTERS):
@@ -139,7 +143,7 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
     """Every parameter and buffer gets a fake storage in the format it has after loading."""
     dtype = getattr(torch, job.dtype)
     inner = _inner(model)
-    kept32 = _float32_names(inner, dtype)
+    kept32 = float32_names(inner, dtype)
     made: dict[int, Any] = {}  # a matrix that two modules share stays one
     with run:
         for name, module in model.named_modules():
@@ -154,14 +158,14 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
             for key, buffer in list(module._buffers.items()):
                 if buffer is not None:
                     with run.because(BUFFERS):
-                        module._buffers[key] = _like(buffer)
+                        module._buffers[key] = like(buffer)
             for key, value in list(vars(module).items()):  # a rotary table that is kept besides its buffer
                 if isinstance(value, torch.Tensor) and value.is_meta:
                     with run.because(BUFFERS):
-                        setattr(module, key, _like(value))
+                        setattr(module, key, like(value))
 
 
-def _float32_names(model: Any, dtype: torch.dtype) -> re.Pattern[str]:
+def float32_names(model: Any, dtype: torch.dtype) -> re.Pattern[str]:
     """What transformers keeps in float32 beside 16-bit weights."""
     names: set[str] = {HEAD} | set(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
     if dtype == torch.float16:
@@ -169,7 +173,7 @@ def _float32_names(model: Any, dtype: torch.dtype) -> re.Pattern[str]:
     return re.compile("|".join(rf"(^|\.){re.escape(name)}(\.|$)" for name in sorted(names)))
 
 
-def _like(buffer: torch.Tensor) -> torch.Tensor:
+def like(buffer: torch.Tensor) -> torch.Tensor:
     made = torch.zeros(buffer.shape, dtype=buffer.dtype)
     if not buffer.is_floating_point() and buffer.dim() == 2 and buffer.shape[0] == 1:
         made += torch.arange(buffer.shape[1])  # position ids are looked at

@@ -10,7 +10,7 @@ from typing import Any
 from helpers.errors import HardwareError, ParameterError
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import LESSONS, PARAMETER, lesson_jobs
-from helpers.memory.plan import GB, Plan, plan
+from helpers.memory.planner import GB, Plan, plan
 from helpers.memory.search import Change, cheapest
 from helpers.parameters import nearest
 from helpers.settings import find_notebook, resolve

@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers.errors import ParameterError
 from helpers.memory.fit import Fit, assignments
-from helpers.memory.plan import CARDS, CONTEXT, GB, Plan
+from helpers.memory.planner import CARDS, CONTEXT, GB, Plan
 from helpers.parameters import nearest
 
 MEASURED = "not yet measured on a GPU"  # until a table of measurements is part of the repository

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from helpers.errors import ModelError, ParameterError
 from helpers.memory.jobs import Job
-from helpers.memory.plan import Plan, plan
+from helpers.memory.planner import Plan, plan
 
 # What each change costs, in one unit: none changes the result by more than the one after it.
 HALVED_BATCH = 1.0  # the same update in more passes: some speed

@@ -105,7 +105,7 @@ def mixed_precision(job: Job, model: Any) -> Iterator[None]:
     own = model.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        with torch.autocast("cpu", dtype=getattr(torch, job.dtype)):
+        with torch.autocast(model.device.type, dtype=getattr(torch, job.dtype)):
             return own(*args, **kwargs)
 
     model.forward = convert_outputs_to_fp32(forward)
@@ -122,6 +122,7 @@ def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None 
     mark = mark or (lambda cause: nullcontext())
     # On a CPU 4-bit weights are unpacked once for a whole generation, on a GPU at every use.
     context = evaluation(model) if job.device == "cpu" else torch.inference_mode()
+    device = inputs["input_ids"].device
     with mark(ACTIVATIONS), context:
         out = model(**inputs, use_cache=True, **_last_only(model))
         cache = out.past_key_values if hasattr(out, "past_key_values") else out.language_model_outputs.past_key_values
@@ -131,9 +132,9 @@ def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None 
             past = job.length + job.new_tokens - 2
             writer = model.language_model if model.config.model_type == "blip-2" else model
             writer(
-                input_ids=torch.full((job.batch_size, 1), 7),
-                attention_mask=torch.ones(job.batch_size, past + 1, dtype=torch.long),
-                position_ids=torch.full((job.batch_size, 1), past),
+                input_ids=torch.full((job.batch_size, 1), 7, device=device),
+                attention_mask=torch.ones(job.batch_size, past + 1, dtype=torch.long, device=device),
+                position_ids=torch.full((job.batch_size, 1), past, device=device),
                 past_key_values=cache,
                 use_cache=True,
                 **_last_only(writer),

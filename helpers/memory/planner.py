@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -116,8 +116,9 @@ class Plan:
         return [(-1, self.extra), *self.events] if self.extra else self.events
 
 
+@lru_cache(maxsize=32)
 def plan(job: Job) -> Plan:
-    """Run one step of `job` on fake tensors: no weights, no GPU, seconds.
+    """Run one step of `job` on fake tensors: no weights, no GPU, seconds. The same job is planned once.
 
     Raises:
         ModelError: the model's configuration cannot be found.

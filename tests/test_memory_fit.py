@@ -1,0 +1,190 @@
+"""The cheapest change, against trying everything; lessons on recorded machines; the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from helpers import hardware, memory
+from helpers.errors import HardwareError, ParameterError
+from helpers.memory import report, search
+from helpers.memory.fit import Fit, check, check_named
+from helpers.memory.jobs import Job
+from helpers.memory.lessons import LESSONS, lesson_jobs, tokens_of
+from helpers.memory.planner import CARDS, Plan
+from helpers.runs import start
+from helpers.settings import NOTEBOOKS, resolve
+
+GB = 10**9
+
+
+def formula(job: Job) -> Any:
+    """A stand-in for a plan whose size is a formula, so that all combinations can be tried."""
+    weights = {"none": 14, "int8": 7, "nf4": 4, "nf4-double": 4}[job.quant]
+    picture = (job.pixels or 0) / 10**6
+    rows = job.batch_size * (job.length / 1000 + picture) * (0.4 if job.checkpointing else 2)
+    size = weights + rows + (8 if job.method == "full" and job.optimizer == "adamw_torch" else 2)
+    return SimpleNamespace(fits=lambda available: size * GB <= available, total=size * GB)
+
+
+def cost(job: Job, given: Job) -> float:
+    """What a changed job costs, the batch left out."""
+    import math
+
+    return (
+        search.CHECKPOINTED * (job.checkpointing and not given.checkpointing)
+        + search.SMALL_STATES * (job.optimizer != given.optimizer)
+        + search.FOUR_BITS * (job.quant != given.quant)
+        + (search.FEWER_PIXELS * round(math.log2(given.pixels / job.pixels)) if given.pixels and job.pixels else 0)
+        + search.SHORTER * round(math.log(job.length / given.length, 0.75))
+    )
+
+
+@pytest.mark.parametrize("available", [5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 40])
+@pytest.mark.parametrize(
+    "job",
+    [
+        Job("m", batch_size=16, length=1024, quant="none"),
+        Job("m", batch_size=6, length=2048, pixels=2**20, quant="int8", step="vision"),
+        Job("m", batch_size=8, length=512, method="full", quant="none"),
+        Job("m", batch_size=8, length=512, method="key_value", quant="nf4"),
+    ],
+)
+def test_the_cheapest_change_is_what_trying_everything_finds(job: Job, available: int) -> None:
+    found = search.cheapest(job, available * GB, formula)
+    cheapest = None
+    steps = range(4)
+    for again, quant, optimizer, pixels, shorter in itertools.product(
+        {job.checkpointing, job.method in ("lora", "full")}, {job.quant, "nf4-double"},
+        {job.optimizer, "adamw_bnb_8bit"}, steps if job.pixels else [0], steps,
+    ):  # fmt: skip
+        if job.method == "full" and quant != job.quant or optimizer != job.optimizer and job.method != "full":
+            continue
+        if quant != job.quant and job.quant not in ("none", "int8"):
+            continue
+        option = job.but(
+            checkpointing=again, quant=quant, optimizer=optimizer, length=int(job.length * 0.75**shorter),
+            pixels=job.pixels >> pixels if job.pixels else None, batch_size=1,
+        )  # fmt: skip
+        if formula(option).fits(available * GB) and (cheapest is None or cost(option, job) < cheapest):
+            cheapest = cost(option, job)
+    if cheapest is None:
+        assert found is None
+        return
+    assert found is not None and formula(found.job).fits(available * GB)
+    assert cost(found.job, job) == cheapest
+    assert found.job.batch_size * found.job.accumulation >= job.batch_size
+    larger = min(job.batch_size, 2 * found.job.batch_size)
+    assert larger == found.job.batch_size or not formula(found.job.but(batch_size=larger)).fits(available * GB)
+
+
+def _machine(card: str = "T4 16 GB", **changes: Any) -> Any:
+    return dataclasses.replace(report.machine_with(card, hardware.probe()), **changes)
+
+
+def test_every_training_lesson_is_planned_and_no_other() -> None:
+    assert set(LESSONS) == {name for name, spec in NOTEBOOKS.items() if "epochs" in spec.parameters}
+    assert all("check_memory" in NOTEBOOKS[name].parameters for name in LESSONS)
+
+
+@pytest.mark.parametrize("notebook", LESSONS)
+def test_jobs_are_what_the_settings_say(notebook: str) -> None:
+    machine = _machine()
+    settings = resolve(notebook, {"profile": "full"}, machine)
+    jobs = lesson_jobs(settings, machine, prompt=40, completion=10)
+    job = jobs["training"]
+    assert (job.dtype, job.capability, job.device) == ("float16", (7, 5), "cuda")
+    assert job.model == settings.model_id
+    if notebook != "07_compositional_prompts":
+        assert job.batch_size == settings.batch_size and jobs["answers"].batch_size > job.batch_size
+        assert not jobs["answers"].trains and jobs["answers"].length <= job.length
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_to_change() -> None:
+    machine = _machine(gpu_memory_gb=0.575)
+    given = {"profile": "smoke", "max_length": 512, "padding": "max_length", "batch_size": 16}
+    fit = check(resolve("03_qlora_nli", given, machine), machine)
+    assert not fit.fits and fit.change
+    with pytest.raises(HardwareError, match=r"training would take .* GB, .* CUDA context, .*Set batch_size = \d"):
+        fit.require()
+    again = check(resolve("03_qlora_nli", given | fit.change, machine), machine)
+    assert again.fits, "the change that is named makes it fit"
+
+
+def test_a_model_that_no_change_makes_fit_is_said_so() -> None:
+    job = Job("meta-llama/Llama-2-70b-chat-hf", batch_size=1, length=64)
+    plan = SimpleNamespace(
+        job=job, total=40 * GB, fits=lambda size: False, rows=lambda: [{"part": "weights", "GB": 35.0, "share": 0.9}]
+    )
+    fit = Fit({"training": plan}, 16 * GB, "Tesla T4", None)  # type: ignore[dict-item]
+    with pytest.raises(HardwareError, match="Use a smaller model_id"):
+        fit.require()
+
+
+def test_advice_is_the_next_step() -> None:
+    def advice(job: Job) -> str:
+        return Fit({"training": Plan(job, 0, {}, 0, [])}, 1.0, "x", {}).advice
+
+    assert advice(Job("m", batch_size=8, accumulation=2)) == "batch_size = 4, grad_accumulation = 4"
+    assert advice(Job("m", batch_size=1)) == "gradient_checkpointing = True"
+    assert "smaller model_id" in advice(Job("m", batch_size=1, checkpointing=True))
+
+
+def test_tokens_are_rather_too_many() -> None:
+    from helpers import models
+
+    texts = ["Two women carry a red umbrella across the wet street.", "x" * 30]
+    tokenizer = models.load_tokenizer("tiny/llama")
+    assert tokens_of(texts) >= max(len(tokenizer(t)["input_ids"]) for t in texts)
+
+
+def test_a_run_stops_before_anything_is_loaded_unless_told_not_to(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poor = dataclasses.replace(hardware.probe(), ram_free_gb=0.5)
+    monkeypatch.setattr(hardware, "probe", lambda: poor)
+    run = start("03_qlora_nli", {"profile": "smoke", "run_name": "poor"})
+    with pytest.raises(HardwareError, match="check_memory = False"):
+        run.check_memory()
+    run = start("03_qlora_nli", {"profile": "smoke", "run_name": "brave", "check_memory": False})
+    assert not run.check_memory().fits
+    info = json.loads((run.folder / "run.json").read_text())
+    assert info["fallbacks"][0]["what"].startswith("more memory") and info["notes"]["memory"]["training"] > 0.5
+    assert "does not fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "says"),
+    [
+        ("03", {"lenght": 3}, "did you mean 'max_length'"),
+        ("01", {}, "trains nothing"),
+        ("tiny/llama", {"stp": "classify"}, "did you mean 'step'"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(what: str, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParameterError, match=says):
+        check_named(what, "full", given, _machine())
+
+
+def test_cards_by_short_names() -> None:
+    assert report.card_named("t4") == "T4 16 GB" and report.card_named("A100-80") == "A100 80 GB"
+    with pytest.raises(ParameterError, match="2 cards"):
+        report.card_named("A100")
+    assert all(memory.CARDS[name] == CARDS[name] for name in CARDS)
+
+
+def test_the_command_line_plans_a_lesson() -> None:
+    command = [sys.executable, "-m", "helpers", "plan", "08", "--profile", "smoke", "--card", "cpu", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["fits"] and found["plans"]["training"]["needed_gb"] > 0.7
+    assert done.stderr == ""

@@ -1,0 +1,178 @@
+"""What is planned on fake tensors is what the profiler measures on real ones, and what a real trainer takes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from helpers import memory
+from helpers.errors import ModelError, ParameterError
+from helpers.memory.batches import batch
+from helpers.memory.build import build
+from helpers.memory.fake import FakeRun
+from helpers.memory.jobs import Job
+from helpers.memory.measure import load, measure_cpu, profiled_peak, storages
+from helpers.memory.planner import plan
+from helpers.models.skeletons import configuration
+
+CPU: dict[str, Any] = {"device": "cpu", "dtype": "float32"}
+PHI = {"targets": "q_proj+v_proj+fc1+fc2", "length": 96}
+SEES = {"step": "vision", "quant": "none", "targets": "q_proj+v_proj", "labelled": 30, "batch_size": 4}
+
+LLAMA = [
+    Job("tiny/llama", quant=quant, batch_size=rows, length=length, labelled=32, checkpointing=again, **CPU)
+    for quant, rows, length in (("none", 2, 64), ("none", 8, 128), ("nf4-double", 2, 64), ("nf4-double", 8, 128))
+    for again in (False, True)
+]
+OTHERS = [
+    Job("tiny/llama", quant="nf4", batch_size=3, length=100, **CPU),
+    Job("tiny/llama", quant="int8", batch_size=3, length=100, **CPU),
+    Job("tiny/llama", quant="none", method="full", length=128, **CPU),
+    Job("tiny/llama", quant="none", method="embedding", length=128, accumulation=2, **CPU),
+    Job("tiny/llama", quant="nf4", method="key_value", length=128, prefix_hidden=16, **CPU),
+    Job("tiny/llama", quant="none", method="peft", length=128, **CPU),
+    Job("tiny/llama", step="generate", method="none", quant="none", length=128, new_tokens=40, **CPU),
+    Job("tiny/llama", step="generate", method="none", length=128, new_tokens=40, **CPU),
+    Job("tiny/phi", step="classify", quant="nf4", batch_size=8, **PHI, **CPU),
+    Job("tiny/phi", step="classify", quant="int8", batch_size=8, padded=False, **PHI, **CPU),
+    Job("tiny/phi", step="label_words", quant="nf4-double", batch_size=8, accumulation=2, **PHI, **CPU),
+    Job("tiny/qwen2_vl", length=120, pixels=48 * 48, **SEES, **CPU),
+    Job("tiny/qwen2_vl", length=120, pixels=24 * 24, method="key_value", **SEES, **CPU),
+    Job("tiny/paligemma", length=160, **SEES, **CPU),
+    Job("tiny/paligemma", length=160, checkpointing=True, **SEES, **CPU),
+    Job("tiny/blip2", length=60, **SEES, **CPU),
+    Job("tiny/blip2", length=60, method="key_value", **SEES, **CPU),
+]
+
+
+def _name(job: Job) -> str:
+    parts = [job.model.removeprefix("tiny/"), job.step, job.method, job.quant, f"{job.batch_size}x{job.length}"]
+    return "-".join(parts + ["again"] * job.checkpointing)
+
+
+@pytest.mark.parametrize("job", LLAMA + OTHERS, ids=_name)
+def test_a_plan_is_what_the_profiler_measures(job: Job) -> None:
+    planned, measured = plan(job).tensors, measure_cpu(job)
+    assert abs(planned / measured - 1) < 0.02, (planned, measured)
+
+
+def test_enough_configurations_are_compared() -> None:
+    assert len(LLAMA + OTHERS) >= 24
+    assert {job.model for job in LLAMA + OTHERS} >= {f"tiny/{n}" for n in ("llama", "phi", "qwen2_vl", "blip2")}
+
+
+def test_a_plan_is_what_two_updates_of_the_real_trainer_take(tmp_path: Path) -> None:
+    from datasets import Dataset
+    from transformers import Trainer, TrainingArguments
+
+    job = Job("tiny/phi", step="classify", quant="nf4", batch_size=8, padded=False, **PHI, **CPU)
+    model = load(job)
+    rows = [{"input_ids": [7] * job.length, "attention_mask": [1] * job.length, "labels": 0}] * 32
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), per_device_train_batch_size=8, max_steps=3, report_to="none", disable_tqdm=True,
+        save_strategy="no", use_cpu=True, dataloader_pin_memory=False, logging_strategy="no", max_grad_norm=1.0,
+    )  # fmt: skip
+    trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_list(rows))
+    held = sum(storages(model, {}).values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        measured = held + profiled_peak(trainer.train)
+    planned = plan(job).tensors
+    assert abs(planned / measured - 1) < 0.02, (planned, measured)
+
+
+def test_a_seven_billion_model_is_planned_in_seconds_without_its_weights() -> None:
+    job = Job("meta-llama/Llama-2-7b-chat-hf", length=1024, labelled=512, checkpointing=True, accumulation=4)
+    began = time.process_time()
+    found = plan(job)
+    assert time.process_time() - began < 10
+    assert found.tensors < found.allocated < found.total
+    rows = {row["part"]: row["GB"] for row in found.rows()}
+    assert sum(rows.values()) == pytest.approx(found.total / 1e9, rel=0.01)
+    assert found.cards()["A100 80 GB"] and found.fits(found.total) and not found.fits(found.allocated)
+
+
+def test_parts_are_the_sizes_that_follow_from_the_architecture() -> None:
+    job = Job("llama-2-7b", batch_size=1, length=64, labelled=16, quant="nf4")
+    parts = plan(job).parts
+    packed = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
+    rest = 2 * 32000 * 4096 + 65 * 4096  # embeddings, head, norms
+    assert parts["weights"] == packed // 2 + 2 * rest
+    assert parts["quantisation scales"] == packed // 64 * 4 + 224 * 16 * 4  # a float32 for 64 weights, 16 levels each
+    adapter = 32 * 16 * (4 * (4096 + 4096) + 3 * (4096 + 11008))
+    assert parts["adapters"] == 4 * adapter
+    assert parts["optimizer states"] == pytest.approx(8 * adapter, rel=1e-3)
+
+
+def test_eight_bit_states_take_a_quarter_and_paged_ones_nothing() -> None:
+    job = Job("tiny/llama", method="full", quant="none", dtype="float32", length=64)
+    sizes = {name: plan(job.but(optimizer=name)).parts["optimizer states"] for name in memory.jobs.OPTIMIZERS}
+    assert sizes["adamw_bnb_8bit"] < 0.4 * sizes["adamw_torch"]
+    assert sizes["paged_adamw_8bit"] < sizes["adamw_bnb_8bit"]
+
+
+def test_integers_stay_real_and_floats_take_no_memory() -> None:
+    run = FakeRun()
+    with run:
+        ids = torch.arange(6).view(2, 3)
+        huge = torch.empty(10**6, 10**6)
+        assert (ids == 4).nonzero().tolist() == [[1, 1]]
+        picked = torch.empty(2, 3, 5)[ids > 2]
+    assert picked.shape == (3, 5) and huge.shape == (10**6, 10**6)
+    assert run.ledger.peak()[0] > 4e12
+
+
+def test_a_storage_ends_when_the_last_view_of_it_does() -> None:
+    run = FakeRun()
+    with run:
+        whole = torch.empty(1000)
+        view = whole[10:20]
+        del whole
+        before = run.ledger.live(len(run.ledger.events) - 1)
+        del view
+        after = run.ledger.live(len(run.ledger.events) - 1)
+    assert list(before.values()) == [4000] and not after
+
+
+def test_nothing_stays_behind_in_torch() -> None:
+    plan(Job("tiny/llama", length=64))
+    assert not torch.is_autocast_enabled("cuda") and not torch.is_autocast_enabled("cpu")
+    assert torch.ones(2).sum().item() == 2.0
+    assert torch.nn.Linear(1, 1).to("cpu").weight.device.type == "cpu"
+
+
+def test_the_whole_model_is_fake() -> None:
+    run = FakeRun()
+    model = build(Job("tiny/phi", quant="nf4-double"), run)
+    assert all(type(p).__name__ == "FakeTensor" for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"quant": "nf3"}, "did you mean 'nf4'"),
+        ({"step": "train"}, "Allowed: completion"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"method": "full"}, "cannot be trained"),
+        ({"method": "key_value", "checkpointing": True}, "drops"),
+    ],
+)
+def test_an_impossible_job_is_one_clear_line(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParameterError, match=says):
+        Job("tiny/llama", **fields)
+
+
+def test_a_picture_that_does_not_fit_into_a_row_is_one_clear_line() -> None:
+    job = Job("Qwen/Qwen2-VL-2B-Instruct", step="vision", length=200, pixels=256 * 784)
+    with pytest.raises(ParameterError, match="too short for a picture of 256 tokens"):
+        batch(job, configuration(job.model))
+
+
+def test_an_unknown_model_is_one_clear_line() -> None:
+    with pytest.raises(ModelError, match="not on this machine"):
+        plan(Job("nobody/nothing"))
