@@ -20,6 +20,7 @@ for _name, _value in {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "KINETO_LOG_LEVEL": "7",  # the profiler reports that it starts and stops
 }.items():
     os.environ.setdefault(_name, _value)
 

@@ -7,7 +7,6 @@ On a CPU the profiler reports every allocation of PyTorch's allocator, those ins
 from __future__ import annotations
 
 import gc
-import os
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -43,7 +42,6 @@ def measure_cpu(job: Job, *, random_weights: bool = False) -> int:
 def profiled_peak(call: Callable[[], Any]) -> int:
     """Most bytes that PyTorch's CPU allocator hands out during a call, beyond what it had handed out before."""
     gc.collect()
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # otherwise it reports that it starts and stops
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with torch.profiler.profile(

@@ -10,11 +10,12 @@ from helpers.plots.style import GREY, PALETTE, name_rows, new_axes, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# One colour a part, the same in every figure.
-PARTS = (
-    "weights", "quantisation scales", "adapters", "gradients", "optimizer states", "activations", "logits and loss",
-    "workspace", "allocator", "CUDA context", "process",
-)  # fmt: skip
+# One colour a part, the same in every figure: what is kept, what is trained, what passes by, what is nobody's.
+PARTS = {
+    "weights": PALETTE[0], "quantisation scales": PALETTE[5], "adapters": PALETTE[6], "gradients": PALETTE[3],
+    "optimizer states": "#8A4F7D", "activations": PALETTE[4], "logits and loss": PALETTE[1], "workspace": PALETTE[2],
+    "allocator": "#B3B3B3", "CUDA context": "#D9D9D9", "process": "#D9D9D9",
+}  # fmt: skip
 
 
 def memory(
@@ -33,10 +34,7 @@ def memory(
         starts = [0.0] * len(plans)
         for part in drawn:
             sizes = [sum(row["GB"] for row in rows if row["part"] == part) for rows in plans.values()]
-            place = PARTS.index(part)
-            colour = PALETTE[place % len(PALETTE)]
-            alpha = 1.0 if place < len(PALETTE) else 0.45
-            axis.barh(range(len(plans)), sizes, left=starts, height=0.62, color=colour, alpha=alpha, label=part)
+            axis.barh(range(len(plans)), sizes, left=starts, height=0.62, color=PARTS[part], label=part)
             starts = [start + size for start, size in zip(starts, sizes, strict=True)]
         for name, size in (cards or {}).items():
             axis.axvline(size, color=GREY, ls="--", lw=1)
