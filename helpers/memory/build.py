@@ -121,7 +121,8 @@ def lora_config(job: Job) -> Any:
 def _with_prefix(model: Any, job: Job, run: FakeRun) -> Any:
     from helpers.adapters import wrap_prefix
 
-    with _in_place():
+    with _in_place(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
         wrapped = wrap_prefix(model, job.method, n_tokens=job.prefix_tokens, hidden=job.prefix_hidden or None)
     for parameter in wrapped.encoder.parameters():
         run.label(parameter, ADAPTERS)

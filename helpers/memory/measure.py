@@ -84,11 +84,11 @@ def load(job: Job) -> Any:
 def _finished(model: Any, job: Job) -> Any:
     from helpers.adapters import wrap_prefix
 
-    if job.method in ("key_value", "embedding", "peft"):
-        model = wrap_prefix(model, job.method, n_tokens=job.prefix_tokens, hidden=job.prefix_hidden or None)
-    if job.checkpointing:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name
+        if job.method in ("key_value", "embedding", "peft"):
+            model = wrap_prefix(model, job.method, n_tokens=job.prefix_tokens, hidden=job.prefix_hidden or None)
+        if job.checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model.train(job.trains)
 
