@@ -77,6 +77,8 @@ class FakeRun(TorchDispatchMode):
         self.cause = "setup"
         self.workspace = workspace or {}
         self._slow: set[Any] = set()  # operations that need FakeTensorMode
+        self._makes_new: dict[Any, bool] = {}  # operation -> whether its result is a tensor of its own
+        self._seen: dict[Any, Any] = {}  # operation and sizes of its arguments -> sizes of its result
         self._keys: dict[int, int] = {}  # address of a live storage -> its key
         self._watched: dict[int, Any] = {}  # key -> weak reference, which says when a storage ends
         self._next = 0
@@ -161,8 +163,40 @@ class FakeRun(TorchDispatchMode):
     def _faked(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operation on fake tensors: straight to the kernel that computes shapes, where that is all there is to it.
 
-        ``FakeTensorMode`` does the same with much more care, which takes three times as long.
+        ``FakeTensorMode`` does the same with much more care, which takes three times as long. Layers are alike, so an
+        operation is mostly one that was there before: what came out of it then is made again.
         """
+        key = self._key(func, args, kwargs)
+        if key in self._seen:
+            kind, sizes = self._seen[key]
+            made = [None if size is None else self._fresh(*size) for size in sizes]
+            return made[0] if kind is None else kind(made)
+        out = self._computed(func, args, kwargs)
+        if key is not None:
+            several = isinstance(out, (tuple, list))
+            outs = out if several else (out,)
+            given = {x.untyped_storage()._cdata for x in (*_tensors(args), *_tensors(kwargs.values()))}
+            if any(isinstance(x, torch.Tensor) and x.untyped_storage()._cdata in given for x in outs):
+                self._makes_new[func] = False  # some are views although they do not say so
+            elif all(x is None or isinstance(x, FakeTensor) for x in outs):
+                sizes = [None if x is None else (tuple(x.shape), x.stride(), x.dtype) for x in outs]
+                self._seen[key] = (type(out) if several else None, sizes)
+        return out
+
+    def _key(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What an operation's result depends on; ``None`` where it is not a tensor of its own."""
+        fresh = self._makes_new.get(func)
+        if fresh is None:
+            schema = func._schema
+            fresh = not schema.is_mutable and all(r.alias_info is None for r in schema.returns)
+            fresh = fresh and func.namespace in ("aten", "bitsandbytes") and func not in _LOOKED_AT
+            self._makes_new[func] = fresh
+        return (func, _described(args), _described(kwargs.items())) if fresh else None
+
+    def _fresh(self, shape: Any, stride: Any, dtype: torch.dtype) -> torch.Tensor:
+        return FakeTensor(self.fake, torch.empty_strided(shape, stride, dtype=dtype, device="meta"), CPU)
+
+    def _computed(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func not in self._slow and func.namespace in ("aten", "bitsandbytes"):
             try:
                 own = {name: value for name, value in kwargs.items() if name != "device"}
@@ -215,6 +249,20 @@ def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
             yield from _tensors(value)
 
 
+def _described(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Arguments as something that can be compared: of a tensor its size and format."""
+    found: list[Any] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append((tuple(value.shape), value.stride(), value.dtype))
+        elif isinstance(value, (list, tuple)):
+            found.append(_described(value))
+        else:
+            found.append((type(value), value))
+    return tuple(found)
+
+
+_LOOKED_AT = {aten.index.Tensor, aten._unsafe_index.Tensor, aten.nonzero.default, aten._local_scalar_dense.default}
 _INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._unsafe_index.Tensor}
 
 
