@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers import records
+from helpers import checkpoints, records
 from helpers.errors import RunError
 from helpers.records import RUNNING
 from helpers.settings import NOT_COMPARED, Settings
@@ -20,6 +20,8 @@ _FOLDERS = ("figures", "adapter", "checkpoints")
 
 def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
     """The run's folder, cleared or to be continued, and the run.json that is continued ({} = a new run).
+
+    On a new machine what is continued is the record that lies beside the checkpoints in ``checkpoint_dir``.
 
     Raises:
         RunError: not writable, not a run's folder, in use by a live process, or ``resume=True`` with settings
@@ -36,18 +38,38 @@ def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
         raise RunError(what, "Choose another run_name, or stop that process")
     records.writable_folder(folder)
     resume = bool(settings.as_dict().get("resume"))
+    place = kept_in(settings)
     if resume and info:
         _refuse_changed(settings, info.get("settings", {}))
         return folder, info
-    if resume:
+    kept = checkpoints.newest_record(place) if place else {}
+    if resume and kept:
+        _refuse_changed(settings, kept["settings"])
+        print(f"note: the run is continued from the checkpoints in {place}")
+    elif resume:
         print(f"note: there is no run {settings.run_name!r} to continue; it starts from the beginning")
-    elif info.get("status") == RUNNING and records.latest_checkpoint(folder / "checkpoints"):
+    elif info.get("status") == RUNNING and checkpoints.latest_checkpoint(folder / "checkpoints"):
         print("note: an interrupted run of this name is replaced; resume=True would have continued it")
+    elif kept:
+        print(f"note: {place} has checkpoints of an earlier run of this name; resume=True would continue it")
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
-    return folder, {}
+    return folder, {"notes": kept.get("notes", {}), "begun": kept.get("started")} if resume and kept else {}
+
+
+def kept_in(settings: Settings) -> Path | None:
+    """Where copies of this run's checkpoints go; None when ``checkpoint_dir`` is not set.
+
+    Raises:
+        RunError: the folder cannot be written, or is on a drive that is not mounted.
+    """
+    root = settings.as_dict().get("checkpoint_dir")
+    if not root:
+        return None
+    checkpoints.check_mounted(Path(root))
+    return records.writable_folder(Path(root), "checkpoint_dir") / settings.notebook / settings.run_name
 
 
 def _refuse_changed(settings: Settings, before: Mapping[str, Any]) -> None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 # Shown on lines of their own, so left out of the list of settings.
-_PLACED = frozenset({"profile", "task", "model_id", "dataset", "seed", "run_name", "output_dir", "resume"})
+_PLACED = frozenset(
+    {"profile", "task", "model_id", "dataset", "seed", "run_name", "output_dir", "checkpoint_dir", "resume"}
+)
 
 
 def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
@@ -34,6 +36,8 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
     shown = ", ".join(f"{n} {_plain(values[n])}{_mark(n, settings)}" for n in names)
     lines += _entry("settings", shown + ("  (* set by you)" if settings.given else ""))
     lines += _entry("folder", short_path(folder) + ("  (resuming)" if values.get("resume") else ""))
+    if values.get("checkpoint_dir"):
+        lines += _entry("copies", f"of its checkpoints in {values['checkpoint_dir']}")
     for problem in getattr(machine, "problems", ()):
         lines += _entry(problem.severity, f"{problem.what}. {problem.cure}".rstrip(". ") + ".")
     return "\n".join(lines)

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from helpers import execute
-from helpers.records import is_complete, read_json, read_run
+from helpers.checkpoints import is_complete
+from helpers.records import read_json, read_run
 from helpers.settings import NOTEBOOKS, PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -302,11 +302,12 @@ def _checkpoint(folder: Path, step: int) -> Path:
     save_file({"w": torch.zeros(64)}, str(path / "adapter_model.safetensors"))
     torch.save({"state": {}}, path / "optimizer.pt")
     torch.save({"last_epoch": step}, path / "scheduler.pt")
+    torch.save({"cpu": torch.get_rng_state()}, path / "rng_state.pth")
     (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     return path
 
 
-@pytest.mark.parametrize("broken", ["trainer_state.json", "adapter_model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("broken", ["trainer_state.json", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth"])
 @pytest.mark.parametrize("how", ["missing", "cut", "empty"])
 def test_half_written_checkpoints_do_not_count(tmp_path: Path, broken: str, how: str) -> None:
     run = begin(tmp_path, run_name="r", resume=False)

@@ -11,7 +11,7 @@ import torch
 from helpers.compositional.base import CompositionalModel
 from helpers.compositional.features import LabelledImages
 from helpers.compositional.measures import Candidates, compositional_measures
-from helpers.errors import DataError
+from helpers.errors import DataError, TrainingDiverged
 
 
 def train_compositional(
@@ -103,6 +103,4 @@ def train_compositional(
 
 def _stop_if_diverged(loss: float, epoch: int) -> None:
     if not math.isfinite(loss):
-        from helpers.training import TrainingDiverged
-
         raise TrainingDiverged(f"the loss was not a number in epoch {epoch}", "lower learning_rate")

@@ -10,7 +10,7 @@ from helpers.plots.classification import confusion, learning_curve, reliability
 from helpers.plots.data import label_balance, scatter_2d, token_lengths
 from helpers.plots.general import bars, curves, dots, quantisation_error
 from helpers.plots.pictures import pictures
-from helpers.plots.results import differences, pareto, systems, training_curves
+from helpers.plots.results import differences, memory_and_speed, pareto, systems, training_curves
 
 __all__ = [
     "bars",
@@ -20,6 +20,7 @@ __all__ = [
     "dots",
     "label_balance",
     "learning_curve",
+    "memory_and_speed",
     "pareto",
     "pictures",
     "quantisation_error",
