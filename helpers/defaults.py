@@ -60,7 +60,7 @@ def _rows() -> tuple[Parameter, ...]:
             None,
             None,
             None,
-            "where checkpoints are copied to, e.g. a mounted Drive; default: kept in the run's folder only",
+            "where copies of checkpoints go, e.g. a mounted Drive; default: nowhere",
         ),
         p("form", str, None, None, None, None, "which question is asked about each row"),
         p("forms", str, None, None, None, None, "questions trained together, joined by +: a text and a choice"),

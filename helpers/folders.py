@@ -30,13 +30,15 @@ def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
     output_dir = records.writable_folder(Path(settings.output_dir))
     folder = output_dir / settings.notebook / settings.run_name
     info = records.read_json(folder / "run.json")
-    if folder.is_dir() and not info and any(folder.iterdir()):
+    # A process killed at its very first write leaves a temporary file and nothing else.
+    if folder.is_dir() and not info and any(not p.match(".run.json.*.tmp") for p in folder.iterdir()):
         raise RunError(f"{folder} exists and is not a run's folder", "Choose another run_name or output_dir")
     process = info.get("process", {})
     if info.get("status") == RUNNING and process.get("pid") != os.getpid() and records.is_alive(process):
         what = f"run {settings.run_name!r} is still being written by process {process.get('pid')}"
         raise RunError(what, "Choose another run_name, or stop that process")
     records.writable_folder(folder)
+    _tidy(folder)
     resume = bool(settings.as_dict().get("resume"))
     place = kept_in(settings)
     if resume and info:
@@ -57,6 +59,18 @@ def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     return folder, {"notes": kept.get("notes", {}), "begun": kept.get("started")} if resume and kept else {}
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process was writing; an adapter that it had set aside to replace it comes back."""
+    old = folder / ".adapter.old"
+    if old.is_dir() and not (folder / "adapter").exists():
+        old.rename(folder / "adapter")
+    for path in folder.glob(".*"):
+        if path.name in (".adapter.old", ".adapter.tmp"):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name.endswith(".tmp") and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def kept_in(settings: Settings) -> Path | None:

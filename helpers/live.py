@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,7 @@ def where_shown() -> str:
 
     PEFT_LAB_LIVE=1 or 0 decides where this guesses wrong.
     """
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return NONE
-    shell = get_ipython()
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or not hasattr(shell, "kernel"):
         return NONE
     asked = os.environ.get("PEFT_LAB_LIVE", "")
