@@ -203,11 +203,12 @@ class Restored(TrainerCallback):
         self._handler = handler
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if not state.global_step:
-            return
         for callback in self._handler.callbacks:
-            kept = state.stateful_callbacks.get(type(callback).__name__)
-            if isinstance(callback, ExportableState) and isinstance(kept, dict):
+            if not isinstance(callback, ExportableState):
+                continue
+            # A checkpoint of a trainer without this callback has no entry; saving the next one wants one.
+            kept = state.stateful_callbacks.setdefault(type(callback).__name__, {})
+            if state.global_step and isinstance(kept, dict):
                 for name, value in kept.get("attributes", {}).items():
                     setattr(callback, name, value)
 

@@ -21,6 +21,7 @@ from helpers.errors import RunError
 from helpers.files import TRIES, patiently, write_atomic
 
 RECORD = "complete.json"
+STATE = "state.pt"  # of a training that is not a trainer's
 _PARTIAL = ".partial"
 _DRIVE = "/content/drive"  # where Colab mounts Google Drive
 
@@ -166,6 +167,15 @@ class Mirror:
             self._prune(checkpoint)
         return True
 
+    def catch_up(self, folder: Path) -> None:
+        """Copy the newest checkpoint of a folder that a killed process had no time to copy; drop half a copy."""
+        beside = self.place / folder.relative_to(self.local)
+        for path in beside.glob(f"*{_PARTIAL}"):
+            shutil.rmtree(path, ignore_errors=True)
+        newest = latest_checkpoint(folder)
+        if newest is not None and not _record_of(beside / newest.name, deep=False):
+            self.publish(newest)
+
     def _copy(self, checkpoint: Path) -> None:
         if not self.root.is_dir():  # unmounted: making it anew would write to the machine's own disk
             raise FileNotFoundError(2, "the folder is gone", str(self.root))
@@ -222,7 +232,7 @@ class Mirror:
             fresh = target.with_name(target.name + _PARTIAL)
             for old in (fresh, target):
                 shutil.rmtree(old, ignore_errors=True)
-            shutil.copytree(path, fresh)
+            shutil.copytree(path, fresh)  # makes the folders above it too
             if not _record_of(fresh):  # cut or changed on its way to the drive or back
                 shutil.rmtree(fresh)
                 continue
@@ -244,6 +254,28 @@ def _relocate(checkpoint: Path, folder: Path) -> None:
 def _unreadable(place: Path, error: OSError) -> RunError:
     why = error.strerror or str(error)
     return RunError(f"checkpoints in {place} cannot be read ({why})", "Mount the drive again, then rerun")
+
+
+def save_state(folder: Path, step: int, state: bytes) -> Path:
+    """``folder/checkpoint-<step>/state.pt`` for a loop of its own, whole or not there; the one before is dropped.
+
+    Raises:
+        RunError: the disk is full, the folder cannot be written. The one before stays.
+    """
+    target = folder / f"checkpoint-{step}"
+    fresh = target.with_name(target.name + _PARTIAL)
+    for old in (fresh, target):
+        shutil.rmtree(old, ignore_errors=True)
+    file = write_atomic(fresh / STATE, state)
+    record = {"files": {STATE: (len(state), _digest(file))}, "settings": {}, "notes": {}, "started": ""}
+    write_atomic(fresh / RECORD, json.dumps(record))
+    fresh.rename(target)
+    for number, path in _numbered(folder):
+        if number != step:
+            shutil.rmtree(path, ignore_errors=True)
+    if (mirror := mirror_of(folder)) is not None:
+        mirror.publish(target)
+    return target
 
 
 def check_mounted(root: Path) -> None:

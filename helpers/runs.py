@@ -227,6 +227,8 @@ class Run:
             self._mirror.fetch()
         folder = self.checkpoints / name
         sweep(folder)
+        if self._mirror is not None:
+            self._mirror.catch_up(folder)
         found = latest_checkpoint(folder)
         if not name:
             self.note("resumed_from", found.name if found else None)
