@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 LIVE, FINAL, NONE = "live", "final", "none"
 _SHARE = 0.01  # of the time since training began
 _PAUSE = 2.0  # seconds between two pictures at least
-_FIRST_GUESS = 0.25  # seconds for a picture, until one has been drawn
 
 
 def where_shown() -> str:
@@ -50,7 +49,8 @@ class LivePlot(TrainerCallback):
     """A picture of memory and throughput against the step, replaced in place.
 
     It is drawn only while all pictures so far and one more cost less than ``share`` of the time since training began,
-    by their own measured cost; the last one is drawn when training has ended.
+    by their own measured cost; the last one is drawn when training has ended. What the first picture of a process costs
+    (fonts, imports) is spent before training begins, on two that nobody sees.
 
     Args:
         mode: ``live``, ``final`` (only the last picture) or ``none``.
@@ -72,10 +72,15 @@ class LivePlot(TrainerCallback):
         self.spent = 0.0  # seconds for pictures while training
         self._show = show or _InPlace().show
         self._clock = clock
-        self._cost = _FIRST_GUESS
+        self._cost = 0.0
         self._began = self._last = clock()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.mode == LIVE:
+            for _again in range(2):
+                began = self._clock()
+                _picture([{"step": n, "memory_gb": 1.0 + n, "tokens_per_s": 100.0 * n} for n in range(40)])
+                self._cost = self._clock() - began
         self._began = self._last = self._clock()
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -94,19 +99,23 @@ class LivePlot(TrainerCallback):
             self._draw(state.log_history)
 
     def _draw(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        from helpers.plots import memory_and_speed
-
         measured = [row for row in rows if "loss" in row and "memory_gb" in row]
         if len(measured) < 2:
             return
         try:
-            picture = io.BytesIO()
-            memory_and_speed(measured).savefig(picture, format="png", dpi=80)
-            self._show(picture.getvalue())
+            self._show(_picture(measured))
             self.drawn += 1
         except Exception as error:  # a picture is not worth the training
             print(f"note: memory and throughput are not drawn ({type(error).__name__}: {error})")
             self.mode = NONE
+
+
+def _picture(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    from helpers.plots import memory_and_speed
+
+    picture = io.BytesIO()
+    memory_and_speed(rows).savefig(picture, format="png", dpi=80)
+    return picture.getvalue()
 
 
 class _InPlace:

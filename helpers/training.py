@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
 from helpers import shortage
@@ -168,8 +168,8 @@ def train(
     for kind in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
         trainer.remove_callback(kind)
     guard, meter = StopOnNaN(), Meter()
-    ours = [guard, meter, Restored(trainer.callback_handler)]
-    ours += [ProgressLine(lines), LivePlot()] if lines else []
+    ours: list[TrainerCallback] = [LivePlot()] if lines else []  # what it prepares is no training time yet
+    ours += [guard, meter, Restored(trainer.callback_handler)] + ([ProgressLine(lines)] if lines else [])
     if trainer.args.device.type == "cpu":
         ours.append(ReturnFreedMemory())
     if (mirror := mirror_of(Path(trainer.args.output_dir))) is not None:
@@ -243,7 +243,7 @@ def _has_ended(checkpoint: Path) -> bool:
 
 
 def _load_ended(trainer: Trainer, checkpoint: Path) -> None:
-    """Bring a trainer to where a training that had ended left it: weights, history, random numbers."""
+    """Bring a trainer to where a training that had ended left it: weights, history, callbacks, random numbers."""
     from transformers import TrainerState
 
     trainer._load_from_checkpoint(str(checkpoint))
@@ -251,6 +251,7 @@ def _load_ended(trainer: Trainer, checkpoint: Path) -> None:
     if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None:
         trainer._load_best_model()
     trainer._load_rng_state(str(checkpoint))
+    Restored(trainer.callback_handler).on_train_begin(trainer.args, trainer.state, trainer.control)
     print(f"{checkpoint.parent.name}/{checkpoint.name}: this training had ended, its weights are loaded")
 
 

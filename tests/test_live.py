@@ -62,9 +62,12 @@ def test_meter_and_pictures_cost_less_than_one_percent(tmp_path: Path, monkeypat
 
 
 def _eager(shown: list[bytes]) -> live.LivePlot:
-    plot = live.LivePlot(live.LIVE, show=shown.append)
-    plot._cost = 0.0
-    return plot
+    class Eager(live.LivePlot):
+        def on_train_begin(self, *given: Any, **named: Any) -> None:
+            super().on_train_begin(*given, **named)
+            self._cost = 0.0
+
+    return Eager(live.LIVE, show=shown.append)
 
 
 @pytest.mark.parametrize("cost", [0.05, 0.4, 3.0])
@@ -81,7 +84,9 @@ def test_pictures_never_take_more_than_their_share(cost: float, monkeypatch: pyt
 
     monkeypatch.setattr(plot, "_draw", draw)
     state = SimpleNamespace(log_history=[])
+    monkeypatch.setattr(live, "_picture", lambda rows: b"")
     plot.on_train_begin(None, state, None)  # type: ignore[arg-type]
+    plot._cost = cost
     while now < 3600:
         now += 0.7
         plot.on_log(None, state, None)  # type: ignore[arg-type]
@@ -102,7 +107,7 @@ from test_live import _trainer
 from helpers import live, training
 folder = Path({folder!r})
 """
-FAST = "live._PAUSE, live._SHARE = 0.0, 1.0\nlive.LivePlot.__init__.__kwdefaults__['share'] = 1.0\n"
+FAST = "live._PAUSE = 0.0\nlive.LivePlot.__init__.__kwdefaults__['share'] = 9.0\n"
 DRAWN = "history = training.train(_trainer(folder, 12, []), lines=5)"
 
 
@@ -114,7 +119,7 @@ def test_what_is_shown_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyP
         DRAWN,
         "history = training.train(_trainer(folder, 12, []), lines=0)",
         "os.environ['PEFT_LAB_LIVE'] = '0'\n" + DRAWN,
-        "os.environ['PEFT_LAB_LIVE'] = '1'\nlive._FIRST_GUESS = 0.0\n" + FAST + DRAWN,
+        "os.environ['PEFT_LAB_LIVE'] = '1'\n" + FAST + DRAWN,
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     updates = 0

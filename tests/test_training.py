@@ -14,6 +14,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
+from transformers.trainer_callback import ExportableState
 from trl import SFTConfig, SFTTrainer
 
 from helpers import inference, models, training
@@ -295,14 +296,31 @@ def test_other_errors_pass_through_untouched(tmp_path: Path) -> None:
         training.train(_hungry(tmp_path, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
 
 
+class Watch(TrainerCallback, ExportableState):
+    """Remembers the steps it has seen, in checkpoints too."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.rows.append(state.global_step)
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"rows": self.rows}}
+
+
 def test_a_training_that_had_ended_is_loaded_and_not_trained_again(tmp_path: Path) -> None:
     whole = _trainer(tmp_path)
+    whole.add_callback(Watch())
     before = training.train(whole)
     torch.manual_seed(99)
     again = _trainer(tmp_path)
+    watch = Watch()
+    again.add_callback(watch)
     after = training.train(again, resume_from=tmp_path / "checkpoint-10", lines=0)
     assert [row["step"] for row in after] == [row["step"] for row in before]
     assert [row["loss"] for row in after] == [row["loss"] for row in before]
+    assert watch.rows == [row["step"] for row in before], "what a callback kept is back"
     assert training.seconds_of(after) == pytest.approx(training.seconds_of(before), rel=0.2)
     first, second = _adapter(whole), _adapter(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
