@@ -40,7 +40,7 @@ def main() -> None:
     write_atomic(place / f"live_plot-{options.model.replace('/', '_')}.json", records.to_json(record) + "\n")
     print(
         f"{found['steps']} steps of {found['ms_per_step']:.1f} ms in {found['seconds']:.1f} s, "
-        f"{found['pictures']} pictures; share of meter {found['meter_share']:.3%}, of drawing {found['drawing_share']:.3%}"
+        f"{found['pictures']} pictures; meter {found['meter_share']:.3%} of it, drawing {found['drawing_share']:.3%}"
     )
     if found["meter_share"] + found["drawing_share"] >= 0.01:
         raise SystemExit("that is 1 % or more")

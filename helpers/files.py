@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -75,6 +76,30 @@ def _write(path: Path, temporary: Path, raw: bytes) -> None:
     finally:
         os.close(handle)
     os.replace(temporary, path)
+
+
+def replace_folder(target: Path, write: Callable[[Path], None]) -> Path:
+    """Fill a folder through ``write(folder)`` and put it in the place of ``target``: complete or not there at all.
+
+    Raises:
+        RunError: the disk is full or not writable; an earlier folder is untouched.
+    """
+    fresh, old = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
+    try:
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        write(fresh)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise save_error(target, error) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return target
 
 
 def save_error(path: Path, error: OSError) -> RunError:

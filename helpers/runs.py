@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from helpers import endings, records
 from helpers.checkpoints import Mirror, forget, latest_checkpoint, sweep, watch
 from helpers.errors import ParameterError, RunError
-from helpers.files import save_error, write_atomic
+from helpers.files import replace_folder, write_atomic
 from helpers.folders import kept_in, open_folder
 from helpers.measure import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
 from helpers.parameters import nearest
 from helpers.records import FINISHED, INTERRUPTED, METRICS, RUNNING, RunRecord, read_runs
-from helpers.screens import duration, short_path, start_screen, systems_frame, tests_frame
+from helpers.screens import duration, quieten, short_path, start_screen, systems_frame, tests_frame
 from helpers.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -173,25 +172,13 @@ class Run:
         Raises:
             RunError: the disk is full or not writable; an earlier adapter is untouched.
         """
-        target, fresh = self.folder / "adapter", self.folder / ".adapter.tmp"
-        old = self.folder / ".adapter.old"
-        try:
-            for folder in (fresh, old):
-                shutil.rmtree(folder, ignore_errors=True)
-            model.save_pretrained(fresh)
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
             if tokenizer is not None:
-                tokenizer.save_pretrained(fresh)
-            if target.exists():
-                target.rename(old)
-            fresh.rename(target)
-        except OSError as error:
-            if old.exists() and not target.exists():
-                old.rename(target)
-            raise save_error(target, error) from None
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-        return target
+                tokenizer.save_pretrained(folder)
+
+        return replace_folder(self.folder / "adapter", write)
 
     # -- tables ----------------------------------------------------------------------------------------
 
@@ -302,7 +289,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     folder, previous = open_folder(settings)
     if settings.offline:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    _quieten()
+    quieten()
     seed_everything(settings.seed)
     if _active is not None and _active.status == RUNNING and _active.folder != folder:
         _active.close(INTERRUPTED, "another run was started in the same kernel")
@@ -329,21 +316,6 @@ def _fingerprint(value: Any) -> str | None:
     """The fingerprint in a note; None where it has none."""
     found = value.get("fingerprint") if isinstance(value, Mapping) else None
     return str(found) if found else None
-
-
-def _quieten() -> None:
-    """Drop messages that say nothing to a reader of the course."""
-    import logging
-    import warnings
-
-    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # 8-bit layers multiply in float16, and say so at every call.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-
-    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
 
 
 def _now() -> str:

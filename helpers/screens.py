@@ -109,6 +109,21 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def quieten() -> None:
+    """Drop messages that say nothing to a reader of the course."""
+    import logging
+    import warnings
+
+    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # 8-bit layers multiply in float16, and say so at every call.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
+    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
+
+
 def _metric_order(name: str) -> int:
     from helpers.records import METRICS
 

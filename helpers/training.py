@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -189,7 +190,7 @@ def train(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if resume_from is not None and _has_ended(resume_from):
+            if resume_from is not None and _has_ended(trainer, resume_from):
                 _load_ended(trainer, resume_from)
                 seconds = Meter.kept(trainer.state)
             else:
@@ -232,12 +233,16 @@ def seconds_of(history: Sequence[Mapping[str, float]]) -> float:
     return max((float(row["seconds"]) for row in history if row.get("seconds")), default=0.0)
 
 
-def _has_ended(checkpoint: Path) -> bool:
-    """Whether the training that left this checkpoint had nothing more to do."""
+def _has_ended(trainer: Trainer, checkpoint: Path) -> bool:
+    """Whether the training that left this checkpoint had nothing more to do, and is not to be made longer."""
+    args = trainer.args
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("attributes", {})
-        return state["global_step"] >= state["max_steps"] or bool(control.get("should_training_stop"))
+        same = math.ceil(args.num_train_epochs) == state["num_train_epochs"]
+        asked = args.max_steps if args.max_steps > 0 else state["max_steps"] if same else None
+        ended = state["global_step"] >= state["max_steps"] or bool(control.get("should_training_stop"))
+        return ended and asked == state["max_steps"]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"the checkpoint {checkpoint} cannot be read ({error})", "Remove it, then rerun") from None
 
