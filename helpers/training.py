@@ -17,6 +17,7 @@ from helpers.callbacks import Copied, Meter, ProgressLine, Restored, ReturnFreed
 from helpers.checkpoints import latest_checkpoint, mirror_of
 from helpers.errors import OutOfMemory, RunError, TrainingDiverged
 from helpers.live import LivePlot
+from helpers.saving import patient
 
 if TYPE_CHECKING:
     import torch
@@ -161,7 +162,7 @@ def train(
         TrainingDiverged: the loss became NaN or infinite. The trained weights are those of the last sound state,
             which is also in ``last-good`` beside the checkpoints.
         OutOfMemory: a step needs more memory than there is; what it held is free again.
-        RunError: the disk is full, or the checkpoint cannot be continued.
+        RunError: a checkpoint cannot be written (a full disk, a drive that stays away) or cannot be continued.
     """
     from transformers import PrinterCallback, ProgressCallback
     from transformers.utils.notebook import NotebookProgressCallback
@@ -187,6 +188,7 @@ def train(
         return plain_step(model, inputs, *rest, **named)
 
     trainer.training_step = counted_step
+    trainer._save_checkpoint = patient(trainer._save_checkpoint, Path(trainer.args.output_dir))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -196,20 +198,13 @@ def train(
             else:
                 trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
                 seconds = meter.seconds
-    except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            raise RunError(
-                f"the disk is full, the checkpoint in {trainer.args.output_dir} could not be written",
-                "free space or set output_dir to another disk, then rerun with resume=True",
-            ) from error
-        raise
     except (MemoryError, RuntimeError) as error:
         if not shortage.is_shortage(error):
             raise
         shortfall = f"out of memory at step {trainer.state.global_step + 1} ({shortage.in_use()})"
         shortage.forget(error)
     finally:
-        del trainer.training_step  # the class's own again
+        del trainer.training_step, trainer._save_checkpoint  # the class's own again
         for callback in ours:
             trainer.remove_callback(callback)
         # Mixed precision wraps the model's forward for good: later passes would run under autocast, and copy

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +19,9 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traine
 from transformers.trainer_callback import ExportableState
 from trl import SFTConfig, SFTTrainer
 
-from helpers import inference, models, training
+from helpers import files, inference, models, training
 from helpers.callbacks import StopOnNaN
+from helpers.checkpoints import latest_checkpoint
 from helpers.errors import OutOfMemory, RunError
 
 ANSWERS = ["salt", "red onion and cream", "1. Chop the leek.\n2. Serve hot.", "é", "butter, flour, milk"] * 4
@@ -366,6 +369,42 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(trainer, "_save", full)
     with pytest.raises(RunError, match="disk is full.*resume=True"):
         training.train(trainer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+@pytest.mark.parametrize("limit", [3_000, 60_000])
+def test_a_file_that_the_system_refuses_is_one_clear_line(tmp_path: Path, limit: int) -> None:
+    """Real refusals: safetensors' file is too large for the first limit, torch's optimizer for the second."""
+    import resource
+
+    trainer = _trainer(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(RunError, match="checkpoint in .* could not be written .*resume=True") as caught:
+            training.train(trainer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
+    assert latest_checkpoint(tmp_path) is None
+
+
+def test_a_drive_that_drops_out_while_saving_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_FIRST_PAUSE", 0.01)
+    trainer = _trainer(tmp_path)
+    real, calls = trainer._save_rng_state, 0
+
+    def drops(folder: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (1, 2) or calls > 4:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        real(folder)
+
+    monkeypatch.setattr(trainer, "_save_rng_state", drops)
+    with pytest.raises(RunError, match="could not be written .*not connected.* mount the drive again"):
+        training.train(trainer)
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-6", "the first two were written at last"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
