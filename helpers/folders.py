@@ -77,11 +77,14 @@ def kept_in(settings: Settings) -> Path | None:
     """Where copies of this run's checkpoints go; None when ``checkpoint_dir`` is not set.
 
     Raises:
-        RunError: the folder cannot be written, or is on a drive that is not mounted.
+        RunError: the folder cannot be written, is on a drive that is not mounted, or is ``output_dir``.
     """
     root = settings.as_dict().get("checkpoint_dir")
     if not root:
         return None
+    if Path(root).resolve() == Path(settings.output_dir).resolve():
+        what = f"checkpoint_dir and output_dir are one folder, {root}"
+        raise RunError(what, "Leave checkpoint_dir out: checkpoints are in the run's folder anyway")
     checkpoints.check_mounted(Path(root))
     return records.writable_folder(Path(root), "checkpoint_dir") / settings.notebook / settings.run_name
 

@@ -208,6 +208,11 @@ def test_a_drive_that_is_not_mounted_is_refused(monkeypatch: pytest.MonkeyPatch,
     assert not (tmp_path / "drive").exists()
 
 
+def test_the_output_folder_is_no_place_for_copies(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="are one folder, .*Leave checkpoint_dir out"):
+        begin(tmp_path, checkpoint_dir=str(tmp_path / "out"))
+
+
 def test_writing_a_file_is_tried_again_while_a_drive_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,10 @@ from helpers.compositional.base import CompositionalModel
 from helpers.compositional.features import LabelledImages
 from helpers.compositional.measures import Candidates, compositional_measures
 from helpers.errors import DataError, RunError, TrainingDiverged
+from helpers.shortage import explained
 
 
+@explained("training")
 def train_compositional(
     model: CompositionalModel,
     train: LabelledImages,
