@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]  # {"value", "low", "high", "n"} of metrics.json
 
 # Settings that may differ between runs of one experiment with several seeds.
-_OF_A_SEED = frozenset({"seed", "run_name", "output_dir", "resume", "profile_reason", "cell_timeout", "offline"})
+_OF_A_SEED = frozenset(
+    {
+        "seed",
+        "run_name",
+        "output_dir",
+        "checkpoint_dir",
+        "resume",
+        "check_memory",
+        "profile_reason",
+        "cell_timeout",
+        "offline",
+    }
+)
 _OF_AN_AMOUNT = _OF_A_SEED | {"n_train", "n_text"}
 
 

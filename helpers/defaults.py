@@ -53,6 +53,15 @@ def _rows() -> tuple[Parameter, ...]:
         p("seed", int, 0, 0, 2**31 - 1, None, "seed of every random choice"),
         p("run_name", str, None, None, None, None, "folder name of this run"),
         p("output_dir", str, None, None, None, None, "where run folders go"),
+        p(
+            "checkpoint_dir",
+            str,
+            None,
+            None,
+            None,
+            None,
+            "where copies of checkpoints go, e.g. a mounted Drive; default: nowhere",
+        ),
         p("form", str, None, None, None, None, "which question is asked about each row"),
         p("forms", str, None, None, None, None, "questions trained together, joined by +: a text and a choice"),
         p("n_train", int, None, 8, 10_000_000, None, "training examples"),
@@ -102,6 +111,7 @@ PARAMETERS: dict[str, Parameter] = {row.name: row for row in _rows()}
 
 _COMMON = ("profile", "task", "model_id", "dataset")
 _PLACE = ("seed", "run_name", "output_dir")
+_RESUMED = ("checkpoint_dir", "resume")  # of notebooks that train
 
 NOTEBOOKS: dict[str, NotebookSpec] = {
     spec.id: spec
@@ -125,7 +135,7 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             "QLoRA for classification",
             (*_COMMON, "classifier", "head", "padding", "n_train", "n_eval", "epochs", "learning_rate", "batch_size")
             + ("grad_accumulation", "gradient_checkpointing", "max_length", "lora_r", "lora_alpha", "lora_dropout")
-            + ("lora_targets", "quant", "check_memory", *_PLACE, "resume"),
+            + ("lora_targets", "quant", "check_memory", *_PLACE, *_RESUMED),
             ("snli",),
         ),
         NotebookSpec(
@@ -133,7 +143,7 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             "QLoRA instruction tuning",
             (*_COMMON, "forms", "n_train", "n_text", "n_eval", "n_generate", "epochs", "learning_rate", "batch_size")
             + ("grad_accumulation", "gradient_checkpointing", "max_length", "max_new_tokens", "lora_r", "lora_alpha")
-            + ("lora_dropout", "quant", "check_memory", *_PLACE, "resume"),
+            + ("lora_dropout", "quant", "check_memory", *_PLACE, *_RESUMED),
             ("recipes", "dialogsum"),
         ),
         NotebookSpec(
@@ -141,7 +151,7 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             "Prefix tuning",
             (*_COMMON, "form", "n_train", "n_eval", "epochs", "learning_rate", "batch_size", "grad_accumulation")
             + ("max_new_tokens", "max_pixels", "prefix", "prefix_tokens", "prefix_hidden", "prefix_init", "quant")
-            + ("check_memory", *_PLACE, "resume"),
+            + ("check_memory", *_PLACE, *_RESUMED),
             ("scienceqa",),
         ),
         NotebookSpec(
@@ -149,13 +159,23 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             "LoRA on a vision-language model",
             (*_COMMON, "form", "teacher", "others", "n_train", "n_eval", "epochs", "learning_rate", "batch_size")
             + ("grad_accumulation", "gradient_checkpointing", "max_new_tokens", "max_pixels", "lora_r", "lora_alpha")
-            + ("lora_dropout", "lora_targets", "quant", "check_memory", *_PLACE, "resume"),
+            + ("lora_dropout", "lora_targets", "quant", "check_memory", *_PLACE, *_RESUMED),
             ("scienceqa",),
         ),
         NotebookSpec(
             "07_compositional_prompts",
             "Compositional prompts",
-            (*_COMMON, "n_train", "n_eval", "epochs", "learning_rate", "batch_size", "check_memory", *_PLACE, "resume"),
+            (
+                *_COMMON,
+                "n_train",
+                "n_eval",
+                "epochs",
+                "learning_rate",
+                "batch_size",
+                "check_memory",
+                *_PLACE,
+                *_RESUMED,
+            ),
             ("zappos",),
         ),
         NotebookSpec(
@@ -163,7 +183,7 @@ NOTEBOOKS: dict[str, NotebookSpec] = {
             "BLIP-2 captions",
             (*_COMMON, "n_train", "n_eval", "epochs", "learning_rate", "batch_size", "grad_accumulation")
             + ("gradient_checkpointing", "max_new_tokens", "lora_r", "lora_alpha", "lora_dropout", "lora_targets")
-            + ("quant", "check_memory", *_PLACE, "resume"),
+            + ("quant", "check_memory", *_PLACE, *_RESUMED),
             ("zappos",),
         ),
         NotebookSpec(

@@ -49,3 +49,11 @@ class ModelError(LabError):
 
 class RunError(LabError):
     """A run folder cannot be written, read or resumed."""
+
+
+class OutOfMemory(LabError):
+    """The GPU or the computer has no memory left for the next step."""
+
+
+class TrainingDiverged(LabError):
+    """The loss became NaN or infinite."""

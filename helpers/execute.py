@@ -86,6 +86,8 @@ def plan(
         value = given.get(name)
         if isinstance(value, str) and value not in ("", ".") and Path(value).expanduser().exists():
             given[name] = os.path.abspath(Path(value).expanduser())
+    if given.get("checkpoint_dir"):
+        given["checkpoint_dir"] = os.path.abspath(Path(str(given["checkpoint_dir"])).expanduser())
     place = Path(str(given.pop("output_dir", None) or place)).expanduser().absolute()
     accepted = list(dict.fromkeys(n for spec in specs for n in spec.parameters))
     for name, value in given.items():

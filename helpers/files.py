@@ -1,16 +1,51 @@
 """Whole files or nothing.
 
 A file is written beside its place, flushed to disk and moved over the old one, so that a full disk or a
-killed process leaves the previous version intact.
+killed process leaves the previous version intact. A mounted drive that drops out is tried again.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from helpers.errors import RunError
+
+# What a mounted drive answers while its connection is down.
+_NAMES = ("ENOTCONN", "EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EHOSTDOWN", "ECONNRESET", "ECONNABORTED", "EREMOTEIO")
+DROPPED = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
+TRIES = 4  # with pauses of 0.5, 1 and 2 seconds between them
+_FIRST_PAUSE = 0.5
+
+_T = TypeVar("_T")
+
+
+def patiently(action: Callable[[], _T], tries: int = TRIES, pause: float | None = None) -> _T:
+    """What ``action`` returns; again after a pause, twice as long each time, while a mounted drive does not answer.
+
+    Args:
+        tries: how often at most.
+        pause: seconds before the second try.
+
+    Raises:
+        OSError: the last one; at once when it is none of ``DROPPED``.
+    """
+    wait = _FIRST_PAUSE if pause is None else pause
+    for left in range(tries - 1, -1, -1):
+        try:
+            return action()
+        except OSError as error:
+            if error.errno not in DROPPED or not left:
+                raise
+        time.sleep(wait)
+        wait *= 2
+    raise AssertionError("tries must be at least 1")
 
 
 def write_atomic(path: Path, data: bytes | str) -> Path:
@@ -22,21 +57,49 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
     raw = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            view = memoryview(raw)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        os.replace(temporary, path)
+        patiently(lambda: _write(path, temporary, raw))
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise save_error(path, error) from None
     return path
+
+
+def _write(path: Path, temporary: Path, raw: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        view = memoryview(raw)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(temporary, path)
+
+
+def replace_folder(target: Path, write: Callable[[Path], None]) -> Path:
+    """Fill a folder through ``write(folder)`` and put it in the place of ``target``: complete or not there at all.
+
+    Raises:
+        RunError: the disk is full or not writable; an earlier folder is untouched.
+    """
+    fresh, old = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
+    try:
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        write(fresh)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise save_error(target, error) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return target
 
 
 def save_error(path: Path, error: OSError) -> RunError:

@@ -9,14 +9,13 @@ import math
 import os
 import socket
 import time
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helpers.errors import RunError
-from helpers.files import write_atomic
+from helpers.files import patiently, write_atomic
 
 METRICS = (
     "perplexity",
@@ -114,7 +113,7 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: the file is not a JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(patiently(lambda: path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -181,8 +180,8 @@ def is_alive(process: Mapping[str, Any], record: Path | None = None) -> bool:
         return False
 
 
-def writable_folder(path: Path) -> Path:
-    """``path``, made if need be and proved writable by writing to it.
+def writable_folder(path: Path, parameter: str = "output_dir") -> Path:
+    """``path``, which ``parameter`` names, made if need be and proved writable by writing to it.
 
     Raises:
         RunError: it cannot be made or written.
@@ -197,8 +196,9 @@ def writable_folder(path: Path) -> Path:
             probe.write(b"probe")
     except OSError as error:
         why = error.strerror or str(error)
-        what = f"the output folder {path} cannot be written ({why})"
-        raise RunError(what, "Give output_dir a folder that you may write to") from None
+        kind = "output" if parameter == "output_dir" else "checkpoint"
+        what = f"the {kind} folder {path} cannot be written ({why})"
+        raise RunError(what, f"Give {parameter} a folder that you may write to") from None
     return path
 
 
@@ -207,38 +207,3 @@ def update_info(folder: Path, **values: Any) -> None:
     info = read_json(folder / "run.json")
     if info:
         write_atomic(folder / "run.json", to_json(info | values) + "\n")
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete ``checkpoint-N``; a half-written one (killed while saving) does not count."""
-    numbered = [(int(p.name.split("-")[1]), p) for p in folder.glob("checkpoint-*") if p.name[11:].isdigit()]
-    for _, path in sorted(numbered, reverse=True):
-        if is_complete(path):
-            return path
-    return None
-
-
-def is_complete(checkpoint: Path) -> bool:
-    """Whether a trainer's checkpoint has its state, weights, optimizer and scheduler, all readable."""
-    names = {p.name for p in checkpoint.iterdir() if p.is_file() and p.stat().st_size > 0}
-    if not {"optimizer.pt", "scheduler.pt", "trainer_state.json"} <= names:
-        return False
-    weights = [n for n in names if n.endswith(".safetensors")]
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        files = [checkpoint / n for n in weights]
-        whole = all(_is_whole(f) for f in files) and zipfile.is_zipfile(checkpoint / "optimizer.pt")
-        return "global_step" in state and bool(files) and whole
-    except (OSError, ValueError):
-        return False
-
-
-def _is_whole(weights: Path) -> bool:
-    """Whether a safetensors file is as long as its header says; a killed save leaves it short."""
-    with weights.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > 100_000_000:
-            return False
-        header = json.loads(file.read(length))
-    end = max((item["data_offsets"][1] for key, item in header.items() if key != "__metadata__"), default=0)
-    return weights.stat().st_size == 8 + length + int(end)

@@ -46,8 +46,10 @@ _KEPT = (
     "fallbacks", "git",
 )  # fmt: skip
 # Where a run lay and how it was begun say nothing about its result.
-_DROPPED = frozenset({"output_dir", "resume", "profile_reason", "cell_timeout", "offline"})
-_NEUTRAL = frozenset({"profile", "run_name", "output_dir", "resume"})
+_DROPPED = frozenset(
+    {"output_dir", "checkpoint_dir", "resume", "check_memory", "profile_reason", "cell_timeout", "offline"}
+)
+_NEUTRAL = frozenset({"profile", "run_name", "output_dir", "checkpoint_dir", "resume", "check_memory"})
 # An absolute path of two parts or more, on any system; not the tail of a web address or of "salt/pepper".
 _PATH = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]*[\w.@+-]){2,}[/\\]?")
 

@@ -10,21 +10,21 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers import records
-from helpers.errors import LabError, ParameterError
-from helpers.files import save_error, write_atomic
-from helpers.folders import open_folder
+from helpers import endings, records
+from helpers.checkpoints import Mirror, forget, latest_checkpoint, sweep, watch
+from helpers.errors import ParameterError, RunError
+from helpers.files import replace_folder, write_atomic
+from helpers.folders import kept_in, open_folder
 from helpers.measure import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
 from helpers.parameters import nearest
-from helpers.records import FAILED, FINISHED, INTERRUPTED, METRICS, RUNNING, RunRecord, read_runs
-from helpers.screens import duration, short_path, start_screen, systems_frame, tests_frame
+from helpers.records import FINISHED, INTERRUPTED, METRICS, RUNNING, RunRecord, read_runs
+from helpers.screens import duration, quieten, short_path, start_screen, systems_frame, tests_frame
 from helpers.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Run:
             "resumed": bool(previous),
             "settings": settings.as_dict() | {"output_dir": short_path(Path(settings.output_dir))},
             "given": list(settings.given),
+            "begun": previous.get("begun") or datetime.now(UTC).isoformat(),
             "notes": dict(previous.get("notes", {})),
             "fallbacks": [],
             "git": git_state(),
@@ -76,6 +77,8 @@ class Run:
             "hardware": {k: v for k, v in machine.as_dict().items() if k != "versions"},
             "process": records.this_process(),
         }
+        self._before: dict[str, Any] = dict(previous.get("notes", {}))
+        self._mirror = self._open_mirror()
         self._write_info()
 
     # -- results ---------------------------------------------------------------------------------------
@@ -113,9 +116,31 @@ class Run:
             self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
 
     def note(self, key: str, value: Any) -> None:
-        """Keep a fact about the run in run.json, e.g. the data's fingerprint."""
-        self._info["notes"][key] = records.clean(value)
+        """Keep a fact about the run in run.json, e.g. the data's fingerprint.
+
+        Raises:
+            RunError: a run is continued, and the fingerprint is not the one that it began with.
+        """
+        value = records.clean(value)
+        self._refuse_other(key, value)
+        self._info["notes"][key] = value
+        if self._mirror is not None:
+            self._mirror.notes = self._fingerprints()
         self._write_info()
+
+    def _refuse_other(self, key: str, value: Any) -> None:
+        """Checkpoints of other data or of another model must not be continued, even under equal settings."""
+        before, now = (_fingerprint(v) for v in (self._before.get(key), value))
+        if before and now and before != now and self.settings.as_dict().get("resume"):
+            raise RunError(
+                f"run {self.settings.run_name!r} cannot be resumed: the fingerprint of its {key} was {before}"
+                f" and is now {now}",
+                f"Bring back the same {key}, or choose another run_name",
+            )
+
+    def _fingerprints(self) -> dict[str, Any]:
+        found = {key: _fingerprint(value) for key, value in self._info["notes"].items()}
+        return {key: {"fingerprint": text} for key, text in found.items() if text}
 
     def fallback(self, what: str, why: str) -> None:
         """Print and record that something weaker than asked for is used."""
@@ -148,25 +173,13 @@ class Run:
         Raises:
             RunError: the disk is full or not writable; an earlier adapter is untouched.
         """
-        target, fresh = self.folder / "adapter", self.folder / ".adapter.tmp"
-        old = self.folder / ".adapter.old"
-        try:
-            for folder in (fresh, old):
-                shutil.rmtree(folder, ignore_errors=True)
-            model.save_pretrained(fresh)
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
             if tokenizer is not None:
-                tokenizer.save_pretrained(fresh)
-            if target.exists():
-                target.rename(old)
-            fresh.rename(target)
-        except OSError as error:
-            if old.exists() and not target.exists():
-                old.rename(target)
-            raise save_error(target, error) from None
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-        return target
+                tokenizer.save_pretrained(folder)
+
+        return replace_folder(self.folder / "adapter", write)
 
     # -- tables ----------------------------------------------------------------------------------------
 
@@ -204,16 +217,43 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the trainer puts its checkpoints."""
+        """Where trainers put their checkpoints; complete ones are copied to ``checkpoint_dir``, if that is set."""
         return self.folder / "checkpoints"
 
-    def resume_from(self) -> Path | None:
-        """The latest complete checkpoint when ``resume=True``, else None; half-written ones do not count."""
+    def resume_from(self, name: str = "") -> Path | None:
+        """The latest complete checkpoint when ``resume=True``, else None; half-written ones are removed.
+
+        On a new machine it comes from ``checkpoint_dir``.
+
+        Args:
+            name: folder below ``checkpoints`` of a further training; "" is the run's main one.
+
+        Raises:
+            RunError: ``checkpoint_dir`` cannot be read.
+        """
         if not self.settings.as_dict().get("resume"):
             return None
-        found = records.latest_checkpoint(self.checkpoints)
-        self.note("resumed_from", found.name if found else None)
+        if self._mirror is not None:
+            self._mirror.fetch()
+        folder = self.checkpoints / name
+        sweep(folder)
+        if self._mirror is not None:
+            self._mirror.catch_up(folder)
+        found = latest_checkpoint(folder)
+        if not name:
+            self.note("resumed_from", found.name if found else None)
         return found
+
+    def _open_mirror(self) -> Mirror | None:
+        forget(self.checkpoints)
+        place = kept_in(self.settings)
+        if place is None:
+            return None
+        root, settings = Path(self.settings.checkpoint_dir), records.clean(self.settings)
+        mirror = Mirror(self.checkpoints, root, place, settings, self._info["begun"], self.fallback)
+        mirror.notes = self._fingerprints()
+        watch(mirror)
+        return mirror
 
     # -- end -------------------------------------------------------------------------------------------
 
@@ -221,21 +261,30 @@ class Run:
         """Write metrics.json, wall time and peak memory, and set the status to finished."""
         metrics = {"systems": self._systems, "tests": self._tests}
         write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
-        self._close(FINISHED, None)
+        self.close(FINISHED, None)
         info = self._info
         memory = f"{info['peak_rss_gb']:.1f} GB RAM"
         if info["peak_cuda_gb"] is not None:
             memory += f", {info['peak_cuda_gb']:.1f} GB GPU"
+            if planned := info["notes"].get("memory"):
+                memory += f" (planned {max(planned.values()):.1f} with CUDA's own)"
         print(f"finished in {duration(info['wall_time_s'])}, peak {memory}; {short_path(self.folder)}")
 
-    def _close(self, status: str, error: str | None) -> None:
+    @property
+    def status(self) -> str:
+        """running, finished, failed or interrupted."""
+        return str(self._info["status"])
+
+    def close(self, status: str, error: str | None) -> None:
+        """Write how the run ended, with its wall time and peak memory; ``finish`` does it for one that went well."""
         self._info.update(status=status, error=error, finished=_now())
         self._info["wall_time_s"] = round(time.monotonic() - self._began, 1)
         self._info["peak_rss_gb"] = peak_rss_gb()
         self._info["peak_cuda_gb"] = peak_cuda_gb()
         self._write_info()
 
-    def _reopen(self) -> None:
+    def reopen(self) -> None:
+        """A run that had failed goes on: its cell was repaired."""
         self._info.update(status=RUNNING, error=None, finished=None)
         self._write_info()
 
@@ -265,14 +314,15 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     folder, previous = open_folder(settings)
     if settings.offline:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    _quieten()
+    quieten()
     seed_everything(settings.seed)
-    if _active is not None and _active._info["status"] == RUNNING and _active.folder != folder:
-        _active._close(INTERRUPTED, "another run was started in the same kernel")
+    if _active is not None and _active.status == RUNNING and _active.folder != folder:
+        _active.close(INTERRUPTED, "another run was started in the same kernel")
     run = Run(settings, machine, folder, previous, began)
     _active = run
     _point_to(folder)
-    _watch_cells(run)
+    endings.watch_cells(run, _running)
+    endings.watch_process(_running)
     print(start_screen(run.settings, machine, folder))
     return run
 
@@ -283,45 +333,14 @@ def _point_to(folder: Path) -> None:
         write_atomic(Path(pointer), str(folder))
 
 
-def _watch_cells(run: Run) -> None:
-    """In a notebook, a cell that raises marks the run as failed, and a later one that works as running."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
-    if shell is None:
-        return
-
-    def after_cell(result: Any) -> None:
-        if run is not _active:
-            shell.events.unregister("post_run_cell", after_cell)
-            return
-        error = result.error_before_exec or result.error_in_exec
-        status = run._info["status"]
-        if error is not None and status != FINISHED:
-            stopped = isinstance(error, KeyboardInterrupt)
-            line = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
-            run._close(INTERRUPTED if stopped else FAILED, " ".join(line.split())[:500])
-        elif error is None and status in (FAILED, INTERRUPTED):
-            run._reopen()
-
-    shell.events.register("post_run_cell", after_cell)
+def _running() -> Run | None:
+    return _active
 
 
-def _quieten() -> None:
-    """Drop messages that say nothing to a reader of the course."""
-    import logging
-    import warnings
-
-    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # 8-bit layers multiply in float16, and say so at every call.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-
-    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
+def _fingerprint(value: Any) -> str | None:
+    """The fingerprint in a note; None where it has none."""
+    found = value.get("fingerprint") if isinstance(value, Mapping) else None
+    return str(found) if found else None
 
 
 def _now() -> str:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 # Shown on lines of their own, so left out of the list of settings.
-_PLACED = frozenset({"profile", "task", "model_id", "dataset", "seed", "run_name", "output_dir", "resume"})
+_PLACED = frozenset(
+    {"profile", "task", "model_id", "dataset", "seed", "run_name", "output_dir", "checkpoint_dir", "resume"}
+)
 
 
 def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
@@ -34,6 +36,8 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
     shown = ", ".join(f"{n} {_plain(values[n])}{_mark(n, settings)}" for n in names)
     lines += _entry("settings", shown + ("  (* set by you)" if settings.given else ""))
     lines += _entry("folder", short_path(folder) + ("  (resuming)" if values.get("resume") else ""))
+    if values.get("checkpoint_dir"):
+        lines += _entry("copies", f"of its checkpoints in {values['checkpoint_dir']}")
     for problem in getattr(machine, "problems", ()):
         if problem.severity != "note":
             lines += _entry(problem.severity, f"{problem.what}. {problem.cure}".rstrip(". ") + ".")
@@ -104,6 +108,21 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def quieten() -> None:
+    """Drop messages that say nothing to a reader of the course."""
+    import logging
+    import warnings
+
+    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # 8-bit layers multiply in float16, and say so at every call.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
+    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
 
 
 def _metric_order(name: str) -> int:

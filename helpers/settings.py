@@ -39,7 +39,9 @@ from helpers.probes import hub_reachable
 __all__ = ["DEFAULTS", "NOTEBOOKS", "PARAMETERS", "Settings", "find_notebook", "parameters_cell", "resolve"]
 
 # Settings that may differ between a run and its resumption.
-NOT_COMPARED = frozenset({"resume", "output_dir", "run_name", "profile_reason", "cell_timeout", "offline"})
+NOT_COMPARED = frozenset(
+    {"resume", "check_memory", "output_dir", "checkpoint_dir", "run_name", "profile_reason", "cell_timeout", "offline"}
+)
 
 # Parameters that a default run name has in another form, or that say where and not what.
 NOT_NAMED = NOT_COMPARED | {"profile", "task", "seed"}
@@ -210,6 +212,8 @@ def resolve(
     values["run_name"] = resolve_run_name(values["run_name"], profile, task, values.get("seed"), named)
     folder = values["output_dir"]
     values["output_dir"] = str(Path(folder).expanduser().absolute() if folder else default_output_dir())
+    if values.get("checkpoint_dir"):
+        values["checkpoint_dir"] = str(Path(values["checkpoint_dir"]).expanduser().absolute())
     values.setdefault("seed", PARAMETERS["seed"].default)
 
     values["profile"] = profile

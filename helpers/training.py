@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
-from helpers.callbacks import PeakMemory, ProgressLine, ReturnFreedMemory, StopOnNaN
-from helpers.errors import LabError, RunError
+from helpers import shortage
+from helpers.callbacks import Copied, Meter, ProgressLine, Restored, ReturnFreedMemory, StopOnNaN
+from helpers.checkpoints import latest_checkpoint, mirror_of
+from helpers.errors import OutOfMemory, RunError, TrainingDiverged
+from helpers.live import LivePlot
 from helpers.losses import completion_loss, label_word_loss
+from helpers.saving import patient
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,16 +26,29 @@ if TYPE_CHECKING:
 
     from helpers.hardware import Machine
 
+__all__ = [
+    "PRECISION",
+    "CompletionTrainer",
+    "LabelWordTrainer",
+    "OutOfMemory",
+    "TrainingDiverged",
+    "float32_adapters",
+    "label_table",
+    "precision",
+    "seconds_of",
+    "train",
+]
+
+# What is changed first when memory runs out and nobody has planned: the same update, in smaller parts.
+_HALVE = "halve batch_size and double grad_accumulation"
+LAST_GOOD = "last-good"  # folder beside the checkpoints
+
 # The flags `TrainingArguments` wants for each compute dtype that `hardware` may choose.
 PRECISION: dict[str, dict[str, bool]] = {
     "float32": {"fp16": False, "bf16": False},
     "float16": {"fp16": True, "bf16": False},
     "bfloat16": {"fp16": False, "bf16": True},
 }
-
-
-class TrainingDiverged(LabError):
-    """The loss became NaN or infinite."""
 
 
 def precision(machine: Machine) -> dict[str, bool]:
@@ -87,58 +106,146 @@ class LabelWordTrainer(Trainer):
         return (loss, {"logits": scores}) if return_outputs else loss
 
 
-def train(trainer: Trainer, *, resume_from: Path | None = None, lines: int = 10) -> list[dict[str, float]]:
+def train(
+    trainer: Trainer, *, resume_from: Path | None = None, lines: int = 10, advice: str = ""
+) -> list[dict[str, float]]:
     """Train, quietly and resumably.
 
     Args:
         trainer: built in the notebook, where its arguments can be read.
-        resume_from: a checkpoint folder of the same settings, or ``None`` to start anew.
-        lines: about how many progress lines to print.
+        resume_from: a checkpoint folder of the same settings, or ``None`` to start anew. Where that training had
+            ended, its weights are loaded and nothing is trained.
+        lines: about how many progress lines to print; 0 prints and draws nothing.
+        advice: what to change when memory runs out, "" for the usual.
 
     Returns:
-        The history: one dict per log with ``step``, ``epoch``, ``loss`` or ``eval_loss``, and ``memory_gb``
-        (GiB); after a resume it includes what was logged before, without memory.
+        The history: one dict per log with ``step``, ``epoch``, ``loss`` or ``eval_loss``, and the columns of
+        ``callbacks.Meter``: seconds, memory and throughput. After a resume it includes what was logged before.
 
     Raises:
-        TrainingDiverged: the loss became NaN or infinite; earlier checkpoints are kept.
-        RunError: the disk is full, or the checkpoint cannot be continued.
+        TrainingDiverged: the loss became NaN or infinite. The trained weights are those of the last sound state,
+            which is also in ``last-good`` beside the checkpoints.
+        OutOfMemory: a step needs more memory than there is; what it held is free again.
+        RunError: a checkpoint cannot be written (a full disk, a drive that stays away) or cannot be continued.
     """
     from transformers import PrinterCallback, ProgressCallback
     from transformers.utils.notebook import NotebookProgressCallback
 
     for kind in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
         trainer.remove_callback(kind)
-    guard = StopOnNaN()
-    trainer.add_callback(guard)
-    trainer.add_callback(ProgressLine(lines))
-    memory = PeakMemory()
-    trainer.add_callback(memory)
+    guard, meter = StopOnNaN(), Meter()
+    ours: list[TrainerCallback] = [LivePlot()] if lines else []  # what it prepares is no training time yet
+    ours += [guard, meter, Restored(trainer.callback_handler)] + ([ProgressLine(lines)] if lines else [])
     if trainer.args.device.type == "cpu":
-        trainer.add_callback(ReturnFreedMemory())
+        ours.append(ReturnFreedMemory())
+    if (mirror := mirror_of(Path(trainer.args.output_dir))) is not None:
+        ours.append(Copied(mirror))
     trainer.model.config.use_cache = False
+    trainer.args.logging_nan_inf_filter = False  # it would log the mean of earlier losses in place of NaN
+    shortfall, seconds = "", 0.0
+    for callback in ours:
+        trainer.add_callback(callback)
+    plain_step = trainer.training_step
+
+    def counted_step(model: Any, inputs: Mapping[str, Any], *rest: Any, **named: Any) -> Any:
+        meter.count(inputs)
+        return plain_step(model, inputs, *rest, **named)
+
+    trainer.training_step = counted_step
+    trainer._save_checkpoint = patient(trainer._save_checkpoint, Path(trainer.args.output_dir))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
-    except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            raise RunError(
-                f"the disk is full, the checkpoint in {trainer.args.output_dir} could not be written",
-                "free space or set output_dir to another disk, then rerun with resume=True",
-            ) from error
-        raise
+            if resume_from is not None and _has_ended(trainer, resume_from):
+                _load_ended(trainer, resume_from)
+                seconds = Meter.kept(trainer.state)
+            else:
+                trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+                seconds = meter.seconds
+    except (MemoryError, RuntimeError) as error:
+        if not shortage.is_shortage(error):
+            raise
+        shortfall = f"out of memory at step {trainer.state.global_step + 1} ({shortage.in_use()})"
+        shortage.forget(error)
     finally:
+        del trainer.training_step, trainer._save_checkpoint  # the class's own again
+        for callback in ours:
+            trainer.remove_callback(callback)
         # Mixed precision wraps the model's forward for good: later passes would run under autocast, and copy
         # their logits to float32. What is measured after training has to run as it did before.
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         trainer.model.config.use_cache = True
+    if shortfall:
+        # Outside of the handler the error is gone, and with it all that its frames held.
+        _let_go(trainer)
+        raise OutOfMemory(shortfall, advice or _HALVE)
     if guard.step is not None:
-        raise TrainingDiverged(
-            f"the loss was not a number at step {guard.step}",
-            "lower learning_rate; with fp16 also check that the adapters are float32",
-        )
+        raise _diverged(trainer, guard)
     rows = [dict(row) for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
-    return [row | {"memory_gb": memory.by_step[row["step"]]} if row["step"] in memory.by_step else row for row in rows]
+    if rows:
+        rows[-1]["seconds"] = round(seconds, 3)  # up to the end, which lies after the last log
+    return rows
+
+
+def seconds_of(history: Sequence[Mapping[str, float]]) -> float:
+    """Seconds of a training so far, validation included, and what was done before an interruption."""
+    return max((float(row["seconds"]) for row in history if row.get("seconds")), default=0.0)
+
+
+def _has_ended(trainer: Trainer, checkpoint: Path) -> bool:
+    """Whether the training that left this checkpoint had nothing more to do, and is not to be made longer."""
+    args = trainer.args
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("attributes", {})
+        same = math.ceil(args.num_train_epochs) == state["num_train_epochs"]
+        asked = args.max_steps if args.max_steps > 0 else state["max_steps"] if same else None
+        ended = state["global_step"] >= state["max_steps"] or bool(control.get("should_training_stop"))
+        return ended and asked == state["max_steps"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"the checkpoint {checkpoint} cannot be read ({error})", "Remove it, then rerun") from None
+
+
+def _load_ended(trainer: Trainer, checkpoint: Path) -> None:
+    """Bring a trainer to where a training that had ended left it: weights, history, callbacks, random numbers."""
+    from transformers import TrainerState
+
+    trainer._load_from_checkpoint(str(checkpoint))
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None:
+        trainer._load_best_model()
+    trainer._load_rng_state(str(checkpoint))
+    Restored(trainer.callback_handler).on_train_begin(trainer.args, trainer.state, trainer.control)
+    print(f"{checkpoint.parent.name}/{checkpoint.name}: this training had ended, its weights are loaded")
+
+
+def _let_go(trainer: Trainer) -> None:
+    """Drop gradients, optimizer and prepared copies, so that the memory is there for a smaller try."""
+    shortage.drop_gradients(trainer.model)
+    trainer.optimizer = trainer.lr_scheduler = None
+    trainer.model_wrapped = trainer.model
+    trainer.accelerator.free_memory()
+    shortage.release()
+
+
+def _diverged(trainer: Trainer, guard: StopOnNaN) -> TrainingDiverged:
+    """Put the last sound weights back, save them, and say so."""
+    import torch
+
+    place = Path(trainer.args.output_dir)
+    what = f"the loss was not a number at step {guard.step}"
+    if guard.good is not None:
+        with torch.no_grad():
+            for name, parameter in trainer.model.named_parameters():
+                if name in guard.good:
+                    parameter.copy_(guard.good[name])
+        trainer.save_model(str(place / LAST_GOOD))
+        what += f"; the weights are back at step {guard.good_step}, saved in {place / LAST_GOOD}"
+    elif (found := latest_checkpoint(place)) is not None:
+        trainer._load_from_checkpoint(str(found))
+        what += f"; the weights are back at {found}"
+    shortage.drop_gradients(trainer.model)
+    return TrainingDiverged(what, "lower learning_rate; with fp16 also check that the adapters are float32")
 
 
 def label_table(

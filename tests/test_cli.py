@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -267,3 +269,45 @@ def test_parallel_notebooks_share_the_cores(asked: str | None, most: int, monkey
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert execute._environment(2)["OMP_NUM_THREADS"] == str(most)
     assert execute._environment(1).get("OMP_NUM_THREADS") == asked
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from helpers import execute
+place = Path(sys.argv[1])
+jobs = execute.plan(["01", "02"], {}, profile="smoke", output_dir=place / "out", notebooks_dir=place / "nb")
+outcomes = execute.run_all(jobs, say=lambda line: None)
+print(execute.summary(outcomes))
+sys.exit(execute.exit_code(outcomes))
+"""
+
+
+@pytest.mark.parametrize("whom", ["the runner", "everybody, as a terminal does"])
+def test_ctrl_c_leaves_a_valid_run_that_can_be_continued(whom: str, tmp_path: Path) -> None:
+    waiting = "import os, time\nrun.note('kernel', {'pid': os.getpid()})\ntime.sleep(120)"
+    notebook(tmp_path / "nb", "01", waiting)
+    notebook(tmp_path / "nb", "02", "run.finish()")
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    folder = tmp_path / "out" / "01_eda" / "smoke-recipes-seed0"
+    deadline = time.monotonic() + 120
+    while not (folder / "run.json").exists() or "kernel" not in read_run(folder).info["notes"]:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    assert read_run(folder).status == "running"
+    if whom == "the runner":
+        process.send_signal(signal.SIGINT)
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in said and "not started" in said
+    record = read_run(folder)
+    assert record.status == "interrupted" and json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+    assert not (tmp_path / "out" / "02_zero_shot_baselines").exists()
+    kernel = record.info["notes"]["kernel"]["pid"]
+    while psutil.pid_exists(kernel) and psutil.Process(kernel).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the kernel goes on without anybody"
+        time.sleep(0.1)

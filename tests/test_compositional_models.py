@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from helpers.checkpoints import latest_checkpoint, sweep
 from helpers.compositional import (
     CSP,
     Branches,
@@ -27,8 +29,7 @@ from helpers.compositional import (
     train_compositional,
     zero_shot_scores,
 )
-from helpers.errors import DataError, ModelError
-from helpers.training import TrainingDiverged
+from helpers.errors import DataError, ModelError, RunError, TrainingDiverged
 
 TOKENIZER = cases.tokenizer(end=3)
 CANDIDATES = cases.candidates()
@@ -251,3 +252,55 @@ def test_errors() -> None:
     broken = ImageFeatures(train.features.vectors * float("nan"), train.features.patches)
     with pytest.raises(TrainingDiverged, match="epoch 1"):
         train_compositional(model, LabelledImages(broken, train.pairs), validation, CANDIDATES, epochs=1)
+
+
+@pytest.mark.parametrize("kind", ["csp", "troika"])
+@pytest.mark.parametrize("moment", ["after an epoch", "while saving", "at the end"])
+def test_an_interrupted_training_is_continued_to_the_same_numbers(
+    kind: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, history = trained(kind, 0)
+    train, validation, _ = cases.problem(0)
+    epochs = SETTINGS[kind]["epochs"]
+    real, saves = os.fsync, 0
+
+    def stop(handle: int) -> None:
+        nonlocal saves
+        saves += 1
+        if moment != "at the end" and saves == (5 if moment == "after an epoch" else 6):  # two files an epoch
+            raise KeyboardInterrupt
+        real(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", stop)
+        if moment == "at the end":
+            train_compositional(build(kind), train, validation, CANDIDATES, **SETTINGS[kind], checkpoints=tmp_path)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                train_compositional(build(kind), train, validation, CANDIDATES, **SETTINGS[kind], checkpoints=tmp_path)
+    sweep(tmp_path)
+    found = latest_checkpoint(tmp_path)
+    assert found is not None and found.name == ("checkpoint-2" if moment != "at the end" else f"checkpoint-{epochs}")
+    assert [p.name for p in tmp_path.iterdir()] == [found.name]
+    torch.manual_seed(99)
+    model = build(kind)
+    again = train_compositional(
+        model, train, validation, CANDIDATES, **SETTINGS[kind], checkpoints=tmp_path, resume_from=found
+    )
+    assert again == history
+    expected = whole.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in model.state_dict().items())
+    last = latest_checkpoint(tmp_path)
+    with pytest.raises(RunError, match="other data or of other arguments"):
+        other = SETTINGS[kind] | {"learning_rate": 1e-5}
+        train_compositional(build(kind), train, validation, CANDIDATES, **other, resume_from=last)
+
+
+def test_a_diverged_training_is_back_at_its_best_epoch() -> None:
+    train, validation, _ = cases.problem(0)
+    model = build("csp")
+    before = measured(model, validation).harmonic_mean
+    with pytest.raises(TrainingDiverged, match="back at epoch 0. lower learning_rate"):
+        train_compositional(model, train, validation, CANDIDATES, epochs=3, learning_rate=1e30, lines=0)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert measured(model, validation).harmonic_mean == before

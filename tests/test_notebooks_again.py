@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,8 @@ import psutil
 import pytest
 
 from helpers import execute
-from helpers.records import is_complete, read_json, read_run
+from helpers.checkpoints import is_complete
+from helpers.records import read_json, read_run
 from helpers.settings import NOTEBOOKS, PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,19 +83,25 @@ def kill_family(process: subprocess.Popen[str]) -> None:
     psutil.wait_procs(family, timeout=20)
 
 
-def test_killed_in_training_and_resumed_ends_in_the_same_metrics(twice: list[Path], tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "helpers", "run", "04", "--profile", "smoke", "--output-dir", str(tmp_path)]
+def test_killed_in_training_and_resumed_on_a_new_machine_ends_in_the_same_metrics(
+    twice: list[Path], tmp_path: Path
+) -> None:
+    """The machine's own disk is gone, the copies in checkpoint_dir are left."""
+    outputs, drive = tmp_path / "outputs", tmp_path / "drive"
+    words = [sys.executable, "-m", "helpers", "run", "04", "--profile", "smoke", "--output-dir", str(outputs)]
+    words += ["-p", "checkpoint_dir", str(drive)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 300
-    while not any(is_complete(path) for path in tmp_path.glob("*/*/checkpoints/checkpoint-*")):
+    while not any(is_complete(path) for path in drive.glob("*/*/checkpoint-*")):
         assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
         time.sleep(0.2)
     kill_family(process)
     process.wait()
-    (folder,) = (path.parent for path in tmp_path.glob("*/*/run.json"))
+    (folder,) = (path.parent for path in outputs.glob("*/*/run.json"))
     assert read_run(folder).status == "interrupted"
     assert not (folder / "metrics.json").exists()
+    shutil.rmtree(outputs)
 
     done = subprocess.run([*words, "-p", "resume", "True"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]

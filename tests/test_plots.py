@@ -44,6 +44,9 @@ XY = np.arange(20.0).reshape(10, 2)
 
 EVERY: dict[str, Callable[[], Figure]] = {
     "training_curves": lambda: plots.training_curves(HISTORY, "t"),
+    "memory_and_speed": lambda: plots.memory_and_speed(
+        [{"step": i, "loss": 1.0, "memory_gb": 2.0 + i, "tokens_per_s": 300.0} for i in (1, 2, 3)]
+    ),
     "systems": lambda: plots.systems(SYSTEMS, reference={"accuracy": 0.25}),
     "differences": lambda: plots.differences([TEST]),
     "token_lengths": lambda: plots.token_lengths({"prompt": [1, 5, 9], "completion": [2, 2]}, max_length=6),

@@ -248,6 +248,36 @@ def test_a_killed_run_reads_as_interrupted_and_a_live_one_is_not_overwritten(tmp
     assert run.folder == folder and read_run(folder).info["resumed"] is True
 
 
+ENDS = {
+    "an error": ("1 / 0", "failed", "ZeroDivisionError: division by zero", 1),
+    "an error on purpose": ("raise RunError('no space', 'free some')", "failed", "no space. free some.", 1),
+    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", "interrupted", "KeyboardInterrupt", -2),
+    "no finish": ("pass", "interrupted", "the process ended before run.finish()", 0),
+    "finish": ("run.finish()", "finished", None, 0),
+    "a folder that is gone": ("import shutil; shutil.rmtree(run.folder)", None, None, 0),
+    "terminated": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", "interrupted", None, -15),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_script_writes_down_how_it_ended(how: str, tmp_path: Path) -> None:
+    code, status, error, exit_code = ENDS[how]
+    head = "import os, signal, sys, time\nfrom helpers import start\nfrom helpers.errors import RunError\n"
+    head += f"run = start({QLORA!r}, {{'profile': 'smoke', 'run_name': 'r', 'output_dir': {str(tmp_path)!r}}})\n"
+    done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == exit_code, done.stderr
+    folder = tmp_path / QLORA / "r"
+    if status is None:
+        assert not folder.exists()
+        return
+    record = read_run(folder)
+    assert (record.status, record.info["error"]) == (status, error)
+    if how == "an error on purpose":
+        assert done.stderr == "RunError: no space. free some.\n"
+    if status != "finished":
+        assert begin(tmp_path, run_name="r", resume=True).resume_from() is None  # it can be taken up again
+
+
 def test_a_reused_pid_is_not_taken_for_the_run(tmp_path: Path) -> None:
     run = begin(tmp_path)
     info = json.loads((run.folder / "run.json").read_text())
@@ -302,11 +332,12 @@ def _checkpoint(folder: Path, step: int) -> Path:
     save_file({"w": torch.zeros(64)}, str(path / "adapter_model.safetensors"))
     torch.save({"state": {}}, path / "optimizer.pt")
     torch.save({"last_epoch": step}, path / "scheduler.pt")
+    torch.save({"cpu": torch.get_rng_state()}, path / "rng_state.pth")
     (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     return path
 
 
-@pytest.mark.parametrize("broken", ["trainer_state.json", "adapter_model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("broken", ["trainer_state.json", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth"])
 @pytest.mark.parametrize("how", ["missing", "cut", "empty"])
 def test_half_written_checkpoints_do_not_count(tmp_path: Path, broken: str, how: str) -> None:
     run = begin(tmp_path, run_name="r", resume=False)

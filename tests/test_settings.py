@@ -228,7 +228,9 @@ def test_every_default_exists_and_passes_its_own_check(
         cfg = settings.resolve(notebook, {"profile": profile} | ({"task": task} if task else {}), Facts())
         for name in spec.parameters:
             value = getattr(cfg, name)
-            if name in ("runs", "ratings", "max_pixels", "others") and value is None:  # the run's own, or none
+            if (
+                name in ("runs", "ratings", "max_pixels", "others", "checkpoint_dir") and value is None
+            ):  # the run's own, or none
                 continue
             assert value is not None, name
             check_value(PARAMETERS[name], value)

@@ -20,6 +20,7 @@ from helpers.compositional.features import ImageFeatures
 from helpers.compositional.measures import Pair
 from helpers.compositional.prompts import SoftPrompt, word_vectors
 from helpers.errors import DataError, ModelError
+from helpers.files import write_atomic
 
 TEXT_BATCH = 256  # prompts per pass of the text tower
 
@@ -132,13 +133,10 @@ class CompositionalModel(nn.Module, ABC):
 
     def save(self, file: Path | str) -> Path:
         """What was trained, as one safetensors file; CLIP itself is not in it."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        file = Path(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, file, metadata=self._identity())
-        return file
+        return write_atomic(Path(file), save(tensors, metadata=self._identity()))
 
     def restore(self, file: Path | str) -> None:
         """Take back what ``save`` wrote, into a model built with the same arguments.

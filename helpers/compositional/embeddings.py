@@ -27,6 +27,7 @@ from helpers.compositional.features import ImageFeatures, image_features
 from helpers.errors import DataError
 from helpers.files import write_atomic
 from helpers.models import fingerprint
+from helpers.shortage import explained
 
 SHOWN = 20  # names of unreadable pictures that are kept
 INDEX = "cache.json"
@@ -77,6 +78,7 @@ class ImageEmbeddings:
         return ImageFeatures(torch.from_numpy(self.vectors), patches)
 
 
+@explained("embedding pictures")
 def embed_images(
     clip: CLIPModel,
     processor: Any,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from helpers.inference.batching import batches, evaluation, pad_id, pad_left, positions
+from helpers.shortage import explained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+@explained("classifying")
 def class_logits(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.inference.batching import Message, batches, evaluation, pad_id, pad_left, positions, render
+from helpers.shortage import explained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+@explained("generating")
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -11,6 +11,7 @@ import numpy as np
 
 from helpers.errors import DataError
 from helpers.inference.batching import Conversation, Message, batches, encode, evaluation, pad_id, pad_left, positions
+from helpers.shortage import explained
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ LOGITS = 2**27  # most logits held at once by completion_nll: half a GiB in floa
 OPTION_ROWS = 128  # options in one forward pass: their logits take rows × tokens × vocabulary × 4 bytes
 
 
+@explained("measuring the loss")
 def completion_nll(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -69,6 +71,7 @@ def _token_logp(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
 
 
+@explained("scoring options")
 def score_options(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -12,6 +12,7 @@ from helpers.errors import DataError
 from helpers.inference.batching import batches, evaluation, pad_id
 from helpers.inference.generation import generating_model
 from helpers.models.vision_inputs import IGNORED, VisionInput, answer_opening, collate_vision, encode_vision
+from helpers.shortage import explained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Asked = Mapping[str, Any]  # messages of a prompt, and its pictures; see ``models.encode_vision``
 
 
+@explained("generating")
 def generate_vision(
     model: PreTrainedModel, processor: Any, asked: Sequence[Asked], *, max_new_tokens: int, batch_size: int = 16
 ) -> list[str]:
@@ -51,6 +53,7 @@ def generate_vision(
     return answers
 
 
+@explained("scoring choices")
 def choice_scores(
     model: PreTrainedModel,
     processor: Any,

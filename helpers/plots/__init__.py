@@ -11,7 +11,7 @@ from helpers.plots.data import label_balance, scatter_2d, token_lengths
 from helpers.plots.general import bars, curves, dots, quantisation_error
 from helpers.plots.memory import memory
 from helpers.plots.pictures import pictures
-from helpers.plots.results import differences, pareto, systems, training_curves
+from helpers.plots.results import differences, memory_and_speed, pareto, systems, training_curves
 
 __all__ = [
     "bars",
@@ -22,6 +22,7 @@ __all__ = [
     "label_balance",
     "learning_curve",
     "memory",
+    "memory_and_speed",
     "pareto",
     "pictures",
     "quantisation_error",

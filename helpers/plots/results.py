@@ -45,6 +45,30 @@ def training_curves(
     return fig
 
 
+def memory_and_speed(history: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+    """Memory and throughput against the step, one above the other.
+
+    Args:
+        history: rows with ``step``, ``memory_gb`` (GiB) and ``tokens_per_s`` or, where no tokens were counted,
+            ``examples_per_s``.
+    """
+    memory, tokens, examples = (series_of(history, key) for key in ("memory_gb", "tokens_per_s", "examples_per_s"))
+    speed, unit = (tokens, "tokens per second") if tokens[0] else (examples, "examples per second")
+    if not memory[0] and not speed[0]:
+        raise ValueError("history holds neither memory nor throughput: nothing to draw")
+    with style():
+        fig, axes = new_axes(2, 1, (6.4, 3.6), sharex=True)
+        for axis, (x, y), label, color in zip(
+            axes, (memory, speed), ("memory (GiB)", unit), (PALETTE[0], PALETTE[1]), strict=True
+        ):
+            axis.plot(x, y, color=color, marker="o" if len(x) < 3 else None)
+            axis.set_ylabel(label)
+            axis.set_ylim(bottom=0)
+        axes[0].set_title(title)
+        axes[-1].set_xlabel("optimiser step")
+    return fig
+
+
 def systems(
     table: Mapping[str, Mapping[str, Any]],
     metrics: Sequence[str] | None = None,
