@@ -24,6 +24,7 @@ from helpers.defaults import (
     NotebookSpec,
 )
 from helpers.errors import HardwareError, ParameterError
+from helpers.hub import hub_reachable
 from helpers.parameters import (
     check_value,
     is_remote,
@@ -253,33 +254,6 @@ def choose_profile(
     if hub_reachable():
         return "cpu", f"auto: {gpu}; the Hugging Face Hub is reachable"
     return "smoke", f"auto: {gpu}, no assets (python -m helpers assets) and no Hugging Face Hub"
-
-
-def hub_reachable(timeout: float = 2.0) -> bool:
-    """Whether the Hugging Face Hub answers within ``timeout`` seconds; False when told to stay offline."""
-    import threading
-    import urllib.error
-    import urllib.request
-
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        return False
-    answered: list[bool] = []
-
-    def ask() -> None:
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        try:
-            urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout).close()
-            answered.append(True)
-        except urllib.error.HTTPError as error:
-            answered.append(error.code < 500 and error.code not in (403, 407))
-        except Exception:  # no route, no name, blocked sockets: all mean "not reachable"
-            answered.append(False)
-
-    # A thread, because looking up a name has no time limit of its own.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout + 0.5)
-    return bool(answered and answered[0])
 
 
 def _check_task(spec: NotebookSpec, values: dict[str, Any]) -> str:
