@@ -81,7 +81,8 @@ def explain(error: BaseException, repo: str, kind: str = "model") -> tuple[str, 
         )
     if "Invalid credentials" in said or "InvalidToken" in kinds:
         return "the Hub does not accept this HF_TOKEN", f"make a new one at {TOKENS}, or unset HF_TOKEN"
-    if "GatedRepoError" in kinds or "gated repo" in said:
+    wrapped = "You are trying to access a gated repo" in said  # by transformers
+    if "GatedRepoError" in kinds or wrapped:
         return _gated(repo, kind, said if status is None else str(status))
     if "RepositoryNotFoundError" in kinds or (status == 401 and "RevisionNotFoundError" not in kinds):
         here = ", and no file or folder of that name here" if kind == "dataset" else ""

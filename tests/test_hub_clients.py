@@ -8,9 +8,11 @@ import pytest
 from hub import catalog
 from hub.client import Client
 from hub.server import LocalHub
-from hub_cases import PHI, SNLI, client, damaged_blobs, hub, started  # noqa: F401  (fixtures)
+from hub_cases import PHI, SNLI, damaged_blobs
 
-LLAMA, STAND_IN = "meta-llama/Llama-2-7b-chat-hf", "NousResearch/Llama-2-7b-chat-hf"
+pytest_plugins = ["hub_cases"]
+
+SEEING = ("qwen2_vl", "paligemma", "blip2")
 
 
 def ok(client: Client, code: str) -> object:
@@ -58,7 +60,9 @@ def test_transformers_loads_every_model(hub: LocalHub, client: Client, repo_id: 
     repo = hub.add(catalog.get(repo_id))
     hub.tokens["hf_good"] = {repo_id}
     token = "'hf_good'" if repo.gated else "False"
-    kind = "AutoModelForImageTextToText" if catalog.MODELS[repo_id] in ("qwen2_vl", "paligemma", "blip2") else "AutoModel"
+    kind = (
+        "AutoModelForImageTextToText" if catalog.MODELS[repo_id] in ("qwen2_vl", "paligemma", "blip2") else "AutoModel"
+    )
     found = ok(
         client,
         f"""
@@ -104,7 +108,7 @@ value = [len(rows), sorted(rows[0]), str(types.get("label") or types.get("image"
 
 
 # ---------- the course through it
-@pytest.mark.parametrize("repo_id", [PHI, STAND_IN, "HuggingFaceTB/SmolLM2-135M-Instruct"])
+@pytest.mark.parametrize("repo_id", [PHI, "NousResearch/Llama-2-7b-chat-hf", "HuggingFaceTB/SmolLM2-135M-Instruct"])
 def test_the_course_loads_language_models_as_they_are(hub: LocalHub, client: Client, repo_id: str) -> None:
     hub.add(catalog.get(repo_id))
     tiny = f"tiny/{catalog.MODELS[repo_id]}"
@@ -197,8 +201,7 @@ def test_every_data_set_becomes_a_task(hub: LocalHub, client: Client) -> None:
 def test_a_split_that_is_not_there(hub: LocalHub, client: Client) -> None:
     answer = client.cell(f"from helpers.tasks import sources; sources.read({SNLI!r}, 50, 0, split='dev')")
     assert answer.error == (
-        "DataError: cannot read split 'dev' of stanfordnlp/snli: there is none. "
-        "Its splits are test, train, validation."
+        "DataError: cannot read split 'dev' of stanfordnlp/snli: there is none. Its splits are test, train, validation."
     )
 
 
@@ -234,7 +237,9 @@ value = [report.fingerprint, report.licence, models.fingerprint(loaded.model)]
     answer = client.cell(code)
     assert answer.error is None and answer.value == before
     for repo_id in (PHI, SNLI):
-        assert f"note: the Hub could not be asked (no connection); the copy of {repo_id} on this machine" in answer.printed
+        assert (
+            f"note: the Hub could not be asked (no connection); the copy of {repo_id} on this machine" in answer.printed
+        )
     client.restart()
     assert ok(client, "import os; os.environ['HF_HUB_OFFLINE'] = '1'\n" + code) == before
     ok(client, "os.environ['HF_HUB_OFFLINE'] = '0'")

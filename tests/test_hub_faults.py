@@ -14,7 +14,9 @@ import pytest
 from hub import catalog
 from hub.client import Client
 from hub.server import LocalHub
-from hub_cases import PHI, SNLI, client, damaged_blobs, hub, started  # noqa: F401  (fixtures)
+from hub_cases import PHI, SNLI, damaged_blobs
+
+pytest_plugins = ["hub_cases"]
 
 LLAMA, GEMMA = "meta-llama/Llama-2-7b-chat-hf", "google/paligemma-3b-pt-224"
 MODEL = f"from helpers import models\nvalue = models.fingerprint(models.load({PHI!r}, dtype='float32').model)"
@@ -95,7 +97,7 @@ def check_line(error: str | None, line: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def right(started: Any) -> dict[str, str]:  # noqa: F811
+def right(started: Any) -> dict[str, str]:
     """What comes out without a fault."""
     server, process = started
     for repo_id in (PHI, SNLI):
@@ -135,7 +137,8 @@ def test_every_fault(hub: LocalHub, client: Client, right: dict[str, str], case:
 def test_a_gated_model_says_where_and_what_instead(hub: LocalHub, client: Client, repo_id: str) -> None:
     hub.add(catalog.get(repo_id))
     hub.tokens |= {"hf_stranger": set(), "hf_member": {repo_id}}
-    code = f"import os\nos.environ.pop('HF_TOKEN', None)\n{{}}\nfrom helpers import models\nmodels.load_tokenizer({repo_id!r})"
+    code = "import os\nos.environ.pop('HF_TOKEN', None)\n{}\nfrom helpers import models\n"
+    code += f"models.load_tokenizer({repo_id!r})"
     answer, info = run_info(client, code.format(""))
     line = check_line(answer.error, "is gated and no HF_TOKEN is set")
     instead = {LLAMA: "NousResearch/Llama-2-7b-chat-hf", GEMMA: "Qwen/Qwen2-VL-2B-Instruct"}[repo_id]
@@ -167,7 +170,9 @@ def test_what_is_not_on_the_hub(hub: LocalHub, client: Client) -> None:
     error = client.cell("from helpers import models; models.load('microsoft/phi-9')").error
     check_line(error, "there is no public model microsoft/phi-9 on the Hub.*check the spelling")
     error = client.cell("from helpers import tasks; tasks.get('snli').load(60, 20, 'stanfordnlp/snly')").error
-    check_line(error, "there is no public data set stanfordnlp/snly on the Hub, and no file or folder of that name here")
+    check_line(
+        error, "there is no public data set stanfordnlp/snly on the Hub, and no file or folder of that name here"
+    )
 
 
 def test_a_disk_that_is_too_small_is_said_before_the_first_byte(hub: LocalHub, client: Client) -> None:

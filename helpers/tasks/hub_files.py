@@ -77,7 +77,9 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
         if some and rows >= 2 * limit:
             break
     note = f"{len(paths)} of {len(files)} files of split {split}, compared with the Hub's checksums"
-    note += "" if found.fresh else f" earlier: the copy on this machine (commit {found.commit[:8]}), the Hub not reached"
+    note += (
+        "" if found.fresh else f" earlier: the copy on this machine (commit {found.commit[:8]}), the Hub not reached"
+    )
     return SplitFiles(repo, split, found.licence, note, kind, tuple(paths), options)
 
 

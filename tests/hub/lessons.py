@@ -1,0 +1,21 @@
+"""Parameters with which a lesson runs in profile ``full`` on the local Hub: real ids, sizes of profile ``smoke``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from helpers.settings import find_notebook, table_defaults
+
+# What profile ``full`` keeps as it is; all else that a table decides is a size.
+KEPT = ("model_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "gradient_checkpointing")
+SHOES = 1600  # pictures in the folder that stands for UT-Zappos50K, which is on Kaggle
+
+
+def parameters(notebook: str, shoes: Path) -> dict[str, Any]:
+    """Sizes of profile ``smoke`` for a notebook and its first task; ``shoes``: the folder of pictures."""
+    spec = find_notebook(notebook)
+    task = spec.tasks[0] if spec.tasks else "none"
+    small = table_defaults("smoke", spec.id, task)
+    chosen = {name: small[name] for name in spec.parameters if name in small and name not in KEPT}
+    return chosen | ({"dataset": str(shoes)} if task == "zappos" else {})
