@@ -120,10 +120,11 @@ from_hub, here = models.load({repo_id!r}, dtype="float32"), models.load({tiny!r}
 chat = [{{"role": "user", "content": "a"}}, {{"role": "assistant", "content": "b"}}]
 texts = [from_hub.tokenizer.apply_chat_template(chat[:n], tokenize=False, add_generation_prompt=n == 1) for n in (1, 2)]
 value = [from_hub.source.origin, models.fingerprint(from_hub.model) == models.fingerprint(here.model),
-         from_hub.model.config._name_or_path, texts[1].startswith(texts[0])]
+         from_hub.model.config._name_or_path, texts[1].startswith(texts[0]),
+         len(set(models.label_token_ids(from_hub.tokenizer, ("yes", "maybe", "no"))))]
 """,
     )
-    assert found == ["hub", True, repo_id, True]
+    assert found == ["hub", True, repo_id, True, 3]
 
 
 def test_the_course_loads_models_that_see(hub: LocalHub, client: Client) -> None:

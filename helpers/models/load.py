@@ -33,8 +33,8 @@ ASSET_COPIES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2-135m-instruct"}
 CHAT_FORMATS = {
     "phi": (
         "{% for message in messages %}{% if message['role'] == 'assistant' %}"
-        "{{ message['content'] + eos_token + '\n' }}{% else %}"
-        "{{ 'Instruct: ' + message['content'] + '\nOutput: ' }}{% endif %}{% endfor %}"
+        "{{ ' ' + message['content'] + eos_token + '\n' }}{% else %}"
+        "{{ 'Instruct: ' + message['content'] + '\nOutput:' }}{% endif %}{% endfor %}"
     )
 }
 
