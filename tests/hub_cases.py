@@ -1,17 +1,14 @@
-"""A local Hub with the course's models and data sets, and a client process that talks to it."""
+"""Fixtures, for ``pytest_plugins``: a local Hub with models and data sets, and a client process that talks to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hub import catalog
+from hub.cache import PHI, SNLI
 from hub.client import Client
-from hub.repos import HubFile
 from hub.server import LocalHub
-
-PHI, SNLI = "microsoft/phi-2", "stanfordnlp/snli"
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +40,6 @@ def hub(started: tuple[LocalHub, Client]) -> Iterator[LocalHub]:
 
 @pytest.fixture
 def client(started: tuple[LocalHub, Client], hub: LocalHub) -> Client:
-    """The client with empty caches; ``client.cache`` is where the Hub's files go."""
+    """The client with empty caches."""
     started[1].forget()
     return started[1]
-
-
-def damaged_blobs(cache: Path) -> list[str]:
-    """Files of the client's cache that are not what their name says."""
-    found = []
-    for path in cache.rglob("blobs/*"):
-        if path.is_file() and not path.name.endswith(".incomplete"):
-            made = HubFile("x.bin" if len(path.name) == 64 else "x", path.read_bytes())
-            if made.etag != path.name:
-                found.append(path.name)
-    return found

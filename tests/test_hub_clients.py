@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from hub import catalog
+from hub.cache import PHI, SNLI, damaged_blobs
 from hub.client import Client
 from hub.server import LocalHub
-from hub_cases import PHI, SNLI, damaged_blobs
 
 pytest_plugins = ["hub_cases"]
 
@@ -125,6 +125,22 @@ value = [from_hub.source.origin, models.fingerprint(from_hub.model) == models.fi
 """,
     )
     assert found == ["hub", True, repo_id, True, 3]
+
+
+def test_a_llama_without_a_chat_format_gets_that_of_llama_2(hub: LocalHub, client: Client) -> None:
+    repo = hub.add(catalog.model("someone/llama", "llama"))
+    del repo.files["chat_template.jinja"]
+    found = ok(
+        client,
+        """
+from helpers import models
+tokenizer = models.load_tokenizer("someone/llama")
+turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "maybe"}]
+ids = [tokenizer.apply_chat_template(turns[:n], return_dict=True)["input_ids"] for n in (1, 2)]
+value = [tokenizer.apply_chat_template(turns, tokenize=False), ids[1][: len(ids[0])] == ids[0]]
+""",
+    )
+    assert found == ["<|im_start|>[INST] Is it? [/INST] maybe <|im_end|>", True]
 
 
 def test_the_course_loads_models_that_see(hub: LocalHub, client: Client) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from hub import catalog
+from hub.cache import PHI, SNLI, damaged_blobs
 from hub.client import Client
 from hub.server import LocalHub
-from hub_cases import PHI, SNLI, damaged_blobs
 
 pytest_plugins = ["hub_cases"]
 

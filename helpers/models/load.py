@@ -35,7 +35,12 @@ CHAT_FORMATS = {
         "{% for message in messages %}{% if message['role'] == 'assistant' %}"
         "{{ ' ' + message['content'] + eos_token + '\n' }}{% else %}"
         "{{ 'Instruct: ' + message['content'] + '\nOutput:' }}{% endif %}{% endfor %}"
-    )
+    ),
+    "llama": (  # that of Llama 2
+        "{% for message in messages %}{% if message['role'] == 'assistant' %}"
+        "{{ ' ' + message['content'] + ' ' + eos_token }}{% else %}"
+        "{{ bos_token + '[INST] ' + message['content'] + ' [/INST]' }}{% endif %}{% endfor %}"
+    ),
 }
 
 
