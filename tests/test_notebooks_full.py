@@ -19,14 +19,19 @@ from helpers.records import read_run
 from helpers.settings import NOTEBOOKS
 from helpers.tasks import zappos_generator
 
+EDA = "01_eda"
 SEED = 2  # the third one of the lessons whose claims hold with every seed; see test_notebooks_smoke.py
 
 
 @dataclass(frozen=True)
 class FullRuns:
-    """All notebooks once, 09 after the others; what was asked of the Hub; attempts to reach another machine."""
+    """All notebooks once, 09 after the others; what was asked of the Hub; attempts to reach another machine.
+
+    ``refused``: a lesson that was given a gated model and no token.
+    """
 
     outcomes: dict[str, execute.Outcome]
+    refused: execute.Outcome
     requests: list[tuple[str, str]]
     calls: list[str]
 
@@ -46,7 +51,10 @@ def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Iterat
             accepted = {n: v for n, v in parameters.items() if n in NOTEBOOKS[notebook].parameters}
             jobs += execute.plan([notebook], accepted, profile="full", output_dir=place / "outputs")
         outcomes = execute.run_all(jobs, parallel=1, say=lambda line: None)
-        yield FullRuns({o.notebook: o for o in outcomes}, list(hub.requests), attempts()[before:])
+        gated = {"model_id": "meta-llama/Llama-2-7b-chat-hf", "n_train": 60, "n_eval": 30}
+        jobs = execute.plan([EDA], gated, profile="full", output_dir=place / "refused")
+        (refused,) = execute.run_all(jobs, say=lambda line: None)
+        yield FullRuns({o.notebook: o for o in outcomes}, refused, list(hub.requests), attempts()[before:])
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
@@ -78,6 +86,15 @@ def test_all_runs_are_compared(full: FullRuns) -> None:
     assert folder is not None
     assert len(read_run(folder).info["notes"]["compared"]) == len(NOTEBOOKS) - 1
     assert "one seed of each experiment so far" in shown(folder)
+
+
+def test_a_refusal_is_the_reason_of_a_failed_run(full: FullRuns) -> None:
+    assert full.refused.status == "failed" and full.refused.folder is not None
+    line = "meta-llama/Llama-2-7b-chat-hf is gated and no HF_TOKEN is set"
+    assert str(full.refused.error).startswith(f"ModelError: {line}")
+    record = read_run(full.refused.folder)
+    assert record.status == "failed" and record.info["error"].startswith(line)
+    assert "https://huggingface.co/meta-llama/Llama-2-7b-chat-hf" in record.info["error"]
 
 
 def test_models_and_data_came_from_the_hub(full: FullRuns) -> None:

@@ -89,6 +89,8 @@ class LocalHub:
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": home,
+            "HF_TOKEN": "",  # the user's own is unknown here
+            "HUGGING_FACE_HUB_TOKEN": "",
             "HF_HUB_OFFLINE": "0",
             "HF_DATASETS_OFFLINE": "0",
             "PEFT_LAB_OFFLINE": "0",
