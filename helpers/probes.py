@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from helpers import assets, tokens
 from helpers.defaults import GATED
+from helpers.hub import hub_reachable
 from helpers.versions import installed_version, loaded_versions
 
 # fmt: off
@@ -94,14 +95,6 @@ def ask_network(record: Mapping[str, Any]) -> dict[str, Any]:
 def hub_offline() -> bool:
     """The user forbids questions to the Hub with HF_HUB_OFFLINE=1."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-
-
-def hub_reachable(timeout: float = 2.0) -> bool:
-    """Whether the Hugging Face Hub answers within ``timeout`` seconds; False when told to stay offline."""
-    if hub_offline():
-        return False
-    (status,) = in_time([partial(hub_status, "", "", timeout)], timeout + 0.5)
-    return status is not None and status < 500 and status not in (403, 407)  # a proxy's refusals
 
 
 def hub_status(path: str, token: str, timeout: float = NET_TIMEOUT) -> int | None:

@@ -200,17 +200,17 @@ class Run:
             prompt, completion: tokens of the longest texts, from ``memory.tokens_of``.
 
         Raises:
-            HardwareError: it would not fit, unless ``check_memory=False``; names the cheapest change.
+            HardwareError: it would not fit; names the cheapest change. With ``check_memory=False`` nothing is planned.
         """
         from helpers import memory
 
+        if not self.settings.check_memory:
+            print("memory is not planned: check_memory = False")
+            return memory.Fit({}, *memory.available(self.machine), {})
         fit = memory.check(self.settings, self.machine, prompt, completion)
         self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})
         print(fit)
-        if self.settings.check_memory:
-            fit.require()
-        elif not fit.fits:
-            self.fallback("more memory is planned than there is", "check_memory = False")
+        fit.require()
         return fit
 
     # -- resuming --------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from helpers.defaults import (
     NotebookSpec,
 )
 from helpers.errors import HardwareError, ParameterError
+from helpers.hub import hub_reachable
 from helpers.parameters import (
     check_value,
     is_remote,
@@ -34,7 +35,6 @@ from helpers.parameters import (
     resolve_model,
     resolve_run_name,
 )
-from helpers.probes import hub_reachable
 
 __all__ = ["DEFAULTS", "NOTEBOOKS", "PARAMETERS", "Settings", "find_notebook", "parameters_cell", "resolve"]
 
@@ -42,6 +42,9 @@ __all__ = ["DEFAULTS", "NOTEBOOKS", "PARAMETERS", "Settings", "find_notebook", "
 NOT_COMPARED = frozenset(
     {"resume", "check_memory", "output_dir", "checkpoint_dir", "run_name", "profile_reason", "cell_timeout", "offline"}
 )
+
+# What PEFT_LAB_DTYPE may say.
+DTYPES = ("float32", "float16", "bfloat16")
 
 # Parameters that a default run name has in another form, or that say where and not what.
 NOT_NAMED = NOT_COMPARED | {"profile", "task", "seed"}
@@ -217,6 +220,7 @@ def resolve(
     values.setdefault("seed", PARAMETERS["seed"].default)
 
     values["profile"] = profile
+    table = table | _forced_dtype()
     offline = bool(table["offline"]) and not any(is_remote(values.get(n)) for n in ("model_id", "dataset"))
     extra = {name: table[name] for name in HIDDEN} | {"offline": offline}
     record = {"notebook": spec.id, "profile": profile, "profile_reason": reason} | values | extra
@@ -258,6 +262,18 @@ def choose_profile(
     if hub_reachable():
         return "cpu", f"auto: {gpu}; the Hugging Face Hub is reachable"
     return "smoke", f"auto: {gpu}, no assets (python -m helpers assets) and no Hugging Face Hub"
+
+
+def _forced_dtype() -> dict[str, str]:
+    """PEFT_LAB_DTYPE computes in another format than the profile or the machine would, to compare runs across machines.
+
+    Raises:
+        ParameterError: it names no format.
+    """
+    asked = os.environ.get("PEFT_LAB_DTYPE", "")
+    if asked and asked not in DTYPES:
+        raise ParameterError(f"PEFT_LAB_DTYPE = {asked!r} is not allowed", f"Allowed: {', '.join(DTYPES)}")
+    return {"dtype": asked} if asked else {}
 
 
 def _check_task(spec: NotebookSpec, values: dict[str, Any]) -> str:

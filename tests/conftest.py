@@ -22,6 +22,7 @@ GUARD = ROOT / "tests" / "nonet"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 LONGEST = (
     "test_notebooks_smoke.py",
+    "test_notebooks_full.py",
     "test_notebooks_again.py",
 )  # begun first, so that no worker waits for them at the end
 
@@ -47,7 +48,7 @@ os.environ.update(
     # Subprocesses (notebook kernels, the CLI) run the same code under the same guard.
     PYTHONPATH=os.pathsep.join([str(GUARD), str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
 )
-for _variable in ("PEFT_LAB_FORCE", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+for _variable in ("PEFT_LAB_FORCE", "PEFT_LAB_DTYPE", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
     os.environ.pop(_variable, None)
 for _folder in (str(GUARD), str(ROOT)):
     if _folder not in sys.path:

@@ -62,6 +62,9 @@ EVERY: dict[str, Callable[[], Figure]] = {
         {"a": {"train_seconds": 0, "value": 0.3, "low": 0.2, "high": 0.4}}, ["a"], "training (s)", "accuracy"
     ),
     "pictures": lambda: plots.pictures([np.zeros((8, 8, 3))] * 4, ["a", "b\nc", "d", "e"], 3, right=[True, False] * 2),
+    "memory": lambda: plots.memory(
+        {"a": [{"part": "weights", "GB": 2.0}, {"part": "activations", "GB": 1.0}]}, {"T4": 4}
+    ),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [2, 3]}, "length (tokens)", "memory (GB)"),
 }
 

@@ -190,10 +190,3 @@ def test_gated_models() -> None:
     first, second = said("colab_t4", llama="no licence", gemma="no licence")
     assert f"https://huggingface.co/{llama}" in first.cure and "NousResearch/Llama-2-7b-chat-hf" in first.cure
     assert gemma in second.what and "export HF_TOKEN" not in second.cure
-
-
-def test_one_list_of_gated_models() -> None:
-    from helpers.defaults import GATED
-    from helpers.models.load import GATED as loaded
-
-    assert loaded == GATED

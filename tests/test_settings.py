@@ -190,6 +190,30 @@ def test_the_hub_is_asked_only_when_allowed(local_hub: str, monkeypatch: pytest.
     assert not settings.hub_reachable()
 
 
+def test_another_format_to_compute_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve({"profile": "cpu"}).dtype == "auto"
+    monkeypatch.setenv("PEFT_LAB_DTYPE", "float32")
+    assert resolve({"profile": "cpu"}).dtype == "float32"
+    monkeypatch.setenv("PEFT_LAB_DTYPE", "fp32")
+    with pytest.raises(ParameterError, match="PEFT_LAB_DTYPE = 'fp32' is not allowed. Allowed: float32, float16, bf"):
+        resolve({"profile": "cpu"})
+
+
+def test_a_hub_that_fails_is_there_and_a_proxy_that_refuses_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hub.server import LocalHub
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("HF_HUB_OFFLINE", "PEFT_LAB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    with LocalHub() as local:
+        monkeypatch.setenv("HF_ENDPOINT", local.url)
+        for status, there in ((503, True), (429, True), (407, False), (403, False)):
+            fault = local.inject("status", "/", status=status, times=1)
+            assert settings.hub_reachable() is there and fault.hits == 1
+        monkeypatch.setenv("PEFT_LAB_OFFLINE", "1")
+        assert not settings.hub_reachable()
+
+
 def test_dataset_and_model_names_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.jsonl").write_text("{}\n")
     monkeypatch.chdir(tmp_path)

@@ -166,12 +166,3 @@ def test_hub_offline_fails_fast_and_clearly(monkeypatch: pytest.MonkeyPatch, tmp
     )
     assert time.perf_counter() - start < 10
     assert huggingface_hub.constants.HF_HUB_OFFLINE is True
-
-
-def test_streaming_takes_a_seeded_sample(tmp_path: Path) -> None:
-    """The Hub reader on a local data set in the Hub's layout."""
-    put(tmp_path / "train.jsonl", lines([{"n": n} for n in range(500)]))
-    a, b, c = (sources._stream(str(tmp_path), 50, seed, "train", "mit") for seed in (0, 0, 1))
-    assert a.rows == b.rows != c.rows and len(a.rows) == 50 and a.columns == ["n"] and a.licence == "mit"
-    with pytest.raises(DataError, match="cannot read split 'dev'"):
-        sources._stream(str(tmp_path), 50, 0, "dev", "mit")

@@ -16,8 +16,9 @@ from vision_cases import gradients
 
 from helpers import inference, models, tasks
 from helpers.errors import DataError, ModelError
+from helpers.hub_errors import GATED
 from helpers.inference.vision import choice_scores, generate_vision
-from helpers.models.load import GATED, ModelSource, _from_pretrained
+from helpers.models.load import ModelSource, _from_pretrained
 from helpers.models.vision import (
     KEPT,
     PROCESSORS,
@@ -147,14 +148,14 @@ def test_a_gated_model_names_its_licence_page_and_a_stand_in() -> None:
         """Answers as transformers does when the Hub refuses."""
 
         @staticmethod
-        def from_pretrained(place: str) -> None:
+        def from_pretrained(place: str, **_: Any) -> None:
             raise OSError(
                 f"You are trying to access a gated repo.\nMake sure to have access to it at https://huggingface.co/{place}."
                 "\n401 Client Error."
             )
 
     with pytest.raises(ModelError, match="gated") as caught:
-        _from_pretrained(Refusing, ModelSource(GEMMA, GEMMA, "hub"))
+        _from_pretrained(Refusing, ModelSource(GEMMA, GEMMA, "local"))
     text = str(caught.value)
     assert f"https://huggingface.co/{GEMMA}" in text and "HF_TOKEN" in text and GATED[GEMMA] in text
     assert "\n" not in text

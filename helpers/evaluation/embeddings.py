@@ -119,6 +119,17 @@ class SentenceEmbedder:
 
 
 EMBEDDERS = ("minilm", "hashing")
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # the Hub original of the asset
+
+
+def _minilm_folder() -> Path:
+    """The asset where it was fetched, else the Hub's copy; AssetError says how to get either."""
+    from helpers import assets, hub
+    from helpers.errors import AssetError
+
+    if not assets.available("minilm") and (hub.cached(MINILM) or hub.hub_reachable()):
+        return hub.fetch(MINILM, hub.model_files, fail=AssetError).folder
+    return assets.path("minilm")
 
 
 @lru_cache(maxsize=4)
@@ -127,15 +138,13 @@ def get_embedder(name: str, device: str = "cpu") -> Embedder:
 
     Raises:
         ParameterError: unknown name.
-        AssetError: the MiniLM weights were not fetched (``python -m helpers assets``).
+        AssetError: the MiniLM weights were not fetched (``python -m helpers assets``) and the Hub has none to give.
         ModelError: the weights are there but cannot be loaded.
     """
     if name == "hashing":
         return HashingEmbedder()
     if name == "minilm":
-        from helpers import assets
-
-        return SentenceEmbedder(assets.path("minilm"), name="minilm", device=device)
+        return SentenceEmbedder(_minilm_folder(), name="minilm", device=device)
     near = get_close_matches(str(name), EMBEDDERS, n=1, cutoff=0.3)
     hint = f"Did you mean {near[0]}" if near else ""
     raise ParameterError(f"embedder = {name!r} is unknown, it must be one of {', '.join(EMBEDDERS)}", hint)

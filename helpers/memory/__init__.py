@@ -8,7 +8,7 @@ from helpers.memory.jobs import Job
 from helpers.memory.lessons import lesson_jobs, tokens_of
 
 if TYPE_CHECKING:
-    from helpers.memory.fit import Fit, check, fit_jobs
+    from helpers.memory.fit import Fit, available, check, fit_jobs
     from helpers.memory.planner import CARDS, Plan, plan
     from helpers.memory.search import Change, cheapest
 
@@ -18,6 +18,7 @@ __all__ = [
     "Fit",
     "Job",
     "Plan",
+    "available",
     "cheapest",
     "check",
     "fit_jobs",
@@ -28,7 +29,7 @@ __all__ = [
 
 _PLACES = {
     "CARDS": "planner", "Plan": "planner", "plan": "planner", "Change": "search", "cheapest": "search", "Fit": "fit",
-    "check": "fit", "fit_jobs": "fit",
+    "check": "fit", "fit_jobs": "fit", "available": "fit",
 }  # fmt: skip
 
 

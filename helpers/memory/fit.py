@@ -43,6 +43,8 @@ class Fit:
     @property
     def advice(self) -> str:
         """What to change when memory runs out all the same: the next cheaper step, not planned through."""
+        if not self.plans:
+            return ""
         job = next(iter(self.plans.values())).job
         if job.batch_size > 1:
             return assignments({"batch_size": job.batch_size // 2, "grad_accumulation": 2 * job.accumulation})

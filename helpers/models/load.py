@@ -6,18 +6,16 @@ import hashlib
 import json
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
-from helpers import assets
-from helpers.defaults import GATED
+from helpers import assets, hub
 from helpers.errors import ModelError
+from helpers.hub_errors import explain
 from helpers.models.quantize import check_quantisation, guard_cpu_kernels, quantisation_config
 
 if TYPE_CHECKING:
@@ -30,6 +28,20 @@ TINY = Path(__file__).parent / "tiny"
 
 # Hub ids that also ship in a Python package, so that a machine without the Hub can use them.
 ASSET_COPIES = {"HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2-135m-instruct"}
+
+# Chat formats from model cards, for checkpoints that bring none along: kind of model -> template.
+CHAT_FORMATS = {
+    "phi": (
+        "{% for message in messages %}{% if message['role'] == 'assistant' %}"
+        "{{ ' ' + message['content'] + eos_token + '\n' }}{% else %}"
+        "{{ 'Instruct: ' + message['content'] + '\nOutput:' }}{% endif %}{% endfor %}"
+    ),
+    "llama": (  # that of Llama 2
+        "{% for message in messages %}{% if message['role'] == 'assistant' %}"
+        "{{ ' ' + message['content'] + ' ' + eos_token }}{% else %}"
+        "{{ bos_token + '[INST] ' + message['content'] + ' [/INST]' }}{% endif %}{% endfor %}"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -55,20 +67,6 @@ class LoadedModel:
     dtype: str
 
 
-def hub_reachable(timeout: float = 2.0) -> bool:
-    """Whether the Hub answers within `timeout` seconds; never when offline mode is set."""
-    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes"}:
-        return False
-    if os.environ.get("PEFT_LAB_OFFLINE", "0").lower() in {"1", "true", "yes"}:
-        return False
-    url = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    try:
-        with socket.create_connection((url.hostname or "", url.port or 443), timeout=timeout):
-            return True
-    except OSError:
-        return False
-
-
 def resolve_model(model_id: str) -> ModelSource:
     """Turn a model id into a place to load from.
 
@@ -85,7 +83,7 @@ def resolve_model(model_id: str) -> ModelSource:
         return ModelSource(model_id, str(folder), "tiny")
     if (Path(model_id).expanduser() / "config.json").is_file():
         return ModelSource(model_id, str(Path(model_id).expanduser()), "local")
-    if _in_hub_cache(model_id) or hub_reachable():
+    if hub.cached(model_id) or hub.hub_reachable():
         return ModelSource(model_id, model_id, "hub")
     asset = ASSET_COPIES.get(model_id)
     if asset is not None:
@@ -97,26 +95,18 @@ def resolve_model(model_id: str) -> ModelSource:
     )
 
 
-def _in_hub_cache(model_id: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return isinstance(try_to_load_from_cache(model_id, "config.json"), str)
-    except HFValidationError:
-        return False
-
-
 def load_tokenizer(model_id: str) -> PreTrainedTokenizerBase:
     """Tokenizer of `model_id`, with a padding token set and padding on the right (training's side).
 
     Raises:
         ModelError: not found, gated, or without a chat template.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     source = resolve_model(model_id)
     tokenizer = _from_pretrained(AutoTokenizer, source)
+    if getattr(tokenizer, "chat_template", None) is None:
+        tokenizer.chat_template = CHAT_FORMATS.get(_from_pretrained(AutoConfig, source).model_type)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     tokenizer.padding_side = "right"
@@ -176,7 +166,7 @@ def load_with(
     if machine.device == "cuda":
         options["device_map"] = {"": 0}
     with quiet_loading():
-        model = _from_pretrained(kind, source, **options)
+        model = _from_pretrained(kind, source, weights=True, **options)
     guard_cpu_kernels(model)
     tokenizer = load_tokenizer(model_id)
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -193,17 +183,16 @@ def read_weight(model_id: str, name: str) -> torch.Tensor:
         ModelError: the checkpoint has no safetensors file or no tensor of that name.
     """
     from safetensors import safe_open
-    from transformers.utils import cached_file
 
     source = resolve_model(model_id)
-    index: Any = cached_file(
-        source.location, "model.safetensors.index.json", _raise_exceptions_for_missing_entries=False
-    )
-    file = "model.safetensors"
-    if index is not None:
-        file = json.loads(Path(index).read_text())["weight_map"].get(name, file)
-    path: Any = cached_file(source.location, file, _raise_exceptions_for_missing_entries=False)
-    if path is None:
+    place = Path(source.location)
+    if source.origin == "hub":
+        place = hub.fetch(model_id, hub.model_files, fail=ModelError).folder
+    index, file = place / "model.safetensors.index.json", "model.safetensors"
+    if index.is_file():
+        file = json.loads(index.read_text())["weight_map"].get(name, file)
+    path = place / file
+    if not path.is_file():
         raise ModelError(f"{model_id} has no {file}", "choose a model with safetensors weights")
     with safe_open(path, framework="pt") as weights:
         names = list(weights.keys())
@@ -213,10 +202,21 @@ def read_weight(model_id: str, name: str) -> torch.Tensor:
     return tensor
 
 
-def _from_pretrained(kind: Any, source: ModelSource, **options: Any) -> Any:
-    """``kind.from_pretrained`` with the failures a reader can act on turned into one line."""
+def _from_pretrained(kind: Any, source: ModelSource, *, weights: bool = False, **options: Any) -> Any:
+    """``kind.from_pretrained`` with the failures a reader can act on turned into one line.
+
+    From the Hub: the files that are needed are fetched and checked first, and nothing else is read.
+
+    Args:
+        weights: whether they are needed, not only configuration, tokenizer and processor.
+    """
     import torch
 
+    if source.origin == "hub":
+        found = hub.fetch(source.model_id, hub.model_files if weights else hub.small_files, fail=ModelError)
+        options = {"revision": found.commit, "local_files_only": True} | options
+        # Otherwise transformers has a Space of the Hub convert weights that are not safetensors, in the background.
+        os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
         return kind.from_pretrained(source.location, **options)
     except torch.cuda.OutOfMemoryError as error:
@@ -224,18 +224,7 @@ def _from_pretrained(kind: Any, source: ModelSource, **options: Any) -> Any:
             f"{source.model_id} does not fit into this GPU's memory", "use quant='nf4' or a smaller model_id"
         ) from error
     except (OSError, ValueError) as error:
-        raise ModelError(*_explain(source, error)) from error
-
-
-def _explain(source: ModelSource, error: Exception) -> tuple[str, str]:
-    text = " ".join(str(error).split())
-    if "gated" in text.lower() or "401" in text or "403" in text:
-        stand_in = GATED.get(source.model_id)
-        cure = f"accept the licence on the model's page (https://huggingface.co/{source.model_id}) and set HF_TOKEN"
-        return f"{source.model_id} is gated and this account has no access", cure + (
-            f"; or use the ungated model_id={stand_in!r}" if stand_in else ""
-        )
-    return f"{source.model_id} could not be loaded: {text[:200]}", "check model_id, or your connection to the Hub"
+        raise ModelError(*explain(error, source.model_id)) from error
 
 
 @contextmanager

@@ -114,6 +114,15 @@ def _check_pixels(source: ModelSource, images: Any, max_pixels: int | None, more
         )
 
 
+class _ProcessorDict:
+    """What a processor's files say, without making the processor."""
+
+    @staticmethod
+    def from_pretrained(place: str, **options: Any) -> dict[str, Any]:
+        found: dict[str, Any] = Idefics3Processor.get_processor_dict(place, **options)[0]
+        return found
+
+
 def _idefics3(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
     """One tile for each picture, which is squeezed into the square that the vision tower sees.
 
@@ -126,7 +135,7 @@ def _idefics3(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> An
             f"{source.model_id} reads each picture here as one tile of {tile} x {tile} pixels", "leave max_pixels out"
         )
     # Older checkpoints keep the chat format in a file that only processors read.
-    template = tokenizer.chat_template or Idefics3Processor.get_processor_dict(source.location)[0].get("chat_template")
+    template = tokenizer.chat_template or _from_pretrained(_ProcessorDict, source).get("chat_template")
     if template is None:
         raise ModelError(f"{source.model_id} has no chat format", "use an instruction-tuned checkpoint")
     images = _from_pretrained(Idefics3ImageProcessorPil, source)

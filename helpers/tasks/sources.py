@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from helpers import kaggle
+from helpers import hub, kaggle
 from helpers.errors import DataError
+from helpers.hub_errors import explain
+from helpers.tasks import hub_files
 from helpers.tasks.local_files import SUFFIXES, RawRows, Row, read_local
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-HUB_TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
 
 
 def kind_of(source: str) -> str:
@@ -57,65 +58,41 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
 def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
     """At most ``limit`` random rows of one split of a Hub data set.
 
-    Online it is streamed and shuffled with a buffer, so only what is needed travels. Without a connection
-    a copy in the local cache is used. Neither: a DataError at once, not a minute of retries.
+    Files of rows (parquet, CSV, JSON lines) are fetched whole, compared with the Hub's checksums and read from the
+    client's cache, so a later run needs no connection. Of a large data set only as many parts are fetched as hold the
+    rows. Pictures in folders and archives are streamed, and so is whatever else ``datasets`` alone can read.
+
+    Raises:
+        DataError: the Hub refuses or fails, a download stays incomplete or damaged, there is no such split.
     """
-    licence = _ask_hub(repo)
     with _quiet_datasets():
-        if licence is None:
-            return _cached(repo, limit, seed, split)
-        return _stream(repo, limit, seed, split, licence)
+        try:
+            files = hub_files.split_files(repo, split, limit, seed)
+        except hub.Unreachable as error:
+            return _cached(repo, limit, seed, split, error)
+        try:
+            stream = encoded(files.open())
+            rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
+        except Exception as error:  # anything the network or the parser raises
+            if files.local:
+                raise DataError(f"cannot read split {split!r} of {repo}: {_line(error)}") from error
+            raise DataError(*explain(error, repo, "dataset")) from error
+    return _checked(repo, rows, files.licence or "see the data set's page", f"{files.note}, {len(rows):,} rows read")
 
 
-def _ask_hub(repo: str) -> str | None:
-    """Licence named on the Hub, ``None`` when the Hub cannot be reached; DataError when it refuses."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    try:
-        info = HfApi().dataset_info(repo, timeout=HUB_TIMEOUT)
-    except GatedRepoError as error:
-        raise DataError(
-            f"data set {repo} is gated",
-            f"Accept its terms on huggingface.co/datasets/{repo} and set HF_TOKEN",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise DataError(
-            f"there is no public data set {repo} on the Hub, and no file or folder {repo} here",
-            "Check the spelling; a private one needs HF_TOKEN",
-        ) from error
-    except HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code in (401, 403, 404):
-            raise DataError(f"the Hub refuses data set {repo}: {_line(error)}") from error
-        return None
-    except Exception:  # offline mode, DNS, proxy and timeout errors share no base class
-        return None
-    card = info.card_data
-    return str((card.get("license") if card else None) or "see the data set's page")
-
-
-def _stream(repo: str, limit: int, seed: int, split: str, licence: str) -> RawRows:
-    from datasets import load_dataset
-
-    try:
-        stream = encoded(load_dataset(repo, split=split, streaming=True))
-        rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
-    except Exception as error:  # anything the Hub, the network or the parser raises
-        raise DataError(f"cannot read split {split!r} of {repo} from the Hub: {_line(error)}") from error
-    note = f"streamed {len(rows):,} rows of split {split}, shuffled by shard and buffer"
-    return _checked(repo, rows, licence, note)
-
-
-def _cached(repo: str, limit: int, seed: int, split: str) -> RawRows:
+def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) -> RawRows:
+    """What an earlier ``load_dataset`` of another program has left."""
     from datasets import load_dataset
 
     try:
         with _offline():
             data = encoded(load_dataset(repo, split=split))
     except Exception as error:
+        what, cure = f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache", ""
+        if why.__cause__ is not None:
+            what, cure = explain(why.__cause__, repo, "dataset")
         raise DataError(
-            f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache",
-            "Connect, unset HF_HUB_OFFLINE, or give a built-in source or a local file",
+            what, cure or "Connect, unset HF_HUB_OFFLINE, or give a built-in source or a local file"
         ) from error
     rows = [dict(row) for row in data.shuffle(seed=seed).select(range(min(limit, len(data))))]
     note = "read from the local cache; the Hub was not reached"

@@ -1,0 +1,35 @@
+"""Parameters with which a lesson runs in profile ``full`` on the local Hub: real ids, sizes of profile ``smoke``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from helpers.settings import find_notebook, table_defaults
+
+# What profile ``full`` keeps as it is; all else that a table decides is a size.
+KEPT = ("model_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "gradient_checkpointing")
+TINY_PIXELS = 64 * 64  # what the tiny Qwen2-VL was trained on; larger pictures mean nothing to it
+# Twenty keys and values do less in a model whose few weights are rounded to 4 bits: one answer in 240 named no choice.
+PREFIX = "05_prefix_tuning"
+# Lessons that come on top of the seeds in profile smoke, for whose claims fewer rows are enough.
+SMALLER: dict[str, dict[str, int]] = {
+    "01_eda": {"n_train": 300, "n_eval": 90},
+    "02_zero_shot_baselines": {"n_train": 200, "n_eval": 60, "n_generate": 20},
+    "04_qlora_instruct": {"n_train": 240, "n_text": 240, "n_eval": 90, "n_generate": 30},
+}
+SHOES = 1600  # pictures in the folder that stands for UT-Zappos50K, which is on Kaggle
+
+
+def parameters(notebook: str, shoes: Path) -> dict[str, Any]:
+    """Sizes of profile ``smoke`` for a notebook and its first task; ``shoes``: the folder of pictures."""
+    spec = find_notebook(notebook)
+    task = spec.tasks[0] if spec.tasks else "none"
+    small = table_defaults("smoke", spec.id, task)
+    chosen = {name: small[name] for name in spec.parameters if name in small and name not in KEPT}
+    chosen |= SMALLER.get(notebook, {})
+    if notebook == PREFIX:
+        chosen["quant"] = small["quant"]
+    if "max_pixels" in spec.parameters:
+        chosen["max_pixels"] = TINY_PIXELS
+    return chosen | ({"dataset": str(shoes)} if task == "zappos" else {})
