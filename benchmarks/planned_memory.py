@@ -53,6 +53,7 @@ def cpu_jobs() -> list[Any]:
     ]
     jobs += [Job("tiny/llama", quant="none", method=m, length=128, **cpu) for m in ("full", "embedding", "peft")]
     jobs += [Job("tiny/llama", step="generate", method="none", quant=q, new_tokens=64, **cpu) for q in ("none", "nf4")]
+    jobs.append(Job("tiny/clip", step="contrast", method="soft", quant="none", batch_size=24, length=12, **cpu))
     return jobs
 
 

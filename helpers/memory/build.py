@@ -42,14 +42,19 @@ def build(job: Job, run: FakeRun) -> Any:
             model = _with_prefix(model, job, run)
     if job.method == "soft":
         with run, run.because(ADAPTERS):
-            width = config.text_config.hidden_size
-            model.words = nn.Parameter(torch.zeros(job.batch_size, job.length, width))
+            with_words(model, job)
     if job.checkpointing:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # a newer name; the older works in every version
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train(job.trains)
     return model
+
+
+def with_words(clip: Any, job: Job) -> None:
+    """A trained vector for each place of each prompt, ``words``."""
+    width = clip.config.text_config.hidden_size
+    clip.words = nn.Parameter(torch.zeros(job.batch_size, job.length, width))
 
 
 def _bare(job: Job, config: Any) -> Any:
@@ -144,7 +149,7 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
     """Every parameter and buffer gets a fake storage in the format it has after loading."""
     dtype = getattr(torch, job.dtype)
     inner = _inner(model)
-    kept32 = float32_names(inner, dtype)
+    kept32 = re.compile("") if job.prepared else float32_names(inner, dtype)
     made: dict[int, Any] = {}  # a matrix that two modules share stays one
     with run:
         for name, module in model.named_modules():

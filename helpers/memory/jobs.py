@@ -37,6 +37,7 @@ class Job:
         mixed: a half-precision training runs under autocast, with what is trained in float32.
         device: "cuda" or "cpu".
         capability: compute capability of the GPU; decides which attention kernel runs.
+        prepared: all but the packed weights is in float32, as after PEFT's ``prepare_model_for_kbit_training``.
         batch_size: rows in one forward pass.
         length: tokens of the longest row, picture tokens included; of the prompt when generating.
         labelled: tokens with loss in the row that has most of them.
@@ -56,6 +57,7 @@ class Job:
     quant: str = "nf4-double"
     dtype: str = "float16"
     mixed: bool = True
+    prepared: bool = False
     device: str = "cuda"
     capability: tuple[int, int] = (7, 5)
     batch_size: int = 4

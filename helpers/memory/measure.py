@@ -16,7 +16,7 @@ import torch
 
 from helpers.errors import HardwareError
 from helpers.memory.batches import batch
-from helpers.memory.build import float32_names, like, lora_config, shell
+from helpers.memory.build import float32_names, like, lora_config, shell, with_words
 from helpers.memory.jobs import Job
 from helpers.memory.steps import generate, train
 from helpers.models.quantize import guard_cpu_kernels
@@ -68,11 +68,21 @@ def load(job: Job) -> Any:
 
     machine = dataclasses.replace(hardware.probe(), dtype=job.dtype)
     options: dict[str, Any] = {"quant": job.quant, "machine": machine}
+    if job.step == "contrast":
+        from helpers.models.clip import load_clip
+
+        clip: Any = load_clip(job.model, machine=machine).model.requires_grad_(False)
+        with_words(clip, job)
+        return clip.train()
     if job.step == "classify":
         labels = [str(i) for i in range(job.classes)]
         model: Any = models.load_classifier(job.model, labels, **options).model
     else:
         model = load_reader(job.model, **options).model
+    if job.prepared:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     model.requires_grad_(job.method == "full")
     if job.method == "lora":
         with warnings.catch_warnings():
