@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from helpers.hardware import NEEDED
 from helpers.memory import steps
 from helpers.memory.allocator import Reserved, replay
 from helpers.memory.batches import batch
@@ -55,6 +56,9 @@ class Plan:
         tensors: the most that storages take together.
         parts: cause -> bytes, at that moment; a GPU's context and the allocator's share besides.
         extra: what is there from the start without being a tensor of the step.
+        events: births and deaths of storages, (key, bytes) and (key, -bytes).
+        largest: what is there at that moment, a row for equal tensors of one operation: "made by", "shape", "dtype",
+            "count", "GB"; the largest rows first.
     """
 
     job: Job
@@ -62,6 +66,7 @@ class Plan:
     parts: dict[str, int]
     extra: int
     events: list[tuple[int, int]] = field(repr=False)
+    largest: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     @cached_property
     def allocator(self) -> Reserved:
@@ -95,8 +100,9 @@ class Plan:
         return self.total <= available
 
     def cards(self) -> dict[str, bool]:
-        """Name of each card in ``CARDS`` -> whether the step fits."""
-        return {name: self.fits(size) for name, (size, _) in CARDS.items()}
+        """Name of each card in ``CARDS`` -> whether this step fits and its formats run there."""
+        need = NEEDED.get(self.job.quant.split("-")[0], (0, 0))
+        return {name: self.fits(size) and capability >= need for name, (size, capability) in CARDS.items()}
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a part, largest causes as in ``PARTS``, for a table: part, GB, share."""
@@ -147,7 +153,7 @@ def plan(job: Job) -> Plan:
         states = extra - (CUBLAS[job.capability >= (9, 0)] if job.device == "cuda" else 0)
         parts[steps.STATES] = parts.get(steps.STATES, 0) + states
         parts[WORK] = parts.get(WORK, 0) + extra - states
-    return Plan(job, tensors, parts, extra, list(run.ledger.events))
+    return Plan(job, tensors, parts, extra, list(run.ledger.events), _largest(run.ledger, index))
 
 
 @contextmanager
@@ -180,6 +186,24 @@ def _extra(job: Job, model: Any) -> int:
                 small = count < SMALL_STATE or job.optimizer == "paged_adamw_32bit"
                 size += 0 if paged else count * (8.0 if small else OPTIMIZERS["adamw_bnb_8bit"])
     return int(size) + (CUBLAS[job.capability >= (9, 0)] if job.device == "cuda" else 0)
+
+
+def _largest(ledger: Ledger, index: int, most: int = 40) -> list[dict[str, Any]]:
+    """Equal tensors of one operation that are there after an event, in groups, the largest first."""
+    groups: dict[Any, list[int]] = {}
+    for key, size in ledger.live(index).items():
+        groups.setdefault(ledger.shapes[key], []).append(size)
+    rows = [
+        {
+            "made by": operation,
+            "shape": shape,
+            "dtype": str(dtype).split(".")[-1],
+            "count": len(sizes),
+            "GB": sum(sizes) / GB,
+        }
+        for (shape, dtype, operation), sizes in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["GB"])[:most]
 
 
 def _parts(ledger: Ledger, index: int, config: Any) -> dict[str, int]:
