@@ -93,7 +93,9 @@ def plan(
     from helpers.records import to_json
 
     machine = hardware.probe()
-    if card != "cpu" and not (card is None and machine.device == "cuda"):
+    if card == "cpu":
+        machine = report.without_card(machine)
+    elif card is not None or machine.device == "cpu":
         machine = report.machine_with(report.card_named(card or "T4"), machine)
     given = {name: execute.parse_value(name, text) for name, text in map(_pair, parameter or [])}
     found = fit.check_named(what, profile, given, machine)

@@ -39,10 +39,11 @@ def cost(job: Job, given: Job) -> float:
     """What a changed job costs, the batch left out."""
     import math
 
+    bits = search.FOUR_BITS if given.quant in ("none", "int8") else search.DOUBLE
     return (
         search.CHECKPOINTED * (job.checkpointing and not given.checkpointing)
         + search.SMALL_STATES * (job.optimizer != given.optimizer)
-        + search.FOUR_BITS * (job.quant != given.quant)
+        + bits * (job.quant != given.quant)
         + (search.FEWER_PIXELS * round(math.log2(given.pixels / job.pixels)) if given.pixels and job.pixels else 0)
         + search.SHORTER * round(math.log(job.length / given.length, 0.75))
     )
@@ -67,8 +68,6 @@ def test_the_cheapest_change_is_what_trying_everything_finds(job: Job, available
         {job.optimizer, "adamw_bnb_8bit"}, steps if job.pixels else [0], steps,
     ):  # fmt: skip
         if job.method == "full" and quant != job.quant or optimizer != job.optimizer and job.method != "full":
-            continue
-        if quant != job.quant and job.quant not in ("none", "int8"):
             continue
         option = job.but(
             checkpointing=again, quant=quant, optimizer=optimizer, length=int(job.length * 0.75**shorter),
@@ -168,11 +167,27 @@ def test_a_run_stops_before_anything_is_loaded_unless_told_not_to(
         ("03", {"lenght": 3}, "did you mean 'max_length'"),
         ("01", {}, "trains nothing"),
         ("tiny/llama", {"stp": "classify"}, "did you mean 'step'"),
+        ("tiny/llama", {"method": "none"}, "trains nothing"),
+        ("tiny/llama", {"batch_size": "four"}, "whole number"),
+        ("tiny/llama", {"targets": "nope"}, "targets = 'nope'"),
     ],
 )
 def test_a_mistake_is_one_clear_line(what: str, given: dict[str, Any], says: str) -> None:
     with pytest.raises(ParameterError, match=says):
         check_named(what, "full", given, _machine())
+
+
+def test_a_model_that_sees_is_planned_with_pictures_and_clip_with_prompts() -> None:
+    steps = {name: check_named(f"tiny/{name}", "full", {"length": 70}, _machine()) for name in ("blip2", "clip", "phi")}
+    kinds = {name: fit.largest.job.step for name, fit in steps.items()}
+    assert kinds == {"blip2": "vision", "clip": "contrast", "phi": "completion"}
+
+
+def test_only_what_a_lesson_has_a_parameter_for_is_changed() -> None:
+    poor = _machine(gpu_memory_gb=0.51)
+    fit = check(resolve("05_prefix_tuning", {"profile": "smoke"}, poor), poor)
+    assert not fit.fits
+    assert set(fit.change or {}) <= set(NOTEBOOKS["05_prefix_tuning"].parameters)
 
 
 def test_cards_by_short_names() -> None:

@@ -88,6 +88,30 @@ def test_the_attention_kernel_follows_card_mask_and_format(
     assert all(f"_{kind}_attention" in name for name in used)
 
 
+def _peak(function: Any) -> int:
+    run = FakeRun()
+    with run, GpuNumerics(T4):
+        function()
+    return run.ledger.peak()[0]
+
+
+def test_shared_keys_without_a_mask_keep_the_attention_weights_on_an_old_card() -> None:
+    def attend() -> None:
+        query = torch.empty(1, 8, 512, 64, dtype=torch.float16, requires_grad=True)
+        key = torch.empty(1, 2, 512, 64, dtype=torch.float16, requires_grad=True)
+        functional.scaled_dot_product_attention(query, key, key, is_causal=True, enable_gqa=True)
+
+    assert _peak(attend) > 8 * 512 * 512 * 4, "in float32"
+
+
+def test_dropout_keeps_a_byte_for_each_number() -> None:
+    def drop() -> list[torch.Tensor]:
+        kept = torch.empty(1000, 1000, dtype=torch.float16, requires_grad=True)
+        return [functional.dropout(kept, 0.1)]
+
+    assert _peak(drop) == 10**6 * (2 + 2 + 1)
+
+
 def test_no_kernel_keeps_the_matrix_of_attention_weights() -> None:
     run = FakeRun()
     with run, GpuNumerics(T4):

@@ -31,7 +31,7 @@ LLAMA = [
     for again in (False, True)
 ]
 OTHERS = [
-    Job("tiny/llama", quant="nf4", batch_size=3, length=100, **CPU),
+    Job("tiny/llama", quant="nf4", batch_size=3, length=100, lora_dropout=0.1, **CPU),
     Job("tiny/llama", quant="int8", batch_size=3, length=100, **CPU),
     Job("tiny/llama", quant="nf4", length=100, prepared=True, device="cpu", dtype="bfloat16", mixed=False),
     Job("tiny/clip", step="contrast", method="soft", quant="none", batch_size=24, length=12, **CPU),

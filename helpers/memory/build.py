@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from helpers.errors import ModelError, ParameterError
 from helpers.memory.fake import FakeRun
 from helpers.memory.jobs import Job
 from helpers.models.heads import HEAD, keep_head_in_float32
@@ -24,7 +25,11 @@ BLOCK = 64  # weights that share a scale in NF4
 def shell(job: Job, config: Any) -> Any:
     """The job's model on ``meta``: quantised layers in place, LoRA around them, no numbers."""
     with quiet_loading():
-        model = _bare(job, config)
+        try:
+            model = _bare(job, config)
+        except (ValueError, TypeError) as error:
+            what = f"{job.model} cannot be planned for step {job.step!r}: {str(error)[:120]}"
+            raise ModelError(what, "use a step that this kind of model has") from None
         _quantise(model, job, config.model_type)
         model.requires_grad_(job.method == "full")
         if job.step == "classify":
@@ -109,9 +114,13 @@ def _quantise(model: Any, job: Job, kind: str) -> None:
 def _with_lora(model: Any, job: Job) -> Any:
     from peft import get_peft_model
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT asks transformers by an old name
-        return get_peft_model(model, lora_config(job))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT asks transformers by an old name
+            return get_peft_model(model, lora_config(job))
+    except ValueError as error:
+        cure = "Name layers of this model, joined by +, or all-linear"
+        raise ParameterError(f"targets = {job.targets!r}: {str(error)[:120]}", cure) from None
 
 
 def lora_config(job: Job) -> Any:
@@ -120,7 +129,10 @@ def lora_config(job: Job) -> Any:
 
     kind = (TaskType.SEQ_CLS if job.head_trained else None) if job.step == "classify" else TaskType.CAUSAL_LM
     targets: Any = job.targets if job.targets in ("all-linear", "") else job.targets.split("+")
-    return LoraConfig(r=job.lora_r, target_modules=targets or None, task_type=kind)
+    if job.language_only:
+        names = job.targets.replace("all-linear", r"\w+_proj").replace("+", "|")
+        targets = rf".*(language_model|text_model).*\.({names})"
+    return LoraConfig(r=job.lora_r, lora_dropout=job.lora_dropout, target_modules=targets or None, task_type=kind)
 
 
 def _with_prefix(model: Any, job: Job, run: FakeRun) -> Any:

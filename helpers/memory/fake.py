@@ -153,11 +153,11 @@ class FakeRun(TorchDispatchMode):
                 args, kwargs = tree_unflatten(flat, spec)
             out = self._faked(func, args, kwargs)
         name = func.overloadpacket.__name__
-        if func in self.workspace:
-            self._inside(self.workspace[func](out, *args, **kwargs))
         for item in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(item, torch.Tensor):
                 self.record(item, name)
+        if func in self.workspace:  # it is there while the results are
+            self._inside(self.workspace[func](out, *args, **kwargs))
         return out
 
     def _faked(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import HardwareError, ParameterError
+from helpers.memory.batches import PICTURES
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import LESSONS, PARAMETER, lesson_jobs
 from helpers.memory.planner import GB, Plan, plan
-from helpers.memory.search import Change, cheapest
+from helpers.memory.search import FIELDS, cheapest
+from helpers.models.skeletons import configuration
 from helpers.parameters import nearest
 from helpers.settings import find_notebook, resolve
 
@@ -34,7 +36,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        return self.change == {}
+        return all(p.fits(self.available) for p in self.plans.values())
 
     @property
     def largest(self) -> Plan:
@@ -88,10 +90,19 @@ def available(machine: Any) -> tuple[float, str]:
 
 
 def check(settings: Any, machine: Any, prompt: int | None = None, completion: int | None = None) -> Fit:
-    """Plan a lesson with these settings on this machine; a search where it does not fit. See ``lesson_jobs``."""
+    """Plan a lesson with these settings on this machine; a search where it does not fit. See ``lesson_jobs``.
+
+    Only what the lesson has a parameter for is changed.
+    """
+    if settings.dtype != "auto":
+        machine = dataclasses.replace(machine, dtype=settings.dtype)
     jobs = lesson_jobs(settings, machine, prompt, completion)
+    spec = find_notebook(settings.notebook)
+    names = {field: name for field, name in PARAMETER.items() if name in spec.parameters}
+    if spec.id == "07_compositional_prompts":
+        names.pop("batch_size")  # pictures are embedded before; the prompts are as many as there are pairs
     size, where = available(machine)
-    return fit_jobs(jobs, size, where, LESSONS[settings.as_dict()["notebook"]].wide)
+    return fit_jobs(jobs, size, where, names, LESSONS[spec.id].wide)
 
 
 def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any) -> Fit:
@@ -118,41 +129,55 @@ def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any)
         if name not in fields:
             raise ParameterError(f"a job has no field {name!r}{nearest(name, fields)}", f"Fields: {', '.join(fields)}")
     own = {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
+    kind = configuration(what).model_type
+    if kind in PICTURES:
+        own["step"] = "vision"
+    elif kind == "clip":
+        own |= {"step": "contrast", "method": "soft", "quant": "none"}
     job = Job(**{"model": what, **own, **given})
-    return fit_jobs({"training" if job.trains else "answers": job}, *available(machine))
+    return fit_jobs({"training" if job.trains else "answers": job}, *available(machine), {f: f for f in FIELDS})
 
 
-def fit_jobs(jobs: dict[str, Job], size: float, where: str, wide: int = 1) -> Fit:
+def fit_jobs(jobs: dict[str, Job], size: float, where: str, names: Mapping[str, str], wide: int = 1) -> Fit:
     """Plan jobs, and look for the cheapest change where one does not fit.
 
     Args:
+        names: field of a job that may change -> what the reader calls it.
         wide: rows in a batch of "answers" as a multiple of those of "training".
     """
     plans = {name: plan(job) for name, job in jobs.items()}
     if all(p.fits(size) for p in plans.values()):
         return Fit(plans, size, where, {})
     first = next(iter(jobs))
-    found: Change | None = None
+    changed = jobs[first]
     if not plans[first].fits(size):
-        found = cheapest(jobs[first], size)
+        found = cheapest(changed, size, allowed=names)
         if found is None:
             return Fit(plans, size, where, None)
-    changed = found.job if found else jobs[first]
+        changed = found.job
     if len(jobs) > 1:
-        same = {"quant": changed.quant, "pixels": changed.pixels, "batch_size": wide * changed.batch_size}
-        answers = jobs["answers"].but(**same, length=min(jobs["answers"].length, changed.length))
-        fewer = cheapest(answers, size)
-        if fewer is None or fewer.job.batch_size < wide:
+        rows = _answering(jobs["answers"], changed, size, names, wide)
+        if not rows:
             return Fit(plans, size, where, None)
-        rows = fewer.job.batch_size // wide
         if rows < changed.batch_size:
             passes = -(-changed.batch_size * changed.accumulation // rows)
-            changed = changed.but(batch_size=rows, accumulation=passes)
-        changed = changed.but(quant=fewer.job.quant, pixels=fewer.job.pixels)
+            changed = changed.but(batch_size=rows, accumulation=passes if "accumulation" in names else 1)
     before = jobs[first]
     change = {
-        PARAMETER[field]: getattr(changed, field)
-        for field in ("batch_size", "accumulation", "checkpointing", "quant", "pixels", "length")
-        if getattr(changed, field) != getattr(before, field)
+        name: getattr(changed, field)
+        for field, name in names.items()
+        if field in FIELDS and getattr(changed, field) != getattr(before, field)
     }
     return Fit(plans, size, where, change)
+
+
+def _answering(answers: Job, changed: Job, size: float, names: Mapping[str, str], wide: int) -> int:
+    """Rows of a training pass with which the answers fit too, given what was changed for the training; 0: none."""
+    answers = answers.but(
+        quant=changed.quant,
+        pixels=changed.pixels,
+        batch_size=wide * changed.batch_size,
+        length=min(answers.length, changed.length),
+    )
+    fewer = cheapest(answers, size, allowed={"batch_size"} & set(names))
+    return 0 if fewer is None else min(changed.batch_size, fewer.job.batch_size // wide)

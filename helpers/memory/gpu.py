@@ -39,6 +39,8 @@ class GpuNumerics(TorchFunctionMode):
             # Checkpointed layers run again in here, and a mode is off while it handles a call.
             with self:
                 return _backward(args[0])
+        if name == "dropout":
+            return dropout(*args, **kwargs)
         if name in IN_FLOAT32 and torch.is_autocast_enabled("cpu"):
             args = tuple(_float32(x) for x in args)
             kwargs = {key: _float32(value) for key, value in kwargs.items()}
@@ -68,11 +70,12 @@ def attention(
         attn_mask = attn_mask.to(dtype) if attn_mask is not None and attn_mask.is_floating_point() else attn_mask
     half = query.dtype in (torch.float16, torch.bfloat16)
     if attn_mask is None and capability >= FLASH and half and query.shape[-1] <= 256:
-        if enable_gqa:
-            key, value = _grouped(query, key, value)
         return aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)[0]
-    if enable_gqa:
-        key, value = _grouped(query, key, value)
+    if enable_gqa and key.shape[1] != query.shape[1]:  # which the memory-efficient kernel does not know
+        with torch.autocast("cpu", enabled=False):
+            return aten._scaled_dot_product_attention_math(
+                query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=True
+            )[0]
     bias = None if attn_mask is None else _bias(attn_mask, query, key)
     wants = any(x.requires_grad for x in (query, key, value)) and torch.is_grad_enabled()
     return aten._scaled_dot_product_efficient_attention(
@@ -80,9 +83,9 @@ def attention(
     )[0]
 
 
-def _grouped(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
-    times = query.shape[1] // key.shape[1]
-    return key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """A GPU keeps a byte for each number, a CPU the mask in the numbers' own format."""
+    return torch.native_dropout(input, p, True)[0] if training and p else input
 
 
 def _bias(mask: Any, query: Any, key: Any) -> Any:
@@ -97,14 +100,15 @@ def _bias(mask: Any, query: Any, key: Any) -> Any:
 
 def _efficient_backward(out: Any, grad: Any, query: Any, key: Any, *rest: Any, **more: Any) -> int:
     """The gradient of the queries is summed in float32, those of keys and values too where a head is wide."""
-    size = query.numel() * 4 if query.dtype != torch.float32 else 0
-    return size + (2 * key.numel() * 4 if query.shape[-1] > 128 else 0)
+    return query.numel() * 4 + (2 * key.numel() * 4 if query.shape[-1] > 128 else 0)
 
 
-def _flash_backward(out: Any, grad: Any, query: Any, *rest: Any, **more: Any) -> int:
-    """The gradient of the queries is summed in float32, with rows rounded up to 128."""
-    rows = -(-query.shape[-2] // 128) * 128
-    return query.shape[0] * query.shape[1] * rows * (query.shape[-1] + 1) * 4
+def _flash_backward(out: Any, grad: Any, query: Any, key: Any, *rest: Any, **more: Any) -> int:
+    """The gradient of the queries is summed in float32, rows and columns rounded up; those of shared keys are not."""
+    rows, columns = -(-query.shape[-2] // 128) * 128, -(-query.shape[-1] // 32) * 32
+    summed = query.shape[0] * query.shape[1] * rows * (columns + 1) * 4
+    shared = key.shape[1] != query.shape[1]
+    return summed + (2 * query.shape[0] * query.shape[1] * key.shape[2] * query.shape[-1] * 2 if shared else 0)
 
 
 # Operation -> bytes that it allocates inside.

@@ -47,8 +47,10 @@ class Job:
         checkpointing: activations are computed again in the backward pass.
         optimizer: one of ``OPTIMIZERS``.
         targets: layers with a LoRA update: "all-linear", or names joined by +; "" leaves it to PEFT.
+        language_only: of a vision-language model only the language model's layers get an update.
+        lora_dropout: share of its input that an update does not see in training.
         classes: rows of a new head.
-        pixels: most pixels of a picture, for models that read any number; ``None`` for the model's own size.
+        pixels: most pixels of a picture, for Qwen2-VL, which reads any number; ``None`` plans 1,280 tokens a picture.
     """
 
     model: str
@@ -70,6 +72,8 @@ class Job:
     optimizer: str = "adamw_torch"
     lora_r: int = 16
     targets: str = "all-linear"
+    language_only: bool = False
+    lora_dropout: float = 0.0
     head_trained: bool = True
     classes: int = 3
     prefix_tokens: int = 20
@@ -86,9 +90,13 @@ class Job:
             if value not in values:
                 near = nearest(value, values)
                 raise ParameterError(f"{name} = {value!r} is not known{near}", f"Allowed: {', '.join(values)}")
-        for name in ("batch_size", "length", "accumulation", "lora_r", "new_tokens"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name} = {getattr(self, name)} is out of range", "It is at least 1")
+        for name in ("batch_size", "length", "accumulation", "lora_r", "new_tokens", "classes", "prefix_tokens"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ParameterError(f"{name} = {value!r} is not allowed", "It is a whole number, at least 1")
+        if self.trains and (self.method == "none" or (self.method == "soft") != (self.step == "contrast")):
+            what = f"method = {self.method!r} trains nothing in step {self.step!r}"
+            raise ParameterError(what, "Use method='lora', or 'soft' with step='contrast'")
         if self.method == "full" and self.quant != "none":
             what = f"weights stored as {self.quant} cannot be trained themselves"
             raise ParameterError(what, "Use quant='none', or method='lora'")

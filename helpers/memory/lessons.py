@@ -46,7 +46,7 @@ PARAMETER = {
     "model": "model_id", "quant": "quant", "batch_size": "batch_size", "accumulation": "grad_accumulation",
     "checkpointing": "gradient_checkpointing", "lora_r": "lora_r", "targets": "lora_targets", "method": "prefix",
     "prefix_tokens": "prefix_tokens", "prefix_hidden": "prefix_hidden", "pixels": "max_pixels",
-    "length": "max_length", "new_tokens": "max_new_tokens",
+    "length": "max_length", "new_tokens": "max_new_tokens", "lora_dropout": "lora_dropout", "optimizer": "optimizer",
 }  # fmt: skip
 
 
@@ -75,6 +75,7 @@ def lesson_jobs(
     found |= {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
     found["step"] = "label_words" if values.get("classifier") == "label_words" else lesson.step
     found["head_trained"] = values.get("head") != "frozen"
+    found["language_only"] = values["notebook"] == "06_lora_vlm" and reads_pictures(found["model"])
     if lesson.method:
         found["method"] = lesson.method
     shown = picture_tokens(found["model"], values.get("max_pixels"))
@@ -97,6 +98,14 @@ def lesson_jobs(
     if lesson.step == "classify":
         answers = answers.but(new_tokens=1)
     return {"training": training, "answers": answers}
+
+
+def reads_pictures(model: str) -> bool:
+    """Whether a picture has a place in this model's prompt."""
+    from helpers.memory.batches import PICTURES
+    from helpers.models.skeletons import configuration
+
+    return configuration(model).model_type in PICTURES
 
 
 def picture_tokens(model: str, pixels: int | None) -> int:

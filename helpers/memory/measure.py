@@ -7,6 +7,7 @@ On a CPU the profiler reports every allocation of PyTorch's allocator, those ins
 from __future__ import annotations
 
 import gc
+import re
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +35,8 @@ def measure_cpu(job: Job, *, random_weights: bool = False) -> int:
     """
     model = load_random(job, torch.device("cpu")) if random_weights else load(job)
     inputs = batch(job, configuration(job.model))
-    held = sum(storages(model, inputs).values())
+    waiting = {f"{i}{name}": x.clone() for i in range(job.accumulation - 1) for name, x in inputs.items()}
+    held = sum(storages(model, inputs | (waiting if job.trains else {})).values())
     step = train if job.trains else generate
     return held + profiled_peak(partial(step, job, model, inputs))
 
@@ -111,14 +113,19 @@ def measure_gpu(job: Job) -> int:
     """
     if not torch.cuda.is_available():
         raise HardwareError("there is no GPU to measure on", "run this where there is one")
+    gc.collect()  # an earlier model's quantised weights hold each other
     model = load_random(job, torch.device("cuda", 0))
     inputs = {name: tensor.cuda() for name, tensor in batch(job, configuration(job.model)).items()}
+    passes = job.accumulation if job.trains else 1
+    waiting = [{name: tensor.clone() for name, tensor in inputs.items()} for _ in range(passes - 1)]
     step = train if job.trains else generate
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
     for _ in range(2):  # the first step also loads kernels
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
         step(job, model, inputs)
     torch.cuda.synchronize()
+    del waiting
     return int(torch.cuda.max_memory_allocated())
 
 
@@ -130,7 +137,8 @@ def load_random(job: Job, device: torch.device) -> Any:
     config = configuration(job.model)
     model = shell(job, config)
     dtype = getattr(torch, job.dtype)
-    kept = float32_names(model.get_base_model() if hasattr(model, "get_base_model") else model, dtype)
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kept = re.compile("") if job.prepared else float32_names(inner, dtype)
     made: dict[int, Any] = {}
 
     def random(shape: Any, exact: bool) -> torch.Tensor:

@@ -36,7 +36,7 @@ CARDS: dict[str, tuple[float, tuple[int, int]]] = {
 }
 CONTEXT = 0.5e9  # CUDA's own memory in a process, outside of torch's allocator
 PROCESS = 0.7e9  # Python and its libraries, where everything is in one memory
-CUBLAS = {True: 32 * 2**20, False: 8_519_680}  # workspace of a stream, from compute capability 9.0 on, and before
+CUBLAS = {True: 32 * 2**20, False: 8_519_680}  # workspace of a thread, from compute capability 9.0 on, and before
 
 LOGITS, WORK, ROUNDING, OWN = "logits and loss", "workspace", "allocator", "CUDA context"
 # Rows of a table, in this order: what a storage was made for -> what it is called.
@@ -133,11 +133,14 @@ def plan(job: Job) -> Plan:
     run = FakeRun(WORKSPACE if job.device == "cuda" else None)
     config = configuration(job.model)
     inputs = batch(job, config)
+    passes = job.accumulation if job.trains else 1
     with run.because(WEIGHTS):
         model = build(job, run)
     with run:
         with run.because(steps.INPUTS):
             inputs = {name: run.pretend(x) if x.is_floating_point() else x for name, x in inputs.items()}
+            # Trainer fetches all batches of an update before the first is used.
+            waiting = [{name: x.clone() for name, x in inputs.items()} for _ in range(passes - 1)]
             for tensor in inputs.values():
                 run.record(tensor, "input")
         rehearsal = _train if job.trains else _generate
@@ -146,11 +149,12 @@ def plan(job: Job) -> Plan:
                 rehearsal(job, model, inputs, run)
         else:
             rehearsal(job, model, inputs, run)
+    del waiting
     tensors, index = run.ledger.peak()
     extra = _extra(job, model)
     parts = _parts(run.ledger, index, config)
     if extra:
-        states = extra - (CUBLAS[job.capability >= (9, 0)] if job.device == "cuda" else 0)
+        states = extra - _cublas(job)
         parts[steps.STATES] = parts.get(steps.STATES, 0) + states
         parts[WORK] = parts.get(WORK, 0) + extra - states
     return Plan(job, tensors, parts, extra, list(run.ledger.events), _largest(run.ledger, index))
@@ -185,7 +189,13 @@ def _extra(job: Job, model: Any) -> int:
                 paged = job.optimizer.startswith("paged") and count >= UNPAGED
                 small = count < SMALL_STATE or job.optimizer == "paged_adamw_32bit"
                 size += 0 if paged else count * (8.0 if small else OPTIMIZERS["adamw_bnb_8bit"])
-    return int(size) + (CUBLAS[job.capability >= (9, 0)] if job.device == "cuda" else 0)
+    return int(size) + _cublas(job)
+
+
+def _cublas(job: Job) -> int:
+    """Workspace of each thread that multiplies: the backward pass has one of its own."""
+    threads = 2 if job.trains else 1
+    return threads * CUBLAS[job.capability >= (9, 0)] if job.device == "cuda" else 0
 
 
 def _largest(ledger: Ledger, index: int, most: int = 40) -> list[dict[str, Any]]:

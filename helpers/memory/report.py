@@ -40,6 +40,13 @@ def machine_with(card: str, machine: Any) -> Any:
     )
 
 
+def without_card(machine: Any) -> Any:
+    """`machine` without its GPU."""
+    if machine.device == "cpu":
+        return machine
+    return dataclasses.replace(machine, device="cpu", capability=None, gpu_memory_gb=0.0, dtype="float32")
+
+
 def table(plan: Plan) -> str:
     """A line a part, and the sum."""
     lines = [f"  {row['part']:<20} {row['GB']:7.2f} GB  {row['share']:6.1%}" for row in plan.rows()]
