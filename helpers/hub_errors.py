@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 
+from helpers import tokens
 from helpers.defaults import GATED
 
 TOKENS = "https://huggingface.co/settings/tokens"
@@ -127,13 +128,16 @@ def in_short(error: BaseException) -> str:
 
 
 def _gated(repo: str, kind: str, status: str) -> tuple[str, str]:
-    cure = f"accept the licence on the page {page(repo, kind)} and set HF_TOKEN to a token of that account ({TOKENS})"
+    cure = (
+        f"accept the licence on the page {page(repo, kind)}, make a token of that account ({TOKENS}) and set HF_TOKEN"
+    )
     why = "this account has no access"
     if "403" in status:
         why = "the account of this HF_TOKEN has no access, or not yet"
         cure = f"accept the licence on the page {page(repo, kind)} and wait for the answer"
     elif not os.environ.get("HF_TOKEN"):
         why = "no HF_TOKEN is set"
+        cure += f" ({tokens.how_to_set()})"
     stand_in = GATED.get(repo)
     return f"{repo} is gated and {why}", cure + (f"; or use the ungated model_id={stand_in!r}" if stand_in else "")
 

@@ -12,8 +12,6 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from helpers.errors import HardwareError
-
 HUB = "HF_TOKEN"
 WAIT = 10.0  # seconds; without Internet Kaggle's own client waits 40
 
@@ -60,21 +58,6 @@ def find(name: str = HUB) -> str:
         value = _from_colab(name)
     if value:
         os.environ[name] = value
-    return value
-
-
-def need(name: str = HUB, why: str = "") -> str:
-    """The secret called ``name``.
-
-    Args:
-        why: what needs it, for the message: "meta-llama/Llama-2-7b-hf is gated".
-
-    Raises:
-        HardwareError: it is nowhere; says where it is kept on this platform.
-    """
-    value = find(name)
-    if not value:
-        raise HardwareError(f"{name} is not set" + (f", and {why}" if why else ""), how_to_set(name))
     return value
 
 
