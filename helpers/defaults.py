@@ -305,7 +305,7 @@ DEFAULTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("full", "01_eda", "*", {"n_train": 5000, "n_eval": 1000}),
     ("full", "*", "*", {"lora_dropout": 0.05}),
     ("full", "03_qlora_nli", "*", {"model_id": "microsoft/phi-2", "n_train": 1000, "n_eval": 100}),
-    # As published an update sees 16 pairs; in one pass they would take 18 GB, in two 10.5 (python -m helpers plan 03).
+    # As published an update sees 16 pairs; in one pass they would take 20 GB, in two 11 (python -m helpers plan 03).
     ("full", "03_qlora_nli", "*", {"epochs": 5.0, "learning_rate": 1e-4, "batch_size": 8, "max_length": 128}),
     ("full", "03_qlora_nli", "*", {"grad_accumulation": 2, "gradient_checkpointing": False}),
     ("full", "*", "scienceqa", {"model_id": "Qwen/Qwen2-VL-2B-Instruct", "quant": "nf4", "n_train": 3000}),

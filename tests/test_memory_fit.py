@@ -190,6 +190,13 @@ def test_only_what_a_lesson_has_a_parameter_for_is_changed() -> None:
     assert set(fit.change or {}) <= set(NOTEBOOKS["05_prefix_tuning"].parameters)
 
 
+def test_pictures_are_as_large_as_the_models_own_files_say() -> None:
+    machine = report.without_card(hardware.probe())
+    settings = resolve("06_lora_vlm", {"profile": "smoke"}, machine)
+    job = lesson_jobs(settings, machine, prompt=40, completion=10)["training"]
+    assert (job.pixels, job.length) == (4096, 16 + 50)  # 64 x 64 pixels, a token for 16 x 16 of them
+
+
 def test_cards_by_short_names() -> None:
     assert report.card_named("t4") == "T4 16 GB" and report.card_named("A100-80") == "A100 80 GB"
     with pytest.raises(ParameterError, match="2 cards"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from helpers.memory.jobs import Job
@@ -78,7 +80,9 @@ def lesson_jobs(
     found["language_only"] = values["notebook"] == "06_lora_vlm" and reads_pictures(found["model"])
     if lesson.method:
         found["method"] = lesson.method
-    shown = picture_tokens(found["model"], values.get("max_pixels"))
+    if (pixels := most_pixels(found["model"], values.get("max_pixels"))) is not None:
+        found["pixels"] = pixels
+    shown = picture_tokens(found["model"], pixels)
     longest = shown + prompt + completion
     if lesson.step in ("completion", "classify"):
         longest = min(longest, values["max_length"])
@@ -106,6 +110,18 @@ def reads_pictures(model: str) -> bool:
     from helpers.models.skeletons import configuration
 
     return configuration(model).model_type in PICTURES
+
+
+def most_pixels(model: str, asked: int | None) -> int | None:
+    """Most pixels that a picture keeps: as asked for, else what the files of a model that is here say."""
+    if asked is not None or not (model.startswith("tiny/") or Path(model).is_dir()):
+        return asked
+    from helpers.models.load import resolve_model
+
+    file = Path(resolve_model(model).location) / "processor_config.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    most = kept.get("image_processor", {}).get("size", {}).get("longest_edge")
+    return int(most) if most and reads_pictures(model) else None
 
 
 def picture_tokens(model: str, pixels: int | None) -> int:

@@ -63,7 +63,7 @@ def memory_and_speed(history: Sequence[Mapping[str, Any]], title: str = "") -> F
         ):
             axis.plot(x, y, color=color, marker="o" if len(x) < 3 else None)
             axis.set_ylabel(label)
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.12 * max(y, default=1.0) or 1.0)  # a flat line would lie on the upper edge
         axes[0].set_title(title)
         axes[-1].set_xlabel("optimiser step")
     return fig
