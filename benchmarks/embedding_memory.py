@@ -35,16 +35,18 @@ def main() -> None:
     if options.way:
         print(json.dumps(measure(options)))
         return
-    from helpers import hardware, records, screens, settings
+    from helpers.config import settings
     from helpers.files import write_atomic
-    from helpers.tasks.zappos_generator import write_folder
+    from helpers.machine import hardware
+    from helpers.runs import display, records
+    from helpers.tasks.zappos.generator import write_folder
 
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="peft-lab-pictures-") as scratch:
         began = time.perf_counter()
         pictures = sorted(write_folder(Path(scratch, "shoes"), options.pictures).rglob("*.jpg"))
         pictures[-1].write_bytes(pictures[-1].read_bytes()[:200])  # the last one is damaged
-        print(f"{len(pictures):,} pictures drawn in {screens.duration(time.perf_counter() - began)}", flush=True)
+        print(f"{len(pictures):,} pictures drawn in {display.duration(time.perf_counter() - began)}", flush=True)
         results: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
         for repeat in range(options.repeats):
             for way in WAYS[:: 1 if repeat % 2 == 0 else -1]:
@@ -67,7 +69,7 @@ def main() -> None:
     name = f"embedding_memory-{options.model.strip('/').replace('/', '_')}.json"
     path = (options.output_dir or settings.default_output_dir() / "benchmarks") / name
     write_atomic(path, records.to_json(record) + "\n")
-    print(f"{options.model}, {machine.device_name}; {screens.short_path(path)}")
+    print(f"{options.model}, {machine.device_name}; {display.short_path(path)}")
 
 
 def arguments() -> argparse.Namespace:
@@ -98,9 +100,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from helpers import compositional, measure
-    from helpers.compositional.features import image_features
+    from helpers.adapters import compositional
+    from helpers.adapters.compositional.features import image_features
     from helpers.models.clip import load_clip
+    from helpers.runs import provenance
 
     clip = load_clip(options.model)
     pictures = sorted(options.folder.rglob("*.jpg"))
@@ -115,7 +118,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     return {
         "images_per_s": len(pictures) / seconds,
-        "peak_rss_gb": measure.peak_rss_gb(),
+        "peak_rss_gb": provenance.peak_rss_gb(),
         "unreadable": unreadable,
         "vectors": [len(vectors), *np.round(np.abs(vectors).mean(0)[:4], 3).tolist()],
     }

@@ -34,8 +34,12 @@ MAX_LENGTH, BATCH = 384, 8
 
 def main() -> None:
     options = arguments()
-    from helpers import assets, hardware, models, records, screens, settings
+    from helpers import models
+    from helpers.config import settings
     from helpers.files import write_atomic
+    from helpers.machine import hardware
+    from helpers.runs import display, records
+    from helpers.sources import assets
 
     began = time.perf_counter()
     machine = hardware.probe()
@@ -61,8 +65,8 @@ def main() -> None:
     name = f"inference_speed-{options.model.strip('/').replace('/', '_')}.json"
     path = (options.output_dir or settings.default_output_dir() / "benchmarks") / name
     write_atomic(path, records.to_json(record) + "\n")
-    took = screens.duration(record["wall_time_s"])
-    print(f"{options.model}, {source}, {machine.device_name}; {took} in all; {screens.short_path(path)}")
+    took = display.duration(record["wall_time_s"])
+    print(f"{options.model}, {source}, {machine.device_name}; {took} in all; {display.short_path(path)}")
 
 
 def arguments() -> argparse.Namespace:

@@ -31,8 +31,10 @@ def main() -> None:
     parser.add_argument("--output-dir", type=Path, default=None, help="default: outputs/benchmarks")
     options = parser.parse_args()
 
-    from helpers import hardware, records, settings
+    from helpers.config import settings
     from helpers.files import write_atomic
+    from helpers.machine import hardware
+    from helpers.runs import records
 
     found = measure(options.model, options.seconds)
     record = found | {"model": options.model, "hardware": hardware.probe().as_dict()}
@@ -53,8 +55,9 @@ def measure(model_id: str, seconds: float) -> dict[str, Any]:
     from peft import LoraConfig, get_peft_model
     from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
-    from helpers import live, models, training
-    from helpers.callbacks import Meter
+    from helpers import models
+    from helpers.training import live_plot, trainers
+    from helpers.training.callbacks import Meter
 
     class Stop(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -67,12 +70,12 @@ def measure(model_id: str, seconds: float) -> dict[str, Any]:
             super().__init__()
             meters.append(self)
 
-    class Shown(live.LivePlot):
+    class Shown(live_plot.LivePlot):
         def __init__(self) -> None:
-            super().__init__(live.LIVE, show=pictures.append)
+            super().__init__(live_plot.LIVE, show=pictures.append)
             plots.append(self)
 
-    training.Meter, training.LivePlot = Kept, Shown  # type: ignore[misc]
+    trainers.Meter, trainers.LivePlot = Kept, Shown  # type: ignore[misc]
     base = models.load(model_id, dtype="float32").model
     model = get_peft_model(base, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
     ids = torch.randint(0, base.config.vocab_size, (256, 96), generator=torch.Generator().manual_seed(0)).tolist()
@@ -86,8 +89,8 @@ def measure(model_id: str, seconds: float) -> dict[str, Any]:
         trainer.add_callback(Stop())
         began = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            history = training.train(trainer)
-    took = training.seconds_of(history)
+            history = trainers.train(trainer)
+    took = trainers.seconds_of(history)
     return {
         "steps": len(history), "seconds": round(took, 2), "ms_per_step": round(1000 * took / len(history), 2),
         "pictures": plots[0].drawn, "meter_share": meters[0].spent / took, "drawing_share": plots[0].spent / took,

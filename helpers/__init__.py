@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from helpers.runs import Run, start
+    from helpers.runs.run import Run, start
 
 __version__ = "0.1.0"
 __all__ = ["Run", "__version__", "start"]
@@ -27,7 +27,7 @@ for _name, _value in {
 
 def __getattr__(name: str) -> Any:
     if name in ("start", "Run"):
-        from helpers import runs
+        from helpers.runs import run
 
-        return getattr(runs, name)
+        return getattr(run, name)
     raise AttributeError(f"module 'helpers' has no attribute {name!r}")

@@ -54,26 +54,27 @@ def run(
     ] = None,
 ) -> None:
     """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
-    from helpers import execute, records, report, screens
+    from helpers.reports import results
+    from helpers.runs import display, headless, records
 
     given = dict(_pair(text) for text in parameter or [])
-    planned = execute.plan(
+    planned = headless.plan(
         notebooks or ["all"],
-        {name: execute.parse_value(name, text) for name, text in given.items()},
+        {name: headless.parse_value(name, text) for name, text in given.items()},
         profile=profile,
         output_dir=output_dir,
         cell_timeout=cell_timeout,
     )
-    outcomes = execute.run_all(planned, parallel=jobs)
+    outcomes = headless.run_all(planned, parallel=jobs)
     place = planned[0].output_dir
-    typer.echo("\n" + execute.summary(outcomes))
+    typer.echo("\n" + headless.summary(outcomes))
     done = [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]
     if done:
-        typer.echo("\n" + report.results_table(done))
-        if gains := report.gains_table(done):
+        typer.echo("\n" + results.results_table(done))
+        if gains := results.gains_table(done):
             typer.echo("\n" + gains)
-    typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
-    raise typer.Exit(execute.exit_code(outcomes))
+    typer.echo(f"\nresults page: {display.short_path(results.write_html(place))}")
+    raise typer.Exit(headless.exit_code(outcomes))
 
 
 @app.command(cls=PairsCommand)
@@ -88,16 +89,17 @@ def plan(
     as_json: _AsJson = False,
 ) -> None:
     """Say whether a lesson's or a model's training fits a GPU, and what for memory is needed. Loads no weights."""
-    from helpers import execute, hardware
+    from helpers.machine import hardware
     from helpers.memory import fit, report
-    from helpers.records import to_json
+    from helpers.runs import headless
+    from helpers.runs.records import to_json
 
     machine = hardware.probe()
     if card == "cpu":
         machine = report.without_card(machine)
     elif card is not None or machine.device == "cpu":
         machine = report.machine_with(report.card_named(card or "T4"), machine)
-    given = {name: execute.parse_value(name, text) for name, text in map(_pair, parameter or [])}
+    given = {name: headless.parse_value(name, text) for name, text in map(_pair, parameter or [])}
     found = fit.check_named(what, profile, given, machine)
     typer.echo(to_json(report.as_dict(found)) if as_json else report.describe(found))
     raise typer.Exit(0 if found.fits else 1)
@@ -106,7 +108,8 @@ def plan(
 @app.command()
 def doctor(as_json: _AsJson = False) -> None:
     """Say what machine this is, what it supports and what should be mended, with the cure."""
-    from helpers import assets, hardware
+    from helpers.machine import hardware
+    from helpers.sources import assets
 
     machine = hardware.examine()
     listing = assets.listing()
@@ -138,7 +141,7 @@ def fetch_assets(
     as_json: _AsJson = False,
 ) -> None:
     """Fetch the real model, data and embeddings, once, into the user cache."""
-    from helpers import assets
+    from helpers.sources import assets
 
     wanted = [assets.get(name).name for name in names or assets.ASSETS]
     if not (show or verify or offline):
@@ -163,22 +166,24 @@ def results(
     as_json: _AsJson = False,
 ) -> None:
     """Table of all runs, and outputs/index.html."""
-    from helpers import records, report, screens, settings
+    from helpers.config import settings
+    from helpers.reports import results
+    from helpers.runs import display, records
 
     place = output_dir or settings.default_output_dir()
     runs = records.read_runs(place)
     if as_json:
-        typer.echo(records.to_json(report.results_rows(runs)))
+        typer.echo(records.to_json(results.results_rows(runs)))
         return
     columns = [name.strip() for name in metrics.split(",")] if metrics else None
     for name in columns or []:
         if name not in records.METRICS:
             raise ParameterError(f"unknown metric {name!r}", f"Metrics: {', '.join(records.METRICS)}")
-    typer.echo(report.results_table(runs, columns))
-    if gains := report.gains_table(runs):
+    typer.echo(results.results_table(runs, columns))
+    if gains := results.gains_table(runs):
         typer.echo("\n" + gains)
     if runs:
-        typer.echo(f"\nresults page: {screens.short_path(report.write_html(place))}")
+        typer.echo(f"\nresults page: {display.short_path(results.write_html(place))}")
 
 
 @app.command()
@@ -187,8 +192,9 @@ def reference(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a table is out of date.")] = False,
 ) -> None:
     """Keep small records of finished default runs and rewrite README's and the notebooks' tables from them."""
-    from helpers import reference as kept
-    from helpers import screens, settings
+    from helpers.config import settings
+    from helpers.reports import recorded as kept
+    from helpers.runs import display
 
     if check:
         old = kept.stale()
@@ -196,7 +202,7 @@ def reference(
             typer.echo(f"{name}: its table is not what {kept.FOLDER} says. Type: {kept.COMMAND}.")
         raise typer.Exit(1 if old else 0)
     for folder in kept.collect(output_dir or settings.default_output_dir()):
-        typer.echo(f"kept       {screens.short_path(folder)}")
+        typer.echo(f"kept       {display.short_path(folder)}")
     for name in kept.rewrite():
         typer.echo(f"rewritten  {name}")
     for line in kept.outdated():
@@ -211,7 +217,7 @@ def address(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a file is out of date.")] = False,
 ) -> None:
     """Make badges and setup cells of all notebooks and of README point at this repository, or at a fork."""
-    from helpers import address as addresses
+    from helpers.reports import links as addresses
 
     if check:
         old = addresses.stale(url)

@@ -22,8 +22,14 @@ _NAMES = ("ENOTCONN", "EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EHOSTDOWN", "ECON
 DROPPED = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
 TRIES = 4  # with pauses of 0.5, 1 and 2 seconds between them
 _FIRST_PAUSE = 0.5
+_ROOT = Path(__file__).resolve().parent.parent
 
 _T = TypeVar("_T")
+
+
+def repo_root() -> Path:
+    """The folder that holds ``notebooks/``; the current folder when helpers is installed elsewhere."""
+    return _ROOT if (_ROOT / "notebooks").is_dir() else Path.cwd()
 
 
 def patiently(action: Callable[[], _T], tries: int = TRIES, pause: float | None = None) -> _T:

@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from helpers.tokens import hosted_on, settle_hub_token
-from helpers.versions import TORCHAO_MIN, installed_version, loaded_versions, satisfies, version_tuple
+from helpers.machine.versions import TORCHAO_MIN, installed_version, loaded_versions, satisfies, version_tuple
+from helpers.sources.tokens import hosted_on, settle_hub_token
 
 # Where the course lives. A fork changes it with `python -m helpers address URL`, which rewrites what is made from it.
 REPO_URL = "https://github.com/peft-lab/peft-lab"

@@ -15,7 +15,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from helpers.compositional import Candidates, ImageFeatures, LabelledImages, closed_world
+from helpers.adapters.compositional import Candidates, ImageFeatures, LabelledImages, closed_world
 
 STATES = ["leather", "rubber", "faux fur", "suede", "wool"]
 OBJECTS = ["boots", "sandals", "ankle boots", "slippers", "oxfords", "heels"]

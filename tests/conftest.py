@@ -122,8 +122,8 @@ def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_facto
     from vision_cases import randomise
 
     from helpers import tasks
-    from helpers.models.tiny import architectures
-    from helpers.models.tiny.build import train_tokenizer
+    from tools.tiny import architectures
+    from tools.tiny.build import train_tokenizer
 
     examples = tasks.get("scienceqa").examples(questions, "QTCHLS")
     tokenizer = train_tokenizer([f"{e['prompt']}\n{e['completion']}" for e in examples], 640)

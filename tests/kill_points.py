@@ -32,8 +32,10 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, default_data_collator
 
-from helpers import checkpoints, records, start, training
+from helpers import start
 from helpers.evaluation.statistics import Estimate
+from helpers.runs import records
+from helpers.training import checkpoints, trainers
 
 NOTEBOOK, NAME = "04_qlora_instruct", "killed"
 UPDATES = 6
@@ -59,7 +61,7 @@ def lesson(place: Path, resume: bool) -> None:
         dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=default_data_collator)
-    history = training.train(trainer, resume_from=run.resume_from(), lines=0)
+    history = trainers.train(trainer, resume_from=run.resume_from(), lines=0)
     run.save_history([{key: row[key] for key in ("step", "loss")} for row in history])
     run.save_adapter(model)
     run.save_predictions({"prediction": str(i), "score": row["loss"]} for i, row in enumerate(history))

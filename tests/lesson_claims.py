@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers.records import RunRecord
+from helpers.runs.records import RunRecord
 
 QLORA, NLI, SIDE_BY_SIDE = "04_qlora_instruct", "03_qlora_nli", "09_evaluation"
 PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from helpers import problems
-from helpers.problems import find_problems
+from helpers.machine import problems
+from helpers.machine.problems import find_problems
 
 FOLDER = Path(__file__).parent / "machines"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from helpers import inference, models
-from helpers.adapters import EmbeddingPrefix, KeyValuePrefix, Prefix, load_prefix, wrap_prefix
+from helpers.adapters.prefix import EmbeddingPrefix, KeyValuePrefix, Prefix, load_prefix, wrap_prefix
 from helpers.errors import ModelError
 
 each_family = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

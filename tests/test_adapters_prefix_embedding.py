@@ -8,8 +8,8 @@ import pytest
 import torch
 from prefix_cases import CASES, IMAGE, PAD, TEXT, VOCABULARY, Case, real
 
-from helpers.adapters import EmbeddingPrefix
-from helpers.adapters.prefix_embedding import _ordinary_token
+from helpers.adapters.prefix import EmbeddingPrefix
+from helpers.adapters.prefix.embedding import _ordinary_token
 from helpers.errors import ModelError
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

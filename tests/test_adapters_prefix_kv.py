@@ -16,7 +16,7 @@ from transformers import (
     StaticCache,
 )
 
-from helpers.adapters import KeyValuePrefix
+from helpers.adapters.prefix import KeyValuePrefix
 from helpers.errors import ModelError
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

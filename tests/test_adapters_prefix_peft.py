@@ -10,7 +10,7 @@ import torch
 from peft import PrefixTuningConfig, TaskType, get_peft_model
 from prefix_cases import CASES, TEXT, Case, real
 
-from helpers.adapters import KeyValuePrefix, PeftPrefix, load_prefix
+from helpers.adapters.prefix import KeyValuePrefix, PeftPrefix, load_prefix
 from helpers.errors import ModelError
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

@@ -12,9 +12,10 @@ from prefix_cases import CASES, TEXT, Case
 from transformers import Trainer, TrainingArguments
 from trl import SFTConfig
 
-from helpers import inference, models, training
-from helpers.adapters import Prefix, wrap_prefix
+from helpers import inference, models
+from helpers.adapters.prefix import Prefix, wrap_prefix
 from helpers.errors import ModelError
+from helpers.training import trainers
 
 PAIRS = [(case, kind) for case in CASES for kind in ("embedding", "key_value")]
 PAIRS += [(case, "peft") for case in CASES if case.name != "qwen2_vl"]
@@ -85,14 +86,14 @@ def test_under_trainer_checkpoints_hold_the_prefix_and_resume(case: Case, kind: 
         return trainer(case, wrap_prefix(case.model(), kind, n_tokens=4, hidden=16), tmp_path / folder, steps)
 
     whole = start("whole", 8)
-    history = training.train(whole)
+    history = trainers.train(whole)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     first = start("parts", 4)
-    training.train(first)
+    trainers.train(first)
     saved = tmp_path / "parts" / "checkpoint-4" / "model.safetensors"
     assert saved.stat().st_size < 4 * sum(p.numel() for p in first.model.encoder.parameters()) * 2 + 4096
     second = start("parts", 8)
-    training.train(second, resume_from=tmp_path / "parts" / "checkpoint-4")
+    trainers.train(second, resume_from=tmp_path / "parts" / "checkpoint-4")
     for a, b in zip(whole.model.trainable_parameters(), second.model.trainable_parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 
@@ -107,13 +108,13 @@ def test_the_courses_completion_trainer_trains_a_prefix(kind: str, tmp_path: Pat
     )  # fmt: skip
     torch.manual_seed(2)
     wrapped = wrap_prefix(loaded.model, kind, n_tokens=4)
-    ours = training.CompletionTrainer(
+    ours = trainers.CompletionTrainer(
         model=wrapped, args=arguments, train_dataset=Dataset.from_list([turns] * 8), processing_class=loaded.tokenizer
     )
     batch = next(iter(ours.get_train_dataloader()))
     with torch.no_grad():
         expected = wrapped(**batch).loss.item()
-    history = training.train(ours)
+    history = trainers.train(ours)
     assert history[0]["loss"] == pytest.approx(expected, abs=1e-3)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
 

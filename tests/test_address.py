@@ -14,8 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import nbformat
 import pytest
 
-from helpers import address, hosted
+from helpers import hosted
 from helpers.errors import ParameterError, RunError
+from helpers.reports import links
 
 ROOT = Path(__file__).resolve().parent.parent
 FORK = "https://github.com/some-one/peft.lab-2"
@@ -45,7 +46,7 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_this_repository_is_up_to_date() -> None:
-    assert address.stale() == []
+    assert links.stale() == []
 
 
 def test_a_fork_is_one_command(copy: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_fork_is_one_command(copy: Path) -> None:
 
 
 def test_what_a_fork_shows(copy: Path) -> None:
-    address.rewrite(FORK, copy)
+    links.rewrite(FORK, copy)
     cells = set()
     for path in (copy / "notebooks").glob("*.ipynb"):
         node = nbformat.read(path, as_version=4)
@@ -103,7 +104,7 @@ def test_a_damaged_badge_and_an_old_setup_cell_are_made_anew(copy: Path) -> None
     first["source"] = "".join(first["source"]).replace("&accelerator=nvidiaTeslaT4", "").splitlines(keepends=True)
     setup["source"] = ["# Setup. Colab and Kaggle: an older one\n", "prepare()"]
     path.write_text(json.dumps(node, indent=1, ensure_ascii=False) + "\n")
-    assert address.stale(root=copy) == [path.name] == address.rewrite(root=copy)
+    assert links.stale(root=copy) == [path.name] == links.rewrite(root=copy)
     assert contents(copy) == before
 
 
@@ -117,7 +118,7 @@ def test_a_damaged_badge_and_an_old_setup_cell_are_made_anew(copy: Path) -> None
     ],
 )
 def test_addresses(given: str, address_of: str) -> None:
-    assert address.clean(given) == f"https://github.com/{address_of}"
+    assert links.clean(given) == f"https://github.com/{address_of}"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_addresses(given: str, address_of: str) -> None:
 def test_no_address(given: str, copy: Path) -> None:
     before = contents(copy)
     with pytest.raises(ParameterError, match="Write https://github.com/OWNER/REPO"):
-        address.rewrite(given, copy)
+        links.rewrite(given, copy)
     assert contents(copy) == before
 
 
@@ -137,10 +138,10 @@ def test_a_notebook_of_another_form_is_refused_before_anything_changes(copy: Pat
     path.write_text(json.dumps(node))
     before = contents(copy)
     with pytest.raises(RunError, match="first code cell of 09_evaluation.ipynb is not the setup cell"):
-        address.rewrite(FORK, copy)
+        links.rewrite(FORK, copy)
     node["cells"] = node["cells"][1:]
     path.write_text(json.dumps(node))
     with pytest.raises(RunError, match="first text of 09_evaluation.ipynb has no badges"):
-        address.stale(FORK, copy)
+        links.stale(FORK, copy)
     before[f"notebooks/{path.name}"] = path.read_bytes()
     assert contents(copy) == before

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from helpers import assets, catalog, conversion, wheels
 from helpers.errors import AssetError
+from helpers.sources import asset_list, assets, gguf, wheels
 
 DATA = b"flour, water, salt\n" * 50
 
@@ -41,7 +41,7 @@ def make_wheel(folder: Path, package: str, version: str, files: dict[str, bytes]
     return file
 
 
-def bread(**changes: Any) -> catalog.Asset:
+def bread(**changes: Any) -> asset_list.Asset:
     values: dict[str, Any] = {
         "name": "bread",
         "package": "lab-bread",
@@ -52,7 +52,7 @@ def bread(**changes: Any) -> catalog.Asset:
         "description": "a test",
         "need_mb": 1,
     }
-    return catalog.Asset(**{**values, **changes})
+    return asset_list.Asset(**{**values, **changes})
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PEFT_LAB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PEFT_LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread())
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread())
     return tmp_path / "cache"
 
 
@@ -130,7 +130,7 @@ def test_unknown_name_lists_the_known_ones(cache: Path) -> None:
 
 def test_wrong_checksum_keeps_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"lab_bread/data/list.txt": ("list.txt", "0" * 64)}
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(files=files))
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(files=files))
     with pytest.raises(AssetError) as error:
         assets.fetch("bread")
     text = one_line(error)
@@ -139,7 +139,7 @@ def test_wrong_checksum_keeps_nothing(cache: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_file_missing_from_the_package(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(files={"lab_bread/gone.txt": ("gone.txt", "0" * 64)}))
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(files={"lab_bread/gone.txt": ("gone.txt", "0" * 64)}))
     with pytest.raises(AssetError) as error:
         assets.fetch("bread")
     assert "gone.txt" in one_line(error) and leftovers(cache) == []
@@ -202,7 +202,7 @@ def test_damage_is_seen_at_once(fetched: Path, damage: Callable[[Path], None]) -
 
 
 def test_package_that_is_gone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(version="2.0"))
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(version="2.0"))
     with pytest.raises(AssetError) as error:
         assets.fetch("bread")
     assert "does not offer lab-bread==2.0" in one_line(error) and leftovers(cache) == []
@@ -210,7 +210,7 @@ def test_package_that_is_gone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_source_packages_are_never_built(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.make_archive(str(tmp_path / "index" / "lab-bread-3.0"), "gztar", tmp_path / "index")
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(version="3.0"))
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(version="3.0"))
     with pytest.raises(AssetError, match="does not offer"):
         assets.fetch("bread")
 
@@ -299,7 +299,7 @@ def test_a_failing_last_rename_puts_the_previous_folder_back(
 
 def test_too_little_disk_is_said_before_the_download(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = shutil.disk_usage(cache.parent).free
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(need_mb=int(free / 1e6) * 2))
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(need_mb=int(free / 1e6) * 2))
     said: list[str] = []
     with pytest.raises(AssetError) as error:
         assets.fetch("bread", say=said.append)
@@ -343,8 +343,8 @@ def test_converted_asset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "sub").mkdir()
         (folder / "sub" / "loud.txt").write_bytes((raw / "list.txt").read_bytes().upper())
 
-    monkeypatch.setattr(conversion, "shout", shout, raising=False)
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(converter="shout"))
+    monkeypatch.setattr(gguf, "shout", shout, raising=False)
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(converter="shout"))
     folder = assets.fetch("bread")
     assert (folder / "sub" / "loud.txt").read_bytes() == DATA.upper()
     assert not (folder / "list.txt").exists()
@@ -353,7 +353,7 @@ def test_converted_asset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flip(folder / "sub" / "loud.txt")
     with pytest.raises(AssetError, match="sub/loud.txt has the wrong checksum"):
         assets.verify("bread")
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(converter="shout", revision=2))
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(converter="shout", revision=2))
     assert not assets.available("bread")  # a newer converter asks for a new folder
     assert assets.fetch("bread") and assets.available("bread")
 
@@ -362,17 +362,17 @@ def test_conversion_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def broken(raw: Path, folder: Path) -> None:
         raise ValueError("no such tensor\nsecond line")
 
-    monkeypatch.setattr(conversion, "broken", broken, raising=False)
-    monkeypatch.setitem(catalog.ASSETS, "bread", bread(converter="broken"))
+    monkeypatch.setattr(gguf, "broken", broken, raising=False)
+    monkeypatch.setitem(asset_list.ASSETS, "bread", bread(converter="broken"))
     with pytest.raises(AssetError) as error:
         assets.fetch("bread")
     assert "could not be converted (ValueError: no such tensor" in one_line(error) and leftovers(cache) == []
 
 
 def test_the_catalog_is_complete() -> None:
-    assert set(catalog.ASSETS) >= {"smollm2-135m-instruct", "minilm", "wikibooks-recipes"}
-    for asset in catalog.ASSETS.values():
+    assert set(asset_list.ASSETS) >= {"smollm2-135m-instruct", "minilm", "wikibooks-recipes"}
+    for asset in asset_list.ASSETS.values():
         assert asset.files and all(len(digest) == 64 for _, digest in asset.files.values())
         assert asset.licence and asset.attribution and asset.need_mb > 0
-        assert not asset.converter or callable(getattr(conversion, asset.converter))
+        assert not asset.converter or callable(getattr(gguf, asset.converter))
         assert all("/" not in name for name, _ in asset.files.values())

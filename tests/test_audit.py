@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.tasks import audit, features, risks
+from helpers.tasks.eda import audit, maps, risks
 
 TURN = {
     "prompt": [{"role": "user", "content": "a b c"}],
@@ -273,7 +273,7 @@ def _clusters() -> tuple[np.ndarray, list[str]]:
 
 def test_projection_separates_planted_clusters_the_same_way_twice() -> None:
     vectors, names = _clusters()
-    one, two = features.project(vectors, seed=3), features.project(vectors, seed=3)
+    one, two = maps.project(vectors, seed=3), maps.project(vectors, seed=3)
     assert one.pca.shape == one.tsne.shape == (60, 2)
     assert 0.5 < one.explained <= 1
     assert np.array_equal(one.tsne, two.tsne)
@@ -282,16 +282,16 @@ def test_projection_separates_planted_clusters_the_same_way_twice() -> None:
         nearest = np.linalg.norm(picture[:, None] - middles, axis=2).argmin(axis=1)
         assert (np.array(list("abc"))[nearest] == np.array(names)).mean() > 0.95
     with pytest.raises(ValueError, match="at least 5"):
-        features.project(vectors[:4])
+        maps.project(vectors[:4])
 
 
 def test_neighbour_agreement_tells_clusters_from_noise() -> None:
     vectors, names = _clusters()
-    seen = features.neighbour_agreement(vectors, names, draws=199)
+    seen = maps.neighbour_agreement(vectors, names, draws=199)
     assert seen["observed"] > 0.95 and seen["p_value"] == pytest.approx(1 / 200)
     assert seen["chance"] == pytest.approx(19 / 59, abs=0.05)
     noise = np.random.default_rng(5).normal(size=vectors.shape)
-    assert features.neighbour_agreement(noise, names, draws=199)["p_value"] > 0.05
+    assert maps.neighbour_agreement(noise, names, draws=199)["p_value"] > 0.05
 
 
 def test_import_is_cheap() -> None:

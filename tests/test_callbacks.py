@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers import callbacks
+from helpers.training import callbacks
 
 # Large tensors freed between small ones that stay: a heap cannot shrink below the last of these. How much a process
 # keeps without the callback depends on its allocator's state, so only what it keeps with it is promised.
 PROGRAM = """
 import json, psutil, torch
 from transformers import TrainerControl, TrainerState
-from helpers.callbacks import ReturnFreedMemory
+from helpers.training.callbacks import ReturnFreedMemory
 
 def resident():
     return psutil.Process().memory_info().rss / 2**20

@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from helpers import checkpoints, files, start
+from helpers import files, start
 from helpers.errors import RunError
-from helpers.records import read_run
-from helpers.runs import Run
+from helpers.runs.records import read_run
+from helpers.runs.run import Run
+from helpers.training import checkpoints
 
 QLORA = "04_qlora_instruct"
 

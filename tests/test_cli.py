@@ -17,11 +17,11 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from helpers import execute
 from helpers.__main__ import app
+from helpers.config.settings import find_notebook, parameters_cell
 from helpers.errors import ParameterError, RunError
-from helpers.records import read_run, read_runs
-from helpers.settings import find_notebook, parameters_cell
+from helpers.runs import headless
+from helpers.runs.records import read_run, read_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,8 +41,8 @@ def notebook(folder: Path, name: str, *cells: str, begin: bool = True) -> Path:
     return path
 
 
-def launch(tmp_path: Path, names: list[str], parallel: int = 1, **options: Any) -> list[execute.Outcome]:
-    jobs = execute.plan(
+def launch(tmp_path: Path, names: list[str], parallel: int = 1, **options: Any) -> list[headless.Outcome]:
+    jobs = headless.plan(
         names,
         options.pop("parameters", {}),
         profile="smoke",
@@ -50,7 +50,7 @@ def launch(tmp_path: Path, names: list[str], parallel: int = 1, **options: Any) 
         notebooks_dir=tmp_path / "nb",
         **options,
     )
-    return execute.run_all(jobs, parallel=parallel, say=lambda line: None)
+    return headless.run_all(jobs, parallel=parallel, say=lambda line: None)
 
 
 def command(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -82,16 +82,20 @@ def test_every_way_to_end_is_told_apart(tmp_path: Path) -> None:
     assert "hello 42" in page
     assert (by_number["00"].cell, by_number["00"].cells) == (4, 4)  # three cells and the injected one
 
-    text = execute.summary(outcomes)
+    text = headless.summary(outcomes)
     assert all(status in text for status in expected.values())
-    assert execute.exit_code(outcomes) != 0 and execute.exit_code(outcomes[:1]) == 0
+    assert headless.exit_code(outcomes) != 0 and headless.exit_code(outcomes[:1]) == 0
     assert not list(tmp_path.glob("nb/*.html"))
 
 
 def test_a_notebook_that_reads_runs_waits_for_the_others(tmp_path: Path) -> None:
     notebook(tmp_path / "nb", "00", "import time\ntime.sleep(3)\nrun.finish()")
     found = "[r.status for r in read_runs(run.settings.output_dir) if r.notebook == '00_start_here']"
-    notebook(tmp_path / "nb", "09", f"from helpers.runs import read_runs\nassert {found} == ['finished']\nrun.finish()")
+    notebook(
+        tmp_path / "nb",
+        "09",
+        f"from helpers.runs.records import read_runs\nassert {found} == ['finished']\nrun.finish()",
+    )
     outcomes = launch(tmp_path, ["09", "00"], parallel=2)
     assert [(o.notebook[:2], o.status) for o in outcomes] == [("09", "finished"), ("00", "finished")]
 
@@ -135,7 +139,7 @@ def test_parameters_reach_the_notebooks_that_have_them(tmp_path: Path) -> None:
     notebook(tmp_path / "nb", "00", "run.finish()")
     notebook(tmp_path / "nb", "04", "run.finish()")
     (tmp_path / "mine.csv").write_text("a\n")
-    jobs = execute.plan(
+    jobs = headless.plan(
         ["4", "00"],
         {"lora_r": 4, "seed": 7, "dataset": os.path.relpath(tmp_path / "mine.csv")},
         profile="smoke",
@@ -145,7 +149,7 @@ def test_parameters_reach_the_notebooks_that_have_them(tmp_path: Path) -> None:
     assert [job.spec.id for job in jobs] == ["04_qlora_instruct", "00_start_here"]
     assert jobs[0].parameters["lora_r"] == 4 and jobs[0].parameters["dataset"] == str(tmp_path / "mine.csv")
     assert set(jobs[1].parameters) == {"profile", "output_dir"}
-    (outcome,) = execute.run_all(jobs[:1], say=lambda line: None)
+    (outcome,) = headless.run_all(jobs[:1], say=lambda line: None)
     assert outcome.folder is not None and outcome.folder.name == "smoke-recipes-seed7-dataset=mine.csv-lora_r=4"
     assert read_run(outcome.folder).info["settings"]["lora_r"] == 4
 
@@ -176,7 +180,7 @@ def test_missing_notebook_and_unwritable_folder_are_refused(tmp_path: Path) -> N
         launch(tmp_path, ["00"])
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
-        execute.plan(["00"], {}, output_dir=tmp_path / "file" / "x", notebooks_dir=tmp_path)
+        headless.plan(["00"], {}, output_dir=tmp_path / "file" / "x", notebooks_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +196,7 @@ def test_missing_notebook_and_unwritable_folder_are_refused(tmp_path: Path) -> N
     ],
 )
 def test_values_are_read_as_papermill_reads_them(name: str, text: str, value: Any) -> None:
-    parsed = execute.parse_value(name, text)
+    parsed = headless.parse_value(name, text)
     assert parsed == value and type(parsed) is type(value)
 
 
@@ -263,12 +267,12 @@ def test_results(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("asked", "most"), [(None, 1), ("64", 1), ("1", 1), ("none", 1)])
 def test_parallel_notebooks_share_the_cores(asked: str | None, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(headless.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert execute._environment(2)["OMP_NUM_THREADS"] == str(most)
-    assert execute._environment(1).get("OMP_NUM_THREADS") == asked
+    assert headless._environment(2)["OMP_NUM_THREADS"] == str(most)
+    assert headless._environment(1).get("OMP_NUM_THREADS") == asked
 
 
 STOPPED = """

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from helpers import compare_runs, plots
+from helpers import plots
 from helpers.errors import RunError
 from helpers.evaluation.statistics import holm
-from helpers.records import to_json
+from helpers.reports import compare_runs
+from helpers.runs.records import to_json
 
 
 def _entry(value: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.compositional import ImageEmbeddings, embed_images, image_features
+from helpers.adapters.compositional import ImageEmbeddings, embed_images, image_features
 from helpers.errors import DataError, RunError
 
 TOKENIZER = cases.tokenizer(end=3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from helpers.compositional.measures import (
+from helpers.adapters.compositional.measures import (
     Candidates,
     accuracy_at,
     bootstrap_measures,

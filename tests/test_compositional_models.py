@@ -14,8 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from helpers.checkpoints import latest_checkpoint, sweep
-from helpers.compositional import (
+from helpers.adapters.compositional import (
     CSP,
     Branches,
     CompositionalModel,
@@ -30,6 +29,7 @@ from helpers.compositional import (
     zero_shot_scores,
 )
 from helpers.errors import DataError, ModelError, RunError, TrainingDiverged
+from helpers.training.checkpoints import latest_checkpoint, sweep
 
 TOKENIZER = cases.tokenizer(end=3)
 CANDIDATES = cases.candidates()

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from helpers.compositional import (
+from helpers.adapters.compositional import (
     ImageFeatures,
     SoftPrompt,
     cosine,

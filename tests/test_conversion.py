@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import assets, conversion
+from helpers.sources import assets
+from helpers.sources import gguf as conversion
 
 WIDTH, HEADS, LAYERS, INNER = 32, 2, 1, 64
 MERGES = [("Ċ", "Ċ"), ("Ġ", "a"), ("e", "r")]

@@ -87,7 +87,7 @@ def test_a_broken_model_folder_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_minilm_compares_meanings_and_hashing_does_not() -> None:
     try:
-        from helpers import assets
+        from helpers.sources import assets
 
         assets.path("minilm")
     except (ImportError, LabError):

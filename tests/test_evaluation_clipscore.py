@@ -14,7 +14,7 @@ from helpers.errors import DataError
 from helpers.evaluation.clipscore import PREFIX, WEIGHT, clipscore, ref_clipscore
 from helpers.models.clip import LoadedClip, image_features, text_features
 from helpers.models.load import ModelSource
-from helpers.models.tiny import architectures_clip
+from tools.tiny import architectures_clip
 
 RNG = np.random.default_rng(0)
 TEXTS = [f"{PREFIX}a {colour} {kind}" for colour in ("red", "black", "brown") for kind in ("boot", "loafer")]

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from machine_cases import CU126, NAMES, fresh, machine, p100, read, ready, serious, t4, told
 
-from helpers import hardware, probes, tokens
-from helpers.hardware import Machine, describe
+from helpers.machine import hardware, probes
+from helpers.machine.hardware import Machine, describe
+from helpers.sources import tokens
 
 # What doctor says of each recorded machine, before and after the setup cell. Words of each problem, in their order.
 BF16 = ("note", "only emulates bfloat16")

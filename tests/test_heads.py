@@ -11,8 +11,9 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-from helpers import inference, models, training
+from helpers import inference, models
 from helpers.errors import ModelError
+from helpers.training import trainers
 
 LABELS = ["entailment", "neutral", "contradiction"]
 WORDS = ["yes", "maybe", "no"]
@@ -86,7 +87,7 @@ def test_label_word_loss_is_cross_entropy_over_the_words(tmp_path: Path, accumul
     rows = [{"input_ids": t, "attention_mask": [1] * len(t), "labels": i % 3} for i, t in enumerate(tokens(loaded))]
     loaded.tokenizer.padding_side = "left"
     adapted = get_peft_model(loaded.model, LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear"))
-    trainer = training.LabelWordTrainer(
+    trainer = trainers.LabelWordTrainer(
         label_ids=ids, model=adapted, args=arguments(tmp_path, gradient_accumulation_steps=accumulation),
         train_dataset=Dataset.from_list(rows), data_collator=DataCollatorWithPadding(loaded.tokenizer),
     )  # fmt: skip
@@ -98,7 +99,7 @@ def test_label_word_loss_is_cross_entropy_over_the_words(tmp_path: Path, accumul
     )  # fmt: skip
     expected = torch.nn.functional.cross_entropy(torch.tensor(scores), batch["labels"])
     assert trainer.compute_loss(trainer.model, dict(batch)).item() == pytest.approx(expected.item(), rel=1e-4)
-    history = training.train(trainer)
+    history = trainers.train(trainer)
     assert history[-1]["loss"] < 3.0, "the mean over the batch, whatever the accumulation"
 
 
@@ -128,8 +129,8 @@ def test_what_was_trained_in_mixed_precision_is_measured_and_restored_to_the_las
         model=adapted, args=arguments(tmp_path / "t", bf16=dtype == "bfloat16"), train_dataset=Dataset.from_list(rows),
         data_collator=DataCollatorWithPadding(loaded.tokenizer),
     )  # fmt: skip
-    training.float32_adapters(trainer.model)
-    training.train(trainer)
+    trainers.float32_adapters(trainer.model)
+    trainers.train(trainer)
     measured = inference.class_logits(adapted, loaded.tokenizer, tokens(loaded))
     assert measured.dtype == np.float32
     adapted.save_pretrained(tmp_path)

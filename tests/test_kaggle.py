@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from helpers import kaggle, tasks
+from helpers import tasks
+from helpers.config.checks import is_remote, resolve_dataset
 from helpers.errors import DataError, ParameterError
-from helpers.parameters import is_remote, resolve_dataset
+from helpers.sources import kaggle
 
 SOURCE = "kaggle:some-one/my.data"
 RECIPES = [

@@ -13,8 +13,8 @@ import torch
 from nbclient import NotebookClient
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from helpers import live, training
-from helpers.callbacks import Meter
+from helpers.training import live_plot, trainers
+from helpers.training.callbacks import Meter
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,33 +48,33 @@ def test_meter_and_pictures_cost_less_than_one_percent(tmp_path: Path, monkeypat
     Some seconds have no room for a picture: the first is let through early, those after it keep to the budget.
     """
     meters, plots, shown = [], [], []
-    monkeypatch.setattr(training, "Meter", lambda: meters.append(Meter()) or meters[-1])
-    monkeypatch.setattr(training, "LivePlot", lambda: plots.append(_eager(shown)) or plots[-1])
+    monkeypatch.setattr(trainers, "Meter", lambda: meters.append(Meter()) or meters[-1])
+    monkeypatch.setattr(trainers, "LivePlot", lambda: plots.append(_eager(shown)) or plots[-1])
     began = time.perf_counter()
-    history = training.train(_trainer(tmp_path, 150, []))
+    history = trainers.train(_trainer(tmp_path, 150, []))
     took = time.perf_counter() - began
     (meter,), (plot,) = meters, plots
-    assert meter.spent < 0.01 * training.seconds_of(history) <= 0.01 * took
+    assert meter.spent < 0.01 * trainers.seconds_of(history) <= 0.01 * took
     assert plot.drawn >= 2 and all(picture.startswith(b"\x89PNG") for picture in shown)  # one early, one at the end
     assert plot.spent <= max(0.01 * took, plot.spent / (plot.drawn - 1)) * 1.5
     assert len(history) == 150
     assert all(row["tokens_per_s"] == pytest.approx(5 * row["examples_per_s"], rel=0.01) for row in history)
 
 
-def _eager(shown: list[bytes]) -> live.LivePlot:
-    class Eager(live.LivePlot):
+def _eager(shown: list[bytes]) -> live_plot.LivePlot:
+    class Eager(live_plot.LivePlot):
         def on_train_begin(self, *given: Any, **named: Any) -> None:
             super().on_train_begin(*given, **named)
             self._cost = 0.0
 
-    return Eager(live.LIVE, show=shown.append)
+    return Eager(live_plot.LIVE, show=shown.append)
 
 
 @pytest.mark.parametrize("cost", [0.05, 0.4, 3.0])
 def test_pictures_never_take_more_than_their_share(cost: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour of a made-up clock: at no moment more than 1 %, and pictures all along."""
     now = 0.0
-    plot = live.LivePlot(live.LIVE, clock=lambda: now, show=lambda png: None)
+    plot = live_plot.LivePlot(live_plot.LIVE, clock=lambda: now, show=lambda png: None)
     drawn: list[float] = []
 
     def draw(rows: Any) -> None:
@@ -84,7 +84,7 @@ def test_pictures_never_take_more_than_their_share(cost: float, monkeypatch: pyt
 
     monkeypatch.setattr(plot, "_draw", draw)
     state = SimpleNamespace(log_history=[])
-    monkeypatch.setattr(live, "_picture", lambda rows: b"")
+    monkeypatch.setattr(live_plot, "_picture", lambda rows: b"")
     plot.on_train_begin(None, state, None)  # type: ignore[arg-type]
     plot._cost = cost
     while now < 3600:
@@ -95,7 +95,7 @@ def test_pictures_never_take_more_than_their_share(cost: float, monkeypatch: pyt
             assert spent <= 0.01 * now + cost  # the one picture that was dearer than the last
     assert len(drawn) >= 0.4 * 36 / (2 * cost) / (1 if cost < 1 else 2)
     gaps = [b - a for a, b in zip(drawn, drawn[1:], strict=False)]
-    assert min(gaps) >= live._PAUSE
+    assert min(gaps) >= live_plot._PAUSE
 
 
 HEAD = """
@@ -140,12 +140,12 @@ def test_a_picture_that_fails_does_not_stop_the_training(tmp_path: Path, capsys:
     def broken(png: bytes) -> None:
         raise ValueError("no screen")
 
-    trainer = _trainer(tmp_path, 6, [Meter(), live.LivePlot(live.FINAL, show=broken)])
+    trainer = _trainer(tmp_path, 6, [Meter(), live_plot.LivePlot(live_plot.FINAL, show=broken)])
     trainer.train()
     assert trainer.state.global_step == 6
     assert "are not drawn (ValueError: no screen)" in capsys.readouterr().out
 
 
 def test_outside_of_a_notebook_nothing_is_shown() -> None:
-    assert live.where_shown() == live.NONE
-    assert training.seconds_of([]) == 0.0
+    assert live_plot.where_shown() == live_plot.NONE
+    assert trainers.seconds_of([]) == 0.0

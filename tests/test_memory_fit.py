@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from helpers import hardware, memory
+from helpers import memory
+from helpers.config.settings import NOTEBOOKS, resolve
 from helpers.errors import HardwareError, ParameterError
+from helpers.machine import hardware
 from helpers.memory import report, search
 from helpers.memory.fit import Fit, check, check_named
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import LESSONS, lesson_jobs, tokens_of
 from helpers.memory.planner import CARDS, Plan
-from helpers.runs import start
-from helpers.settings import NOTEBOOKS, resolve
+from helpers.runs.run import start
 
 GB = 10**9
 

@@ -17,16 +17,17 @@ from test_hardware import CU126, machine, p100, t4
 from transformers import BitsAndBytesConfig, Trainer, TrainingArguments
 from vision_cases import gradients, randomise
 
-from helpers import models, training
+from helpers import models
 from helpers.errors import DataError, ModelError
-from helpers.hardware import describe
 from helpers.inference.vision import choice_scores, generate_vision
+from helpers.machine.hardware import describe
 from helpers.models.audit import audit
 from helpers.models.blip2 import BLIP2, load_blip2
 from helpers.models.quantize import check_quantisation
-from helpers.models.tiny import architectures_blip2, build
 from helpers.models.vision import KEPT, LoadedVision, load_processor, load_vision
 from helpers.models.vision_inputs import IGNORED, answer_opening, collate_vision, encode_vision
+from helpers.training import trainers
+from tools.tiny import architectures_blip2, build
 
 CAPTIONS = [
     f"A photo of {kind} with {colour} color and {material} material"
@@ -311,7 +312,7 @@ def test_a_plain_trainer_trains_and_evaluates(folder: Path, tmp_path: Path) -> N
     trainer = Trainer(model, arguments, data_collator=collate, train_dataset=rows, eval_dataset=rows)
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
     at_first = trainer.evaluate()["eval_loss"]
-    history = training.train(trainer)
+    history = trainers.train(trainer)
     # A loss of two accumulated batches is the mean over all of their tokens.
     first = next(row["loss"] for row in history if "loss" in row)
     assert first == pytest.approx(at_first, rel=1e-2)

@@ -16,7 +16,7 @@ from transformers import AutoProcessor, CLIPModel
 
 from helpers.errors import DataError, ModelError
 from helpers.models.clip import CLIP, LoadedClip, image_features, load_clip, text_features
-from helpers.models.tiny import architectures_clip, build
+from tools.tiny import architectures_clip, build
 
 CAPTIONS = [
     f"A photo of {kind} with {colour} color and {material} material"

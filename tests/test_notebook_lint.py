@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 from helpers import hosted
-from helpers.parameters import check_value
-from helpers.settings import NOTEBOOKS, PARAMETERS, shared_default
+from helpers.config.checks import check_value
+from helpers.config.settings import NOTEBOOKS, PARAMETERS, shared_default
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))

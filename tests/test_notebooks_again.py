@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import execute
-from helpers.checkpoints import is_complete
-from helpers.records import read_json, read_run
-from helpers.settings import NOTEBOOKS, PARAMETERS
+from helpers.config.settings import NOTEBOOKS, PARAMETERS
+from helpers.runs import headless
+from helpers.runs.records import read_json, read_run
+from helpers.training.checkpoints import is_complete
 
 ROOT = Path(__file__).resolve().parent.parent
 QLORA = "04_qlora_instruct"
@@ -63,8 +63,8 @@ def test_papermill_lists_every_parameter_with_its_comment(notebook: str, tmp_pat
 def twice(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> list[Path]:
     """Folders of two runs of one lesson with the same parameters."""
     places = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
-    jobs = [job for place in places for job in execute.plan([QLORA], {}, profile="smoke", output_dir=place)]
-    folders = [outcome.folder for outcome in execute.run_all(jobs, parallel=2, say=lambda line: None)]
+    jobs = [job for place in places for job in headless.plan([QLORA], {}, profile="smoke", output_dir=place)]
+    folders = [outcome.folder for outcome in headless.run_all(jobs, parallel=2, say=lambda line: None)]
     return [folder for folder in folders if folder is not None]
 
 

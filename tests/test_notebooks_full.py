@@ -14,10 +14,10 @@ from hub import catalog, lessons
 from hub.server import LocalHub
 from lesson_claims import CLAIMS, QLORA, SIDE_BY_SIDE, instruct, shown
 
-from helpers import execute
-from helpers.records import read_run
-from helpers.settings import NOTEBOOKS
-from helpers.tasks import zappos_generator
+from helpers.config.settings import NOTEBOOKS
+from helpers.runs import headless
+from helpers.runs.records import read_run
+from helpers.tasks.zappos import generator as zappos_generator
 
 EDA = "01_eda"
 SEED = 2  # the third one of the lessons whose claims hold with every seed; see test_notebooks_smoke.py
@@ -30,8 +30,8 @@ class FullRuns:
     ``refused``: a lesson that was given a gated model and no token.
     """
 
-    outcomes: dict[str, execute.Outcome]
-    refused: execute.Outcome
+    outcomes: dict[str, headless.Outcome]
+    refused: headless.Outcome
     requests: list[tuple[str, str]]
     calls: list[str]
 
@@ -49,11 +49,11 @@ def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Iterat
         for notebook in sorted(NOTEBOOKS, reverse=True):
             parameters = lessons.parameters(notebook, shoes) | {"seed": SEED}
             accepted = {n: v for n, v in parameters.items() if n in NOTEBOOKS[notebook].parameters}
-            jobs += execute.plan([notebook], accepted, profile="full", output_dir=place / "outputs")
-        outcomes = execute.run_all(jobs, parallel=1, say=lambda line: None)
+            jobs += headless.plan([notebook], accepted, profile="full", output_dir=place / "outputs")
+        outcomes = headless.run_all(jobs, parallel=1, say=lambda line: None)
         gated = {"model_id": "meta-llama/Llama-2-7b-chat-hf", "n_train": 60, "n_eval": 30}
-        jobs = execute.plan([EDA], gated, profile="full", output_dir=place / "refused")
-        (refused,) = execute.run_all(jobs, say=lambda line: None)
+        jobs = headless.plan([EDA], gated, profile="full", output_dir=place / "refused")
+        (refused,) = headless.run_all(jobs, say=lambda line: None)
         yield FullRuns({o.notebook: o for o in outcomes}, refused, list(hub.requests), attempts()[before:])
 
 

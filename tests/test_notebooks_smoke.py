@@ -8,9 +8,9 @@ import pytest
 from conftest import attempts
 from lesson_claims import CAPTIONS, CLAIMS, NLI, PREFIX, PROMPTS, QLORA, SIDE_BY_SIDE, VLM, instruct, shown
 
-from helpers import execute
-from helpers.records import read_run
-from helpers.settings import NOTEBOOKS
+from helpers.config.settings import NOTEBOOKS
+from helpers.runs import headless
+from helpers.runs.records import read_run
 
 SEEDS = (0, 1)  # a third one is run in profile full: see test_notebooks_full.py
 SEEDED = tuple(CLAIMS)  # lessons whose claims are checked for every seed
@@ -23,8 +23,8 @@ class SmokeRuns:
     ``calls``: attempts to reach the network.
     """
 
-    outcomes: dict[str, execute.Outcome]
-    seeds: dict[tuple[str, int], execute.Outcome]
+    outcomes: dict[str, headless.Outcome]
+    seeds: dict[tuple[str, int], headless.Outcome]
     calls: list[str]
 
 
@@ -36,9 +36,9 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Smoke
     others = [(notebook, seed) for notebook in SEEDED for seed in SEEDS[1:]]
     jobs = []
     for notebook, seed in others:
-        jobs += execute.plan([notebook], {"seed": seed}, profile="smoke", output_dir=place)
-    jobs += execute.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=place)
-    outcomes = execute.run_all(jobs, parallel=2, say=lambda line: None)
+        jobs += headless.plan([notebook], {"seed": seed}, profile="smoke", output_dir=place)
+    jobs += headless.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=place)
+    outcomes = headless.run_all(jobs, parallel=2, say=lambda line: None)
     rest = {outcome.notebook: outcome for outcome in outcomes[len(others) :]}
     seeds = dict(zip(others, outcomes, strict=False)) | {(notebook, SEEDS[0]): rest[notebook] for notebook in SEEDED}
     return SmokeRuns(rest, seeds, attempts()[before:])

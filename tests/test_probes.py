@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from machine_cases import WHEEL, fresh, ready
 
-from helpers import probes
+from helpers.machine import probes
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -9,9 +9,9 @@ import pytest
 from machine_cases import CU128, NAMES, WHEEL, fresh, machine, only, p100, ready, serious, t4
 from packaging.requirements import Requirement
 
-from helpers import problems
-from helpers.hardware import describe, find_problems
-from helpers.versions import satisfies, version_tuple
+from helpers.machine import problems
+from helpers.machine.hardware import describe, find_problems
+from helpers.machine.versions import satisfies, version_tuple
 
 
 def test_p100_without_kernels_computes_on_the_cpu() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from machine_cases import WHEEL, only, serious, t4, with_gpu
 
-from helpers import problems
-from helpers.hardware import describe
+from helpers.machine import problems
+from helpers.machine.hardware import describe
 
 # -- torch sees no GPU: one cause is named, and what to type
 

@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from helpers.errors import DataError
 from helpers.evaluation import ratings
-from helpers.rating_sheet import RatingWidget, write_sheet
+from helpers.reports.rating_sheet import RatingWidget, write_sheet
 
 QUESTIONS = [f"question {i}" for i in range(40)]
 A = [f"short {i}" for i in range(40)]

@@ -12,7 +12,7 @@ import nbformat
 import typer
 
 from helpers.__main__ import app
-from helpers.settings import NOTEBOOKS, PARAMETERS, find_notebook, resolve
+from helpers.config.settings import NOTEBOOKS, PARAMETERS, find_notebook, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

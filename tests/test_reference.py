@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from helpers import reference, tables
 from helpers.__main__ import app
+from helpers.config.settings import NOTEBOOKS
 from helpers.errors import RunError
-from helpers.records import read_run, read_runs
-from helpers.reference import END, FOLDER, START
-from helpers.settings import NOTEBOOKS
+from helpers.reports import markdown, recorded
+from helpers.reports.recorded import END, FOLDER, START
+from helpers.runs.records import read_run, read_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 QLORA = "04_qlora_instruct"
@@ -28,7 +28,7 @@ def estimate(value: float, n: int = 150) -> dict[str, Any]:
 
 
 def made_up_run(output_dir: Path, name: str = "cpu-recipes-seed0", **changes: Any) -> Path:
-    """A finished run as ``helpers.runs`` writes it, with everything that must not be kept."""
+    """A finished run as ``helpers.runs.run`` writes it, with everything that must not be kept."""
     folder = output_dir / QLORA / name
     (folder / "figures").mkdir(parents=True)
     (folder / "adapter").mkdir()
@@ -91,23 +91,23 @@ def repo(tmp_path: Path) -> Path:
 
 
 def test_readme_and_notebooks_say_what_the_records_say() -> None:
-    assert reference.stale() == [], f"type: {reference.COMMAND}"
+    assert recorded.stale() == [], f"type: {recorded.COMMAND}"
 
 
 def test_records_in_the_repository_are_small_and_name_no_machine() -> None:
-    for (profile, notebook), record in reference.read().items():
-        assert record.status == "finished" and reference.is_default(record), (profile, notebook)
+    for (profile, notebook), record in recorded.read().items():
+        assert record.status == "finished" and recorded.is_default(record), (profile, notebook)
         text = (record.folder / "run.json").read_text(encoding="utf-8")
-        assert record.info == reference._without_paths(record.info), (profile, notebook)
+        assert record.info == recorded._without_paths(record.info), (profile, notebook)
         assert not {"process", "output_dir", "host", "pid"} & (set(record.info) | set(record.info["settings"])), text
         pictures = list((record.folder / "figures").glob("*"))
-        assert len(pictures) <= reference.MAX_FIGURES
-        assert all(p.suffix == ".png" and p.stat().st_size <= reference.MAX_FIGURE_BYTES for p in pictures)
+        assert len(pictures) <= recorded.MAX_FIGURES
+        assert all(p.suffix == ".png" and p.stat().st_size <= recorded.MAX_FIGURE_BYTES for p in pictures)
 
 
 def test_collect_keeps_what_readers_need_and_nothing_of_the_machine(tmp_path: Path, repo: Path) -> None:
     made_up_run(tmp_path / "outputs")
-    (folder,) = reference.collect(tmp_path / "outputs", repo)
+    (folder,) = recorded.collect(tmp_path / "outputs", repo)
     assert folder == repo / FOLDER / "cpu" / QLORA
     kept = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     assert kept == ["figures/differences.png", "figures/training.png", "history.csv", "metrics.json", "run.json"]
@@ -125,7 +125,7 @@ def test_collect_keeps_what_readers_need_and_nothing_of_the_machine(tmp_path: Pa
     assert record.info["hardware"]["device_name"] == "Test CPU" and record.info["git"]["commit"].startswith("0123")
     # a second look replaces the record and leaves no figure behind
     (folder / "figures" / "old.png").write_bytes(b"")
-    reference.collect(tmp_path / "outputs", repo)
+    recorded.collect(tmp_path / "outputs", repo)
     assert not (folder / "figures" / "old.png").exists()
 
 
@@ -135,61 +135,61 @@ def test_only_finished_default_runs_are_kept(tmp_path: Path, repo: Path) -> None
     made_up_run(place, "cpu-recipes-seed0-lora_r=8", given=["profile", "lora_r"])
     made_up_run(place, "cpu-recipes-seed1", given=["profile", "seed"])
     assert len(read_runs(place)) == 3
-    assert reference.collect(place, repo) == []
+    assert recorded.collect(place, repo) == []
     shutil.rmtree(place)
     made_up_run(place, given=["profile", "lora_r", "run_name"])  # the default's name on another run
-    assert reference.collect(place, repo) == []
+    assert recorded.collect(place, repo) == []
 
 
 @pytest.mark.parametrize("limit", [60_000, 4_000])
 def test_pictures_are_made_small(tmp_path: Path, limit: int) -> None:
     folder = made_up_run(tmp_path)
-    data = reference.small_picture(folder / "figures" / "training.png", limit)
+    data = recorded.small_picture(folder / "figures" / "training.png", limit)
     assert len(data) <= limit
     (tmp_path / "small.png").write_bytes(data)
     with Image.open(tmp_path / "small.png") as picture:
         assert picture.format == "PNG"
         width, height = picture.size
     assert width / height == pytest.approx(5 / 3, rel=0.1)
-    assert reference.small_picture(tmp_path / "small.png", limit) == data  # small enough: untouched
+    assert recorded.small_picture(tmp_path / "small.png", limit) == data  # small enough: untouched
 
 
 def test_tables_show_the_records_and_say_what_is_missing(tmp_path: Path, repo: Path) -> None:
-    empty = reference.read(repo)
-    assert "No `cpu` run is recorded yet." in tables.readme_block(empty, FOLDER)
-    rows = tables.notebook_block(QLORA, empty).splitlines()
+    empty = recorded.read(repo)
+    assert "No `cpu` run is recorded yet." in markdown.readme_block(empty, FOLDER)
+    rows = markdown.notebook_block(QLORA, empty).splitlines()
     assert rows[0] == "| profile | model | data | peak memory | time |"
     assert "tiny/llama" in rows[2] and rows[2].endswith("| not yet recorded | – |")
     assert "Llama-2-7b" in rows[4] and rows[4].endswith("| not yet measured on a GPU | – |")
 
     made_up_run(tmp_path / "outputs")
-    reference.collect(tmp_path / "outputs", repo)
-    found = reference.read(repo)
-    row = tables.notebook_block(QLORA, found).splitlines()[3]
+    recorded.collect(tmp_path / "outputs", repo)
+    found = recorded.read(repo)
+    row = markdown.notebook_block(QLORA, found).splitlines()[3]
     assert row == (
         "| `cpu` | `HuggingFaceTB/SmolLM2-135M-Instruct`, 4-bit | wikibooks, 1,500 train, 300 test "
         "| 3.2 GB RAM | 12 min 34 s |"
     )
-    block = tables.readme_block(found, FOLDER)
+    block = markdown.readme_block(found, FOLDER)
     link = f"[04]({FOLDER}/cpu/{QLORA})"
     assert f"| {link} | zero-shot | 12.30 [12.25, 12.35] |  | 0.25 [0.20, 0.30] | 150 / 300 |" in block
     assert "| 04 | qlora − zero-shot | accuracy | +0.180 [+0.100, +0.260] | < 0.001 | exact McNemar |" in block
     assert "Test CPU, 2 cores, 25 GB RAM; torch 2.13.0, peft 0.21.2; commit `0123456`" in block
     assert f"[04 training]({FOLDER}/cpu/{QLORA}/figures/training.png)" in block
     assert "| 04 · QLoRA instruction tuning | not yet recorded | 12 min 34 s, 3.2 GB RAM |" in block
-    assert tables.peak_memory({"peak_cuda_gb": 14.24, "peak_rss_gb": 5.0}) == "14.2 GB GPU, 5.0 GB RAM"
-    assert tables.markdown(["a"], [["x|y"]]).splitlines()[2] == "| x\\|y |"
+    assert markdown.peak_memory({"peak_cuda_gb": 14.24, "peak_rss_gb": 5.0}) == "14.2 GB GPU, 5.0 GB RAM"
+    assert markdown.markdown(["a"], [["x|y"]]).splitlines()[2] == "| x\\|y |"
 
 
 def test_rewrite_changes_the_blocks_and_nothing_else(tmp_path: Path, repo: Path) -> None:
-    reference.rewrite(repo)
-    assert reference.stale(repo) == [] and reference.rewrite(repo) == []
+    recorded.rewrite(repo)
+    assert recorded.stale(repo) == [] and recorded.rewrite(repo) == []
     before = {p.name: p.read_text(encoding="utf-8") for p in repo.rglob("*.ipynb")}
     made_up_run(tmp_path / "outputs")
-    reference.collect(tmp_path / "outputs", repo)
-    assert reference.stale(repo) == ["README.md", f"{QLORA}.ipynb"]
-    assert reference.rewrite(repo) == ["README.md", f"{QLORA}.ipynb"]
-    assert reference.stale(repo) == []
+    recorded.collect(tmp_path / "outputs", repo)
+    assert recorded.stale(repo) == ["README.md", f"{QLORA}.ipynb"]
+    assert recorded.rewrite(repo) == ["README.md", f"{QLORA}.ipynb"]
+    assert recorded.stale(repo) == []
     readme = (repo / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# Title\n\n{START}\n") and readme.endswith(f"\n{END}\n\nEnd.\n") and "old" not in readme
     for name, text in before.items():
@@ -199,7 +199,7 @@ def test_rewrite_changes_the_blocks_and_nothing_else(tmp_path: Path, repo: Path)
     # a hand-edited number is found
     path = repo / "notebooks" / f"{QLORA}.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace("12 min 34 s", "1 min 34 s"), encoding="utf-8")
-    assert reference.stale(repo) == [f"{QLORA}.ipynb"]
+    assert recorded.stale(repo) == [f"{QLORA}.ipynb"]
 
 
 def test_records_of_other_settings_are_named(tmp_path: Path, repo: Path) -> None:
@@ -207,30 +207,30 @@ def test_records_of_other_settings_are_named(tmp_path: Path, repo: Path) -> None
     info = json.loads((folder / "run.json").read_text())
     info["settings"]["epochs"] = 7.0
     (folder / "run.json").write_text(json.dumps(info))
-    reference.collect(tmp_path / "outputs", repo)
-    (line,) = reference.outdated(repo)
+    recorded.collect(tmp_path / "outputs", repo)
+    (line,) = recorded.outdated(repo)
     assert line.startswith(f"cpu {QLORA}: ") and "epochs 7.0, now " in line
 
 
 def test_faults_are_one_line(tmp_path: Path, repo: Path) -> None:
     with pytest.raises(RunError, match="no single pair of"):
-        reference.replace_block("no marks", "", "README.md")
+        recorded.replace_block("no marks", "", "README.md")
     with pytest.raises(RunError, match="no single pair of"):
-        reference.replace_block(f"{END}{START}", "", "README.md")
+        recorded.replace_block(f"{END}{START}", "", "README.md")
     with pytest.raises(RunError, match="0 cells"):
-        reference.notebook_text('{"cells": []}', "", "x.ipynb")
+        recorded.notebook_text('{"cells": []}', "", "x.ipynb")
     (repo / "README.md").unlink()
     with pytest.raises(RunError, match="complete copy"):
-        reference.stale(repo)
+        recorded.stale(repo)
     made_up_run(tmp_path / "outputs")
-    (folder,) = reference.collect(tmp_path / "outputs", repo)
+    (folder,) = recorded.collect(tmp_path / "outputs", repo)
     folder.rename(folder.parent / "01_eda")
     with pytest.raises(RunError, match="is not a record of cpu 01_eda"):
-        reference.read(repo)
+        recorded.read(repo)
 
 
 def test_command(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "repo_root", lambda: repo)
+    monkeypatch.setattr(recorded, "repo_root", lambda: repo)
     made_up_run(tmp_path / "outputs")
     before = CliRunner().invoke(app, ["reference", "--check"])
     assert before.exit_code == 1 and "README.md: its table is not what" in before.stdout
@@ -242,7 +242,7 @@ def test_command(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_recorded_cpu_run_supports_what_lesson_04_claims() -> None:
     """A real model on recipes it never saw: better in perplexity, ROUGE-L and accuracy, each with p < 0.01."""
-    metrics = json.loads((ROOT / reference.FOLDER / "cpu" / QLORA / "metrics.json").read_text())
+    metrics = json.loads((ROOT / recorded.FOLDER / "cpu" / QLORA / "metrics.json").read_text())
     assert metrics["systems"]["qlora"]["rougeL"]["n"] >= 150
     tests = {t["metric"]: t for t in metrics["tests"] if (t["a"], t["b"]) == ("qlora", "zero-shot")}
     for metric, better in (("perplexity", -1), ("rougeL", 1), ("accuracy", 1)):

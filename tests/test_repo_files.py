@@ -121,7 +121,7 @@ def test_pyproject() -> None:
 
 
 def test_python_versions_agree() -> None:
-    from helpers.problems import PYTHON_MAX, PYTHON_MIN
+    from helpers.machine.problems import PYTHON_MAX, PYTHON_MIN
 
     low, high = ("{}.{}".format(*version) for version in (PYTHON_MIN, PYTHON_MAX))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import records, report, start
+from helpers import start
 from helpers.errors import ParameterError, RunError
 from helpers.evaluation.statistics import Estimate, TestResult
 from helpers.files import write_atomic
-from helpers.records import read_run, read_runs
-from helpers.runs import Run
+from helpers.reports import results
+from helpers.runs import records
+from helpers.runs.records import read_run, read_runs
+from helpers.runs.run import Run
 
 QLORA = "04_qlora_instruct"
 ROOT = Path(__file__).resolve().parent.parent
@@ -373,20 +375,20 @@ def _some_runs(place: Path) -> list[records.RunRecord]:
 
 def test_results_table_fits_and_has_a_row_for_each_run_and_system(tmp_path: Path) -> None:
     runs = _some_runs(tmp_path)
-    text = report.results_table(runs)
+    text = results.results_table(runs)
     assert all(len(line) <= 110 for line in text.splitlines())
     assert len(text.splitlines()) == 2 + 3 + 3 + 1
     assert "0.600 [0.500, 0.700]" in text and "(failed)" in text
-    rows = report.results_rows(runs)
+    rows = results.results_rows(runs)
     assert len(rows) == 7 and json.loads(records.to_json(rows)) == rows
-    assert report.results_table([]) == "no runs yet"
+    assert results.results_table([]) == "no runs yet"
 
 
 def test_html_page_is_self_contained_and_its_links_resolve(tmp_path: Path) -> None:
     from urllib.parse import unquote
 
     _some_runs(tmp_path)
-    page = report.write_html(tmp_path)
+    page = results.write_html(tmp_path)
     text = page.read_text(encoding="utf-8")
     assert "<b>bold</b>" not in text and "ValueError: &lt;oops&gt;" in text
     links = re.findall(r'(?:href|src)="([^"]+)"', text)

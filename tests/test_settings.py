@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from helpers import problems, settings
-from helpers.defaults import BUILTIN, DEFAULTS, FORMS, FULL_GPU_GB, HIDDEN, NOTEBOOKS, PARAMETERS, PROFILES
+from helpers.config import settings
+from helpers.config.checks import check_value
+from helpers.config.lessons import BUILTIN, DEFAULTS, FORMS, FULL_GPU_GB, HIDDEN, NOTEBOOKS, PARAMETERS, PROFILES
 from helpers.errors import HardwareError, ParameterError
-from helpers.parameters import check_value
+from helpers.machine import problems
 
 QLORA = "04_qlora_instruct"
 ROOT = Path(__file__).resolve().parent.parent

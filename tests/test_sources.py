@@ -11,8 +11,8 @@ import pytest
 
 from helpers import tasks
 from helpers.errors import DataError
-from helpers.tasks import sources
-from helpers.tasks.local_files import RawRows, read_local
+from helpers.sources import reader
+from helpers.sources.local import RawRows, read_local
 
 ROWS = [{"title": f"dish {n}", "ingredients": ["a", "b"], "steps": ["x", f"y {n}"]} for n in range(300)]
 
@@ -89,7 +89,7 @@ def test_missing_column_names_found_and_nearest(tmp_path: Path) -> None:
 def test_aliases_ignore_case_and_underscores() -> None:
     raw = RawRows("x", [{"Recipe_Name": "t", "DIRECTIONS": "d", "Ingredient List": "i"}])
     raw.columns = list(raw.rows[0])
-    picked = sources.pick_columns(raw, {"title": ("recipe name",), "steps": ("directions",), "id": ()}, ("id",))
+    picked = reader.pick_columns(raw, {"title": ("recipe name",), "steps": ("directions",), "id": ()}, ("id",))
     assert picked == [{"title": "t", "steps": "d", "id": None}]
 
 
@@ -146,12 +146,12 @@ def test_paths_and_names_that_lead_nowhere(tmp_path: Path) -> None:
 
 def test_what_a_source_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert sources.kind_of("corbt/all-recipes") == "hub"
-    assert sources.kind_of("AkashPS11/recipes_data_food.com") == "hub"
+    assert reader.kind_of("corbt/all-recipes") == "hub"
+    assert reader.kind_of("AkashPS11/recipes_data_food.com") == "hub"
     for local in ("./a/b", "data/x.csv", "/tmp/x", "~/x"):
-        assert sources.kind_of(local) == "local"
+        assert reader.kind_of(local) == "local"
     (tmp_path / "corbt" / "all-recipes").mkdir(parents=True)
-    assert sources.kind_of("corbt/all-recipes") == "local"
+    assert reader.kind_of("corbt/all-recipes") == "local"
 
 
 def test_hub_offline_fails_fast_and_clearly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from helpers import tasks
 from helpers.errors import DataError
-from helpers.tasks import dialogsum_generator as generator
-from helpers.tasks.audit import shortcut
+from helpers.tasks.dialogsum import generator
+from helpers.tasks.eda.audit import shortcut
 
 TASK = tasks.get("dialogsum")
 

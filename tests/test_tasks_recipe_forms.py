@@ -11,10 +11,10 @@ import pytest
 
 from helpers import tasks
 from helpers.errors import DataError
-from helpers.tasks import recipes_generator
-from helpers.tasks.recipes_forms import names_of
-from helpers.tasks.recipes_text import ingredient_name, name_words
-from helpers.tasks.swaps import mine_swaps, written_alternatives
+from helpers.tasks.recipes import generator as recipes_generator
+from helpers.tasks.recipes.forms import names_of
+from helpers.tasks.recipes.swaps import mine_swaps, written_alternatives
+from helpers.tasks.recipes.text import ingredient_name, name_words
 
 TASK = tasks.get("recipes")
 

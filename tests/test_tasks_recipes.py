@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from helpers import assets, tasks
+from helpers import tasks
 from helpers.errors import DataError
-from helpers.tasks import recipes_generator
+from helpers.sources import assets
 from helpers.tasks.dedupe import jaccard, shingles
-from helpers.tasks.recipes import check_no_leak, parse_text, recipe_text
-from helpers.tasks.recipes_text import as_list, clean_wiki, guess_course, ingredient_name, wiki_lines
+from helpers.tasks.recipes import generator as recipes_generator
+from helpers.tasks.recipes.task import check_no_leak, parse_text, recipe_text
+from helpers.tasks.recipes.text import as_list, clean_wiki, guess_course, ingredient_name, wiki_lines
 
 TASK = tasks.get("recipes")
 

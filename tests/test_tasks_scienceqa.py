@@ -16,7 +16,11 @@ from PIL import Image
 
 from helpers import tasks
 from helpers.errors import DataError
-from helpers.tasks import base, scienceqa, scienceqa_generator, scienceqa_rows, sources
+from helpers.sources import reader
+from helpers.tasks import base
+from helpers.tasks.scienceqa import generator as scienceqa_generator
+from helpers.tasks.scienceqa import rows as scienceqa_rows
+from helpers.tasks.scienceqa import task as scienceqa
 
 TASK = tasks.get("scienceqa")
 assert isinstance(TASK, scienceqa.ScienceqaTask)
@@ -110,7 +114,7 @@ def test_parquet_as_on_the_hub_keeps_its_pictures(tmp_path: Path) -> None:
     # Streams from the Hub hand over bytes, not decoded pictures.
     for stream in (data, data.to_iterable_dataset()):
         assert isinstance(stream, Dataset | IterableDataset)
-        assert isinstance(next(iter(sources.encoded(stream)))["image"]["bytes"], bytes)
+        assert isinstance(next(iter(reader.encoded(stream)))["image"]["bytes"], bytes)
 
 
 def test_the_original_release_is_read_with_its_pictures(tmp_path: Path) -> None:

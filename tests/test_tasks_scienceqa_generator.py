@@ -15,9 +15,9 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from helpers import tasks
-from helpers.tasks import scienceqa_generator as generator
-from helpers.tasks.audit import shortcut
-from helpers.tasks.scienceqa_pictures import KINDS, draw
+from helpers.tasks.eda.audit import shortcut
+from helpers.tasks.scienceqa import generator
+from helpers.tasks.scienceqa.pictures import KINDS, draw
 
 TASK = tasks.get("scienceqa")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from helpers.tasks.scienceqa_pictures import COLOURS, KINDS, Picture, describe, draw, sample
+from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, describe, draw, sample
 
 
 def near(image: np.ndarray, colour: tuple[int, int, int], within: int = 40) -> np.ndarray:

@@ -12,8 +12,8 @@ import pytest
 
 from helpers import tasks
 from helpers.errors import DataError
-from helpers.tasks import snli_generator
-from helpers.tasks.snli import LABELS, check_no_leak, read_labels
+from helpers.tasks.snli import generator as snli_generator
+from helpers.tasks.snli.task import LABELS, check_no_leak, read_labels
 
 TASK = tasks.get("snli")
 

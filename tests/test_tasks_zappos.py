@@ -12,8 +12,8 @@ from datasets import Image as ImageFeature
 from zappos_cases import TASK, everything, load, picture, release
 
 from helpers.errors import DataError
-from helpers.tasks import zappos
-from helpers.tasks.zappos_words import COLOURS, DRAWN, MATERIALS
+from helpers.tasks.zappos import task as zappos
+from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS
 
 
 # ---------- splits of generated shoes

@@ -12,9 +12,9 @@ from datasets import Image as ImageFeature
 from zappos_cases import KINDS, META, TASK, everything, labelled, load, picture, release
 
 from helpers.errors import DataError
-from helpers.tasks import zappos_generator
-from helpers.tasks.zappos_rows import picture_file
-from helpers.tasks.zappos_words import COLOURS, DRAWN, MATERIALS, caption
+from helpers.tasks.zappos import generator as zappos_generator
+from helpers.tasks.zappos.rows import picture_file
+from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS, caption
 
 
 # ---------- the release

@@ -17,10 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from helpers.errors import DataError
-from helpers.tasks import zappos_generator as generator
-from helpers.tasks.zappos_outlines import OUTLINES
-from helpers.tasks.zappos_shoes import Shoe, draw
-from helpers.tasks.zappos_words import CATEGORIES, COLOURS, DRAWN, MATERIALS, SLOTS
+from helpers.tasks.zappos import generator
+from helpers.tasks.zappos.outlines import OUTLINES
+from helpers.tasks.zappos.shoes import Shoe, draw
+from helpers.tasks.zappos.words import CATEGORIES, COLOURS, DRAWN, MATERIALS, SLOTS
 
 TRAIN, TEST = 400, 200
 

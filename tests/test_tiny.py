@@ -15,16 +15,18 @@ import pytest
 from helpers import tasks
 from helpers.inference.vision import generate_vision
 from helpers.models.load import TINY
-from helpers.models.tiny import build, build_blip2, build_clip, build_vision, shoes
-from helpers.models.tiny.pictures import FORMS, TEXTBOOK, answered, stands_out
-from helpers.models.tiny.texts import STANCES, notes
 from helpers.models.vision import load_vision
-from helpers.tasks import scienceqa, scienceqa_generator, zappos_generator
-from helpers.tasks.scienceqa_images import IMAGE_SKILLS
-from helpers.tasks.scienceqa_pictures import COLOURS, KINDS, describe, sample
-from helpers.tasks.snli import QUESTION, VERBALISERS
-from helpers.tasks.zappos_words import COLOURS as SHOE_COLOURS
-from helpers.tasks.zappos_words import DRAWN, MATERIALS, SLOTS, read_caption
+from helpers.tasks.scienceqa import generator as scienceqa_generator
+from helpers.tasks.scienceqa import task as scienceqa
+from helpers.tasks.scienceqa.images import IMAGE_SKILLS
+from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, describe, sample
+from helpers.tasks.snli.task import QUESTION, VERBALISERS
+from helpers.tasks.zappos import generator as zappos_generator
+from helpers.tasks.zappos.words import COLOURS as SHOE_COLOURS
+from helpers.tasks.zappos.words import DRAWN, MATERIALS, SLOTS, read_caption
+from tools.tiny import build, build_blip2, build_clip, build_vision, shoes
+from tools.tiny.pictures import FORMS, TEXTBOOK, answered, stands_out
+from tools.tiny.texts import STANCES, notes
 
 BUILDERS = (build, build_vision, build_clip, build_blip2)
 BUILD = {name: module.build for module in BUILDERS for name in module.CHECKPOINTS}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import tokens
+from helpers.sources import tokens
 
 USERDATA = """
 class SecretNotFoundError(Exception): pass

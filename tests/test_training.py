@@ -19,10 +19,11 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traine
 from transformers.trainer_callback import ExportableState
 from trl import SFTConfig, SFTTrainer
 
-from helpers import files, inference, models, training
-from helpers.callbacks import StopOnNaN
-from helpers.checkpoints import latest_checkpoint
+from helpers import files, inference, models
 from helpers.errors import OutOfMemory, RunError
+from helpers.training import trainers
+from helpers.training.callbacks import StopOnNaN
+from helpers.training.checkpoints import latest_checkpoint
 
 ANSWERS = ["salt", "red onion and cream", "1. Chop the leek.\n2. Serve hot.", "é", "butter, flour, milk"] * 4
 
@@ -39,7 +40,7 @@ def _rows() -> Dataset:
     )
 
 
-def _trainer(folder: Path, **changes: Any) -> training.CompletionTrainer:
+def _trainer(folder: Path, **changes: Any) -> trainers.CompletionTrainer:
     torch.manual_seed(0)
     loaded = models.load("tiny/llama", quant="nf4", dtype="float32")
     model = get_peft_model(
@@ -52,14 +53,14 @@ def _trainer(folder: Path, **changes: Any) -> training.CompletionTrainer:
         "dataloader_pin_memory": False, "train_sampling_strategy": "group_by_length",
     }  # fmt: skip
     arguments = SFTConfig(**(options | changes))
-    trainer = training.CompletionTrainer(
+    trainer = trainers.CompletionTrainer(
         model=model, args=arguments, train_dataset=_rows(), eval_dataset=_rows(), processing_class=loaded.tokenizer
     )
-    training.float32_adapters(trainer.model)
+    trainers.float32_adapters(trainer.model)
     return trainer
 
 
-def _adapter(trainer: training.CompletionTrainer) -> dict[str, torch.Tensor]:
+def _adapter(trainer: trainers.CompletionTrainer) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
 
 
@@ -91,7 +92,7 @@ def test_every_learned_token_belongs_to_an_answer(tmp_path: Path) -> None:
     seen = []
     for batch in trainer.get_train_dataloader():
         for ids, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
-            runs = training.label_table(tokenizer, ids, labels)
+            runs = trainers.label_table(tokenizer, ids, labels)
             assert "".join(text for _, text in runs) == tokenizer.decode(ids)
             learned = "".join(text for role, text in runs if role == "loss")
             answer, end, rest = learned.partition("<|im_end|>")
@@ -110,7 +111,7 @@ def test_loss_and_gradients_equal_the_plain_trainers(tmp_path: Path) -> None:
             torch.nn.init.normal_(parameter, std=0.05)
     batch = next(iter(trainer.get_train_dataloader()))
     results = []
-    for kind in (training.CompletionTrainer, SFTTrainer):
+    for kind in (trainers.CompletionTrainer, SFTTrainer):
         trainer.model.zero_grad()
         loss = kind.compute_loss(trainer, trainer.model, dict(batch))
         loss.backward()
@@ -129,19 +130,19 @@ def test_adapters_are_float32_and_only_they_train(tmp_path: Path) -> None:
 
 
 def test_history_learns_and_prints_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    history = training.train(_trainer(tmp_path, learning_rate=2e-2, num_train_epochs=4), lines=5)
+    history = trainers.train(_trainer(tmp_path, learning_rate=2e-2, num_train_epochs=4), lines=5)
     assert [row["step"] for row in history] == list(range(1, 21))
     assert sum(row["loss"] for row in history[-3:]) < 0.7 * sum(row["loss"] for row in history[:3])
     assert all(0.05 < row["memory_gb"] < 24 for row in history)
     assert all(row["examples_per_s"] > 0 and row["tokens_per_s"] > 5 * row["examples_per_s"] for row in history)
     seconds = [row["seconds"] for row in history]
-    assert seconds == sorted(seconds) and training.seconds_of(history) == seconds[-1] > 0
+    assert seconds == sorted(seconds) and trainers.seconds_of(history) == seconds[-1] > 0
     assert len(capsys.readouterr().out.splitlines()) <= 8
 
 
 def test_resuming_ends_in_the_same_weights(tmp_path: Path) -> None:
     whole = _trainer(tmp_path / "whole")
-    training.train(whole)
+    trainers.train(whole)
 
     class Interrupt(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -151,10 +152,10 @@ def test_resuming_ends_in_the_same_weights(tmp_path: Path) -> None:
     cut = _trainer(tmp_path / "cut")
     cut.add_callback(Interrupt())
     with pytest.raises(KeyboardInterrupt):
-        training.train(cut)
+        trainers.train(cut)
     torch.manual_seed(99)  # whatever state the new process is in
     again = _trainer(tmp_path / "cut")
-    history = training.train(again, resume_from=tmp_path / "cut" / "checkpoint-3")
+    history = trainers.train(again, resume_from=tmp_path / "cut" / "checkpoint-3")
     assert len(history) == 10
     first, second = _adapter(whole), _adapter(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -164,7 +165,7 @@ def test_training_in_bfloat16_leaves_the_model_as_it_was_called_before(tmp_path:
     """No autocast and no float32 copies of the logits remain: reloaded and trained model say the same."""
     trainer = _trainer(tmp_path, bf16=True, use_cpu=True)
     before = trainer.model.forward.__func__
-    training.train(trainer)
+    trainers.train(trainer)
     assert trainer.model.forward.__func__ is before
     ids = torch.arange(5, 25).unsqueeze(0)
     with torch.no_grad():
@@ -189,12 +190,12 @@ def test_a_diverged_training_keeps_the_last_sound_adapter(tmp_path: Path, rate: 
         tmp_path, learning_rate=rate, lr_scheduler_type="constant_with_warmup", warmup_steps=4, logging_steps=every,
         num_train_epochs=4, adam_epsilon=1e-8, max_grad_norm=0.0,
     )  # fmt: skip
-    with pytest.raises(training.TrainingDiverged) as caught:
-        training.train(trainer)
+    with pytest.raises(trainers.TrainingDiverged) as caught:
+        trainers.train(trainer)
     line = str(caught.value)
     assert "lower learning_rate" in line and "the weights are back at step" in line and "\n" not in line
     assert _finite(trainer.model)
-    place = tmp_path / training.LAST_GOOD
+    place = tmp_path / trainers.LAST_GOOD
     assert str(place) in line
     base = models.load("tiny/llama", quant="nf4", dtype="float32").model
     again = PeftModel.from_pretrained(base, str(place)).eval()
@@ -215,8 +216,8 @@ def test_weights_that_turn_nan_between_two_logs_are_not_saved(tmp_path: Path) ->
                 next(p for p in trainer.model.parameters() if p.requires_grad).data.fill_(float("nan"))
 
     trainer.add_callback(Poison())
-    with pytest.raises(training.TrainingDiverged, match="step 6.* back at step 0.*learning_rate"):
-        training.train(trainer)
+    with pytest.raises(trainers.TrainingDiverged, match="step 6.* back at step 0.*learning_rate"):
+        trainers.train(trainer)
     assert (tmp_path / "checkpoint-3" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "checkpoint-6").exists() and _finite(trainer.model)
 
@@ -270,7 +271,7 @@ def _hungry(folder: Path, error: BaseException | None = None) -> Trainer:
 def test_out_of_memory_is_one_line_and_the_memory_is_free_again(tmp_path: Path, error: Any) -> None:
     trainer = _hungry(tmp_path, error)
     with pytest.raises(OutOfMemory) as caught:
-        training.train(trainer, advice="set max_length to 128" if error is None else "")
+        trainers.train(trainer, advice="set max_length to 128" if error is None else "")
     line = str(caught.value)
     assert line.startswith("out of memory at step 3 (") and "GiB" in line and "\n" not in line
     cure = "set max_length to 128." if error is None else "halve batch_size and double grad_accumulation."
@@ -279,7 +280,7 @@ def test_out_of_memory_is_one_line_and_the_memory_is_free_again(tmp_path: Path, 
     assert all(p.grad is None for p in trainer.model.parameters()) and trainer.optimizer is None
     if error is None:  # the others are still held by this test's parameters, frames and all
         assert trainer.model.seen() is None, "the failed step's tensors are gone"
-    history = training.train(trainer)  # the cell once more: the third pass is over, so now it works
+    history = trainers.train(trainer)  # the cell once more: the third pass is over, so now it works
     assert [row["step"] for row in history] == list(range(1, 7))
 
 
@@ -296,7 +297,7 @@ def test_generating_without_memory_is_one_line_too(monkeypatch: pytest.MonkeyPat
 
 def test_other_errors_pass_through_untouched(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        training.train(_hungry(tmp_path, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
+        trainers.train(_hungry(tmp_path, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
 
 
 class Watch(TrainerCallback, ExportableState):
@@ -315,16 +316,16 @@ class Watch(TrainerCallback, ExportableState):
 def test_a_training_that_had_ended_is_loaded_and_not_trained_again(tmp_path: Path) -> None:
     whole = _trainer(tmp_path)
     whole.add_callback(Watch())
-    before = training.train(whole)
+    before = trainers.train(whole)
     torch.manual_seed(99)
     again = _trainer(tmp_path)
     watch = Watch()
     again.add_callback(watch)
-    after = training.train(again, resume_from=tmp_path / "checkpoint-10", lines=0)
+    after = trainers.train(again, resume_from=tmp_path / "checkpoint-10", lines=0)
     assert [row["step"] for row in after] == [row["step"] for row in before]
     assert [row["loss"] for row in after] == [row["loss"] for row in before]
     assert watch.rows == [row["step"] for row in before], "what a callback kept is back"
-    assert training.seconds_of(after) == pytest.approx(training.seconds_of(before), rel=0.2)
+    assert trainers.seconds_of(after) == pytest.approx(trainers.seconds_of(before), rel=0.2)
     first, second = _adapter(whole), _adapter(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -332,7 +333,7 @@ def test_a_training_that_had_ended_is_loaded_and_not_trained_again(tmp_path: Pat
 def test_early_stopping_and_the_best_checkpoint_survive_an_interruption(tmp_path: Path) -> None:
     """Validation that only gets worse: patience 3 stops at step 5, also when it was interrupted at step 3."""
 
-    def build(folder: Path) -> training.CompletionTrainer:
+    def build(folder: Path) -> trainers.CompletionTrainer:
         trainer = _trainer(
             folder, learning_rate=2e-1, num_train_epochs=4, eval_strategy="steps", eval_steps=1, save_steps=1,
             load_best_model_at_end=True, metric_for_best_model="eval_loss", save_total_limit=2,
@@ -346,15 +347,15 @@ def test_early_stopping_and_the_best_checkpoint_survive_an_interruption(tmp_path
                 raise KeyboardInterrupt
 
     whole = build(tmp_path / "whole")
-    ended = [row["step"] for row in training.train(whole, lines=0) if "eval_loss" in row]
+    ended = [row["step"] for row in trainers.train(whole, lines=0) if "eval_loss" in row]
     assert whole.state.best_global_step + 3 == ended[-1] < whole.state.max_steps
     stop = ended[-1] - 1
     cut = build(tmp_path / "cut")
     cut.add_callback(Interrupt())
     with pytest.raises(KeyboardInterrupt):
-        training.train(cut, lines=0)
+        trainers.train(cut, lines=0)
     again = build(tmp_path / "cut")
-    training.train(again, resume_from=tmp_path / "cut" / f"checkpoint-{stop}", lines=0)
+    trainers.train(again, resume_from=tmp_path / "cut" / f"checkpoint-{stop}", lines=0)
     assert again.state.global_step == ended[-1]
     first, second = _adapter(whole), _adapter(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -368,7 +369,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(trainer, "_save", full)
     with pytest.raises(RunError, match="disk is full.*resume=True"):
-        training.train(trainer)
+        trainers.train(trainer)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
@@ -382,7 +383,7 @@ def test_a_file_that_the_system_refuses_is_one_clear_line(tmp_path: Path, limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         with pytest.raises(RunError, match="checkpoint in .* could not be written .*resume=True") as caught:
-            training.train(trainer)
+            trainers.train(trainer)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "\n" not in str(caught.value)
@@ -403,11 +404,11 @@ def test_a_drive_that_drops_out_while_saving_is_tried_again(tmp_path: Path, monk
 
     monkeypatch.setattr(trainer, "_save_rng_state", drops)
     with pytest.raises(RunError, match="could not be written .*not connected.* mount the drive again"):
-        training.train(trainer)
+        trainers.train(trainer)
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-6", "the first two were written at last"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_precision_flags_name_one_format_at_most(dtype: str) -> None:
-    flags = training.PRECISION[dtype]
+    flags = trainers.PRECISION[dtype]
     assert flags == {"fp16": dtype == "float16", "bf16": dtype == "bfloat16"}

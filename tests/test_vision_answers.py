@@ -15,7 +15,7 @@ from helpers.errors import DataError
 from helpers.inference.vision import choice_scores, generate_vision
 from helpers.models.vision import LoadedVision, load_vision
 from helpers.models.vision_inputs import VisionInput, collate_vision, encode_vision
-from helpers.tasks import scienceqa
+from helpers.tasks.scienceqa import task as scienceqa
 
 TASK = tasks.get("scienceqa")
 assert isinstance(TASK, scienceqa.ScienceqaTask)

@@ -13,11 +13,13 @@ import torch
 from PIL import Image
 from transformers import Trainer, TrainingArguments
 
-from helpers import tasks, training
+from helpers import tasks
 from helpers.errors import DataError
 from helpers.models.vision import LoadedVision, load_processor, load_vision
 from helpers.models.vision_inputs import IGNORED, VisionInput, collate_vision, encode_vision
-from helpers.tasks import scienceqa, scienceqa_generator
+from helpers.tasks.scienceqa import generator as scienceqa_generator
+from helpers.tasks.scienceqa import task as scienceqa
+from helpers.training import trainers
 
 TASK = tasks.get("scienceqa")
 assert isinstance(TASK, scienceqa.ScienceqaTask)
@@ -135,7 +137,7 @@ def test_label_table_shows_the_whole_row(vision: LoadedVision, encoded: list[Vis
     short, long = sorted(encoded[:20], key=len)[::19]
     batch = collate_vision(vision.processor, [short, long])
     for ids, labels, item in zip(batch["input_ids"], batch["labels"], (short, long), strict=True):
-        runs = training.label_table(vision.tokenizer, ids.tolist(), labels.tolist())
+        runs = trainers.label_table(vision.tokenizer, ids.tolist(), labels.tolist())
         assert [kind for kind, _ in runs] == ["context", "loss", "padding"][: 3 if item is short else 2]
         assert runs[0][1] == vision.tokenizer.decode(item.prompt_ids)
         assert runs[1][1] == vision.tokenizer.decode(item.completion_ids)
@@ -310,7 +312,7 @@ def test_a_plain_trainer_trains_and_evaluates(vision_folder: Any, questions: Any
     with torch.no_grad():
         own = [float(loaded.model(**collate([rows[i] for i in part])).loss) for part in (range(3), range(3, 6))]
     assert at_first == pytest.approx(np.mean(own), rel=1e-4)
-    history = training.train(trainer)
+    history = trainers.train(trainer)
     assert [row["step"] for row in history if "loss" in row] == [1, 2]
     assert [row["eval_loss"] for row in history if "eval_loss" in row][-1] < at_first
     moved = {n for n, p in loaded.model.named_parameters() if not torch.equal(p, before[n])}

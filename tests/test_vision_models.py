@@ -16,7 +16,6 @@ from vision_cases import gradients
 
 from helpers import inference, models, tasks
 from helpers.errors import DataError, ModelError
-from helpers.hub_errors import GATED
 from helpers.inference.vision import choice_scores, generate_vision
 from helpers.models.load import ModelSource, _from_pretrained
 from helpers.models.vision import (
@@ -29,7 +28,8 @@ from helpers.models.vision import (
     reads_pictures,
 )
 from helpers.models.vision_inputs import collate_vision, encode_vision
-from helpers.tasks import scienceqa
+from helpers.sources.hub_errors import GATED
+from helpers.tasks.scienceqa import task as scienceqa
 
 TASK = tasks.get("scienceqa")
 assert isinstance(TASK, scienceqa.ScienceqaTask)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from helpers.errors import ModelError
-from helpers.models.tiny import architectures
-from helpers.models.tiny.build import train_tokenizer
 from helpers.models.vision import load_processor
 from helpers.models.vision_inputs import encode_vision
+from tools.tiny import architectures
+from tools.tiny.build import train_tokenizer
 
 SMOLVLM = {  # sizes of SmolVLM-256M-Instruct, with settings of its time that no class reads any more
     "architectures": ["Idefics3ForConditionalGeneration"],

@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image
 
 from helpers import tasks
-from helpers.tasks import zappos
-from helpers.tasks.zappos_words import COLOURS, MATERIALS
+from helpers.tasks.zappos import task as zappos
+from helpers.tasks.zappos.words import COLOURS, MATERIALS
 
 TASK = tasks.get("zappos")
 assert isinstance(TASK, zappos.ZapposTask)

@@ -9,7 +9,6 @@ compared with those of ``minilm``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helpers.errors import ModelError, ParameterError
+from helpers.hints import nearest_and_all
 
 FloatArray = NDArray[np.float32]
 
@@ -124,8 +124,8 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # the Hub original of the ass
 
 def _minilm_folder() -> Path:
     """The asset where it was fetched, else the Hub's copy; AssetError says how to get either."""
-    from helpers import assets, hub
     from helpers.errors import AssetError
+    from helpers.sources import assets, hub
 
     if not assets.available("minilm") and (hub.cached(MINILM) or hub.hub_reachable()):
         return hub.fetch(MINILM, hub.model_files, fail=AssetError).folder
@@ -145,6 +145,4 @@ def get_embedder(name: str, device: str = "cpu") -> Embedder:
         return HashingEmbedder()
     if name == "minilm":
         return SentenceEmbedder(_minilm_folder(), name="minilm", device=device)
-    near = get_close_matches(str(name), EMBEDDERS, n=1, cutoff=0.3)
-    hint = f"Did you mean {near[0]}" if near else ""
-    raise ParameterError(f"embedder = {name!r} is unknown, it must be one of {', '.join(EMBEDDERS)}", hint)
+    raise ParameterError(f"embedder = {name!r} is unknown", nearest_and_all(name, EMBEDDERS, "embedder"))

@@ -22,20 +22,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation import text_stats
-from helpers.evaluation.aggregates import (
-    MAX_ORDER,
-    aggregate,
-    bleu_from_stats,
-    perplexity_from_stats,
-    with_count,
-)
+from helpers.evaluation.aggregates import MAX_ORDER, aggregate, bleu_from_stats, perplexity_from_stats, with_count
 from helpers.evaluation.embeddings import Embedder
 from helpers.evaluation.statistics import (
     DRAWS,
@@ -49,6 +42,7 @@ from helpers.evaluation.statistics import (
     paired_bootstrap,
     wilson,
 )
+from helpers.hints import nearest_and_all
 
 TEXT_METRICS = ("bleu", "bleu1", "bleu4", "rouge1", "rouge2", "rougeL", "meteor", "cosine")
 CHOICE_METRICS = ("accuracy", "macro_f1", "valid_rate")
@@ -308,6 +302,4 @@ def _check_lengths(n: int, m: int) -> None:
 
 def _check_name(name: str, known: Sequence[str]) -> None:
     if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"Did you mean {near[0]}" if near else ""
-        raise ParameterError(f"Metric {name!r} is not one of {', '.join(known)}", hint)
+        raise ParameterError(f"there is no metric {name!r}", nearest_and_all(name, known, "metric"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.inference.batching import Message, batches, evaluation, pad_id, pad_left, positions, render
-from helpers.shortage import explained
+from helpers.machine.out_of_memory import explained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

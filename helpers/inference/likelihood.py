@@ -11,7 +11,7 @@ import numpy as np
 
 from helpers.errors import DataError
 from helpers.inference.batching import Conversation, Message, batches, encode, evaluation, pad_id, pad_left, positions
-from helpers.shortage import explained
+from helpers.machine.out_of_memory import explained
 
 if TYPE_CHECKING:
     import torch

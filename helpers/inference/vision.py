@@ -11,8 +11,8 @@ import numpy as np
 from helpers.errors import DataError
 from helpers.inference.batching import batches, evaluation, pad_id
 from helpers.inference.generation import generating_model
+from helpers.machine.out_of_memory import explained
 from helpers.models.vision_inputs import IGNORED, VisionInput, answer_opening, collate_vision, encode_vision
-from helpers.shortage import explained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from helpers.errors import ParameterError
-from helpers.losses import IGNORED
 from helpers.memory.jobs import Job
+from helpers.training.losses import IGNORED
 
 TEXT = 7  # a token id that no model takes for something special
 

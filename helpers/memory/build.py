@@ -136,7 +136,7 @@ def lora_config(job: Job) -> Any:
 
 
 def _with_prefix(model: Any, job: Job, run: FakeRun) -> Any:
-    from helpers.adapters import wrap_prefix
+    from helpers.adapters.prefix import wrap_prefix
 
     with _in_place(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from helpers.config.settings import find_notebook, resolve
 from helpers.errors import HardwareError, ParameterError
+from helpers.hints import did_you_mean
 from helpers.memory.batches import PICTURES
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import LESSONS, PARAMETER, lesson_jobs
 from helpers.memory.planner import GB, Plan, plan
 from helpers.memory.search import FIELDS, cheapest
 from helpers.models.skeletons import configuration
-from helpers.parameters import nearest
-from helpers.settings import find_notebook, resolve
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any)
     fields = [field.name for field in dataclasses.fields(Job) if field.name != "model"]
     for name in given:
         if name not in fields:
-            raise ParameterError(f"a job has no field {name!r}{nearest(name, fields)}", f"Fields: {', '.join(fields)}")
+            raise ParameterError(
+                f"a job has no field {name!r}{did_you_mean(name, fields)}", f"Fields: {', '.join(fields)}"
+            )
     own = {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
     kind = configuration(what).model_type
     if kind in PICTURES:

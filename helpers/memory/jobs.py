@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from helpers.defaults import STORAGE
+from helpers.config.lessons import STORAGE
 from helpers.errors import ParameterError
-from helpers.parameters import nearest
+from helpers.hints import did_you_mean
 
 # What is done: learning completions, a new classification head, classes as words, a vision-language model's answers,
 # words of CLIP's prompts; or answering without learning.
@@ -88,7 +88,7 @@ class Job:
         for name, values in allowed.items():
             value = getattr(self, name)
             if value not in values:
-                near = nearest(value, values)
+                near = did_you_mean(value, values)
                 raise ParameterError(f"{name} = {value!r} is not known{near}", f"Allowed: {', '.join(values)}")
         for name in ("batch_size", "length", "accumulation", "lora_r", "new_tokens", "classes", "prefix_tokens"):
             value = getattr(self, name)

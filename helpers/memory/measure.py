@@ -65,7 +65,8 @@ def load(job: Job) -> Any:
 
     from peft import get_peft_model
 
-    from helpers import hardware, models
+    from helpers import models
+    from helpers.machine import hardware
     from helpers.models.vision import load_reader
 
     machine = dataclasses.replace(hardware.probe(), dtype=job.dtype)
@@ -94,7 +95,7 @@ def load(job: Job) -> Any:
 
 
 def _finished(model: Any, job: Job) -> Any:
-    from helpers.adapters import wrap_prefix
+    from helpers.adapters.prefix import wrap_prefix
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by an old name

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from helpers.hardware import NEEDED
+from helpers.machine.hardware import NEEDED
 from helpers.memory import steps
 from helpers.memory.allocator import Reserved, replay
 from helpers.memory.batches import batch

@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any
 
 from helpers.errors import ParameterError
+from helpers.hints import did_you_mean
 from helpers.memory.fit import Fit, assignments
 from helpers.memory.planner import CARDS, CONTEXT, GB, Plan
-from helpers.parameters import nearest
 
 MEASURED = "not yet measured on a GPU"  # until a table of measurements is part of the repository
 
@@ -23,7 +23,7 @@ def card_named(text: str) -> str:
     found = [name for name in CARDS if "".join(c for c in name.lower() if c.isalnum()).startswith(wanted)]
     if len(found) == 1:
         return found[0]
-    near = "" if found else nearest(text, CARDS)
+    near = "" if found else did_you_mean(text, CARDS)
     raise ParameterError(f"card = {text!r} names {len(found) or 'no'} cards{near}", f"Cards: {', '.join(CARDS)}")
 
 

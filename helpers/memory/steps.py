@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from helpers.losses import completion_loss, label_word_loss
 from helpers.memory.jobs import Job
+from helpers.training.losses import completion_loss, label_word_loss
 
 # What a storage is for, by the part of the step in which it begins.
 INPUTS, ACTIVATIONS, BACKWARD, UPDATE = "inputs", "activations", "backward", "update"

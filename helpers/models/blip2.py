@@ -16,7 +16,7 @@ from helpers.models.quantize import check_quantisation
 from helpers.models.vision import LoadedVision, load_vision
 
 if TYPE_CHECKING:
-    from helpers.hardware import Machine
+    from helpers.machine.hardware import Machine
 
 BLIP2 = "Salesforce/blip2-opt-2.7b"
 
@@ -39,7 +39,7 @@ def load_blip2(
     Raises:
         ModelError: see ``load_vision``; or `model_id` is no BLIP-2.
     """
-    from helpers import hardware
+    from helpers.machine import hardware
 
     machine = machine or hardware.probe()
     check_quantisation(quant, machine)

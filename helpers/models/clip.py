@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from helpers.hardware import Machine
+    from helpers.machine.hardware import Machine
 
 CLIP = "openai/clip-vit-base-patch32"
 FloatArray = NDArray[np.float32]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from helpers.hardware import Machine
+    from helpers.machine.hardware import Machine
 
 HEAD = "score"  # what every decoder's sequence classification class calls its head
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers import assets, hub
 from helpers.errors import ModelError
-from helpers.hub_errors import explain
 from helpers.models.quantize import check_quantisation, guard_cpu_kernels, quantisation_config
+from helpers.sources import assets, hub
+from helpers.sources.hub_errors import explain
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from helpers.hardware import Machine
+    from helpers.machine.hardware import Machine
 
 TINY = Path(__file__).parent / "tiny"
 
@@ -152,7 +152,7 @@ def load_with(
     """
     import torch
 
-    from helpers import hardware
+    from helpers.machine import hardware
 
     machine = machine or hardware.probe()
     check_quantisation(quant, machine)

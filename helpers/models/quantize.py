@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import ModelError
-from helpers.hardware import NEEDED
+from helpers.machine.hardware import NEEDED
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from helpers.hardware import Machine
+    from helpers.machine.hardware import Machine
 
 QUANTISATIONS = ("none", "int8", "nf4", "nf4-double")
 

@@ -25,7 +25,7 @@ from helpers.models.quantize import check_quantisation
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from helpers.hardware import Machine
+    from helpers.machine.hardware import Machine
 
 
 class PictureProcessor(Qwen2VLProcessor):
@@ -231,7 +231,7 @@ def load_vision(
     """
     from transformers import AutoModelForImageTextToText
 
-    from helpers import hardware
+    from helpers.machine import hardware
 
     check_quantisation(quant, machine or hardware.probe())
     processor = load_processor(model_id, max_pixels)

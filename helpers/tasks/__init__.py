@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from helpers.errors import DataError
+from helpers.hints import nearest_and_all
 from helpers.tasks.answers import Answer, parse_answer, parse_choice
-from helpers.tasks.base import LoadReport, Task, nearest_hint
+from helpers.tasks.base import LoadReport, Task
 from helpers.tasks.dialogsum import DialogsumTask
 from helpers.tasks.recipes import RecipesTask
 from helpers.tasks.scienceqa import ScienceqaTask
@@ -25,7 +26,7 @@ def register(task: Task) -> Task:
 def get(name: str) -> Task:
     """The task of that name; DataError with the nearest name if there is none."""
     if name not in TASKS:
-        raise DataError(f"there is no task {name!r}", nearest_hint(str(name), TASKS, "task"))
+        raise DataError(f"there is no task {name!r}", nearest_and_all(str(name), TASKS, "task"))
     return TASKS[name]
 
 

@@ -9,17 +9,18 @@ import hashlib
 import json
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.errors import DataError
+from helpers.hints import nearest_and_all
 from helpers.tasks.answers import fold, parse_choice
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
 
-    from helpers.tasks._splits import TaskSplits
+    from helpers.tasks.splits import TaskSplits
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -29,7 +30,7 @@ EXAMPLE_COLUMNS = ("id", "form", "prompt", "completion", "options", "answer")
 
 def __getattr__(name: str) -> Any:
     if name == "TaskSplits":
-        from helpers.tasks._splits import TaskSplits
+        from helpers.tasks.splits import TaskSplits
 
         return TaskSplits
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -112,7 +113,7 @@ class Task(ABC):
         if form not in self.forms:
             raise DataError(
                 f"task {self.name!r} has no form {form!r}",
-                nearest_hint(form, self.forms, "form"),
+                nearest_and_all(form, self.forms, "form"),
             )
         return self.forms[form]
 
@@ -173,16 +174,6 @@ def balanced_positions(count: int, n_options: int, rng: random.Random) -> list[i
     positions = [index % n_options for index in range(count)]
     rng.shuffle(positions)
     return positions
-
-
-def nearest_hint(given: str, allowed: Iterable[str], kind: str) -> str:
-    """A cure line: the nearest valid name, then all of them."""
-    import difflib
-
-    names = sorted(allowed)
-    close = difflib.get_close_matches(given, names, n=1)
-    start = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{start}The {kind}s are {', '.join(names)}"
 
 
 def validation_size(n_eval: int) -> int:
@@ -262,7 +253,7 @@ def make_splits(
     """
     from datasets import Dataset, Features
 
-    from helpers.tasks._splits import TaskSplits
+    from helpers.tasks.splits import TaskSplits
 
     report.sizes = {name: len(parts[name]) for name in SPLITS}
     report.fingerprint = fingerprint(parts)

@@ -129,7 +129,7 @@ def snli(n: int = 2700, seed: int = SEED) -> Repo:
     """premise, hypothesis, label; every fiftieth without an agreed label, as −1."""
     from datasets import ClassLabel, Features, Value
 
-    from helpers.tasks import snli_generator
+    from helpers.tasks.snli import generator as snli_generator
 
     rows = [row for triple in islice(snli_generator.triples(seed), n // 3) for row in triple]
     plain = [
@@ -147,7 +147,7 @@ def snli(n: int = 2700, seed: int = SEED) -> Repo:
 
 def dialogsum(n: int = 1100, seed: int = SEED) -> Repo:
     """id, dialogue, summary, topic in three CSV files."""
-    from helpers.tasks import dialogsum_generator
+    from helpers.tasks.dialogsum import generator as dialogsum_generator
 
     rows = (
         {"id": f"train_{i}", "dialogue": r["dialogue"], "summary": r["summary"], "topic": r["topic"]}
@@ -164,7 +164,7 @@ def scienceqa(n: int = 1100, seed: int = SEED) -> Repo:
     """The published columns with the picture as a struct of bytes and path; no card says which file is which split."""
     from datasets import Features, Image, List, Value
 
-    from helpers.tasks import scienceqa_generator
+    from helpers.tasks.scienceqa import generator as scienceqa_generator
 
     columns = ("image", "question", "choices", "answer", "hint", "task", "grade", "subject", "topic", "category")
     columns += ("skill", "lecture", "solution")
@@ -181,7 +181,7 @@ def scienceqa(n: int = 1100, seed: int = SEED) -> Repo:
 
 def all_recipes(n: int = 1400, seed: int = SEED) -> Repo:
     """One text column: title, ingredients, directions."""
-    from helpers.tasks import recipes_generator
+    from helpers.tasks.recipes import generator as recipes_generator
 
     def text(row: Row) -> str:
         lists = [f"\n{head}:\n" + "\n".join(f"- {x}" for x in row[key]) for head, key in _HEADS]
@@ -198,7 +198,7 @@ _HEADS = (("\nIngredients", "ingredients"), ("\nDirections", "steps"))
 
 def food_com(n: int = 300, seed: int = SEED) -> Repo:
     """CSV with R's lists: c("a", "b")."""
-    from helpers.tasks import recipes_generator
+    from helpers.tasks.recipes import generator as recipes_generator
 
     def listed(items: Sequence[str]) -> str:
         return "c(" + ", ".join(json.dumps(item) for item in items) + ")"

@@ -86,12 +86,12 @@ class Client:
 
 
 def new_kernel() -> None:
-    """Drop what ``helpers.hub`` and the clients keep in memory."""
+    """Drop what ``helpers.sources.hub`` and the clients keep in memory."""
     from datasets.utils import file_utils  # noqa: F401  (loads the part of datasets that keeps a file system)
     from huggingface_hub import HfFileSystem
     from huggingface_hub.utils import close_session
 
-    from helpers import hub
+    from helpers.sources import hub
 
     hub._done.clear()
     hub._lists.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from helpers.settings import find_notebook, table_defaults
+from helpers.config.settings import find_notebook, table_defaults
 
 # What profile ``full`` keeps as it is; all else that a table decides is a size.
 KEPT = ("model_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "gradient_checkpointing")

@@ -1,0 +1,1 @@
+"""Settings: what a lesson lets you set, what each profile sets, and the checks of both."""

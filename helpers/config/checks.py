@@ -1,0 +1,209 @@
+"""Checks of single notebook parameters: names, types, ranges, paths. One clear line for each mistake."""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers.config.lessons import BUILTIN, NAMED_SOURCES, PARAMETERS, NotebookSpec, Parameter
+from helpers.errors import DataError, ParameterError
+from helpers.files import repo_root
+from helpers.hints import did_you_mean
+from helpers.sources import kaggle
+
+_SIMPLE = (type(None), bool, int, float, str, list, dict)
+_IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
+_DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz", ".zip")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,99}")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def check_value(row: Parameter, value: Any) -> Any:
+    """``value`` as the parameter's type, or a ParameterError that says what to type."""
+    kind = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}[row.type]
+    wrong_type = not isinstance(value, row.type) or (isinstance(value, bool) and row.type is not bool)
+    if row.type is float and isinstance(value, int) and not isinstance(value, bool):
+        value, wrong_type = float(value), False
+    if wrong_type:
+        got = f"{type(value).__name__} {value!r}"
+        raise ParameterError(f"{row.name} must be {kind} ({row.type.__name__}), not {got}", _cure(row, value))
+    if row.choices and value not in row.choices:
+        allowed = ", ".join(row.choices)
+        near = did_you_mean(value, row.choices)
+        raise ParameterError(f"{row.name} = {value!r} is not allowed{near}", f"Allowed: {allowed}")
+    bounded = row.low is not None and row.high is not None
+    if bounded and not (math.isfinite(value) and row.low <= value <= row.high):  # type: ignore[operator]
+        span = f"{_number(row.low)} to {_number(row.high)}"  # type: ignore[arg-type]
+        raise ParameterError(f"{row.name} = {value!r} is out of range", f"Allowed: {span}")
+    if row.type is str and not value.strip():
+        raise ParameterError(f"{row.name} is empty", f"Give {row.help}, or None for the default")
+    return value
+
+
+def refuse_unknown(spec: NotebookSpec, given: Mapping[str, Any]) -> None:
+    """Papermill turns an unknown parameter into a plain global and only logs it; here it is an error.
+
+    Raises:
+        ParameterError: a simple-typed name in ``given`` is no parameter of this notebook.
+    """
+    for name in _candidate_names(given):
+        value = given.get(name)
+        if name in spec.parameters or name.startswith("_") or name in _IPYTHON_NAMES:
+            continue
+        if isinstance(value, _SIMPLE):
+            known = name in PARAMETERS
+            what = f"{spec.id} has no parameter {name!r}" if known else f"unknown parameter {name!r}"
+            near = "" if known else did_you_mean(name, spec.parameters)
+            raise ParameterError(f"{what}{near}", f"Parameters here: {', '.join(spec.parameters)}")
+
+
+def _candidate_names(given: Mapping[str, Any]) -> list[str]:
+    """Names to check. A kernel's history tells parameters from variables that later cells defined.
+
+    Papermill puts its values into a cell that starts with "# Parameters"; the notebook's own cell is the
+    one that annotates ``profile``. Only their latest versions count, so that a corrected typing error is
+    forgotten. Without a history (a script, a test) every name counts.
+    """
+    history = given.get("In")
+    if not isinstance(history, list) or not history:
+        return list(given)
+    own: list[str] = []
+    injected: list[str] = []
+    for source in history:
+        if not isinstance(source, str) or ("profile" not in source and "# Parameters" not in source):
+            continue
+        try:
+            body = ast.parse(source).body
+        except SyntaxError:  # a cell with a magic is no parameters cell
+            continue
+        names = [node.target.id for node in body if _annotates(node)]  # type: ignore[attr-defined]
+        plain = [t.id for node in body if isinstance(node, ast.Assign) for t in node.targets if _is_name(t)]  # type: ignore[attr-defined]
+        if source.lstrip().startswith("# Parameters"):
+            injected = names + plain
+        elif "profile" in names:
+            own = names + plain
+    return [name for name in dict.fromkeys(own + injected) if name in given]
+
+
+def _annotates(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+
+
+def _is_name(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name)
+
+
+def resolve_dataset(name: str, profile: str, task: str) -> str:
+    """A source name, a Hub id or the absolute path of something that exists."""
+    if name == "builtin":
+        return BUILTIN[profile, task]
+    if name in NAMED_SOURCES:
+        return name
+    if kaggle.is_source(name):
+        try:
+            kaggle.parse(name)
+        except DataError as error:
+            raise ParameterError(f"dataset = {error.what}", error.cure) from None
+        return name
+    path = _local_path(name)
+    if path is not None:
+        return str(path)
+    if _looks_local(name) or name.endswith(_DATA_SUFFIXES):
+        raise ParameterError(f"dataset = {name!r}: there is no such file or folder", _from_here())
+    if not _HUB_ID.fullmatch(name):
+        near = did_you_mean(name, NAMED_SOURCES)
+        raise ParameterError(
+            f"dataset = {name!r} is neither a source name, a Hub id (owner/name) nor a file{near}",
+            f"Sources: {', '.join(NAMED_SOURCES)}",
+        )
+    return name
+
+
+def resolve_model(name: str) -> str:
+    """``tiny/...``, a Hub id or the absolute path of a folder that exists."""
+    if name.startswith("tiny/"):
+        return name
+    path = _local_path(name)
+    if path is not None:
+        return str(path)
+    if _looks_local(name):
+        raise ParameterError(f"model_id = {name!r}: there is no such folder", _from_here())
+    return name
+
+
+def _local_path(name: str) -> Path | None:
+    """An existing file or folder, looked for from the current folder and from the repository."""
+    path = Path(name).expanduser()
+    for candidate in (path, repo_root() / path):
+        if candidate.exists():
+            return Path(os.path.abspath(candidate))
+    return None
+
+
+def _looks_local(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or Path(name).is_absolute()
+
+
+def is_remote(name: str | None) -> bool:
+    """Whether a model or data set name has to be looked up on the Hub, or on Kaggle and is not attached here."""
+    if name is None or name in NAMED_SOURCES or name.startswith("tiny/"):
+        return False
+    if kaggle.is_source(name):
+        return kaggle.attached(kaggle.parse(name)) is None
+    return not Path(name).exists()
+
+
+def resolve_run_name(
+    name: str | None, profile: str, task: str, seed: int | None, changed: Mapping[str, Any] | None = None
+) -> str:
+    """The given folder name, checked, or ``<profile>-<task>-seed<seed>`` and what differs from the defaults.
+
+    Args:
+        changed: parameters given another value than the profile's, so that ``lora_r=8`` does not overwrite
+            the run with the default rank.
+    """
+    if name is None:
+        parts = [profile] + ([task] if task != "none" else []) + ([f"seed{seed}"] if seed is not None else [])
+        # Of a path or a Hub id the last part is telling enough.
+        parts += [f"{key}={str(value).rstrip('/').split('/')[-1]}" for key, value in (changed or {}).items()]
+        return re.sub(r"[^A-Za-z0-9._+=,@-]+", "_", "-".join(parts))[:100]
+    if not _RUN_NAME.fullmatch(name):
+        raise ParameterError(
+            f"run_name = {name!r} is not a folder name",
+            "Use letters, digits and . _ - only, at most 100, starting with a letter or digit",
+        )
+    return name
+
+
+def _cure(row: Parameter, value: Any) -> str:
+    """What to type instead of a value of the wrong type."""
+    if row.type is str:
+        return f"Write {row.name} = {str(value)!r}; with papermill: -r {row.name} {value}"
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if row.type is bool:
+        truth = "False" if text.lower() in ("0", "0.0", "false", "no", "off") else "True"
+        return f"Write {row.name} = {truth}"
+    if isinstance(value, bool) or not math.isfinite(number):
+        low, high = _number(row.low), _number(row.high)
+        return f"Write a number from {low} to {high} without quotes, or None for the profile's default"
+    typed = str(int(number)) if row.type is int else repr(number)
+    if row.type is int and number != int(number):
+        typed = str(round(number))
+    return f"Write {row.name} = {typed}" + (" without quotes" if isinstance(value, str) else "")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _from_here() -> str:
+    return f"Paths are looked up from {Path.cwd()} and from the repository"

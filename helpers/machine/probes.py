@@ -1,0 +1,280 @@
+"""Looking at the machine: the impure half of ``hardware``. A plain dict comes out, which ``problems`` judges.
+
+Nothing here starts a computation on the GPU, nothing raises, and nothing waits long: nvidia-smi gets a few seconds,
+the network is asked only by ``ask_network``, which ``doctor`` calls. Recorded results stand in tests/machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from helpers.files import repo_root
+from helpers.machine.versions import installed_version, loaded_versions
+from helpers.sources import assets, tokens
+from helpers.sources.hub import hub_reachable
+from helpers.sources.hub_errors import GATED
+
+# fmt: off
+PACKAGES = (
+    "torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "evaluate", "accelerate",
+    "tokenizers", "safetensors", "huggingface_hub", "numpy", "pandas", "pyarrow", "scikit-learn", "papermill",
+    "nbclient", "gguf", "torchao", "torchvision", "triton",
+)
+# fmt: on
+GB = 1e9
+SMI_TIMEOUT = 8.0  # seconds; a broken driver makes nvidia-smi hang
+NET_TIMEOUT = 3.0  # seconds for all questions to the network together
+T = TypeVar("T")
+
+
+def gather() -> dict[str, Any]:
+    """Look at the machine, not at the network. Never raises."""
+    versions = {name: version for name in PACKAGES if (version := installed_version(name))}
+    ram, ram_free = memory()
+    present = gpu_present()
+    record: dict[str, Any] = {
+        "platform": tokens.hosted_on() or "local",
+        "os": platform.system(),
+        "python": platform.python_version(),
+        "cpu_name": _cpu_fact("model name") or platform.processor() or platform.machine() or "CPU",
+        "cpu_bf16": bool({"avx512_bf16", "amx_bf16"} & set(_cpu_fact("flags").split())),
+        "cpu_count": cpu_count(),
+        "ram_gb": ram,
+        "ram_free_gb": ram_free,
+        "disk_free_gb": disk_free(repo_root()),
+        "cache_free_gb": disk_free(assets.cache_dir()),
+        "hub_free_gb": disk_free(Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()),
+        "versions": versions,
+        "loaded": loaded_versions(),
+        "gpu_present": present,
+        "cuda_visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "torch_cuda": torch_cuda(),
+    }
+    record.update(gpu(present, versions.get("torch", "")))
+    if present:
+        record["bnb_libraries"] = bnb_libraries()
+        record["bnb_override"] = os.environ.get("BNB_CUDA_VERSION")
+        # Only where torch sees no GPU is it worth half a second to ask the driver why.
+        if not record["cuda_available"]:
+            record.update(driver())
+    return record
+
+
+def ask_network(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What only the network can tell, in a few seconds: {} where there is no point in asking.
+
+    ``internet``: whether the Hub answers; asked on Kaggle, where it can be switched off, and where a GPU could run
+    profile full. ``hub_access``: for each gated model of the published projects "granted", "no token",
+    "bad token", "no licence" or "unknown".
+    """
+    wants_hub = bool(record.get("cuda_available"))
+    if assets.offline() or hub_offline() or not (wants_hub or record.get("platform") == "kaggle"):
+        return {}
+    found: dict[str, Any] = {"internet": hub_reachable()}
+    if wants_hub and found["internet"]:
+        token = tokens.find() or tokens.stored_hub_token()
+        questions = [partial(hub_status, f"{model}/resolve/main/config.json", token) for model in GATED]
+        statuses = in_time(questions, NET_TIMEOUT)
+        found["hub_access"] = {model: access(s, bool(token)) for model, s in zip(GATED, statuses, strict=True)}
+    return found
+
+
+def hub_offline() -> bool:
+    """The user forbids questions to the Hub with HF_HUB_OFFLINE=1."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def hub_status(path: str, token: str, timeout: float = NET_TIMEOUT) -> int | None:
+    """HTTP status of a HEAD request to the Hub, redirects not followed; None when it cannot be reached."""
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/") + f"/{path}"
+    try:
+        request = urllib.request.Request(address.rstrip("/"), method="HEAD")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        with urllib.request.build_opener(_Stay).open(request, timeout=timeout) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return int(error.code)
+    except Exception:  # no route, no name, blocked sockets, nonsense for an answer: all mean "not reachable"
+        return None
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """A redirect to the file's storage means that access is granted; there is no need to go there."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def access(status: int | None, has_token: bool) -> str:
+    """What a status says about a gated model: 401 without or with a wrong token, 403 without its licence."""
+    if status is not None and status < 400:
+        return "granted"
+    if status == 401:
+        return "bad token" if has_token else "no token"
+    return "no licence" if status == 403 else "unknown"
+
+
+def in_time(questions: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+    """Answers of functions that run side by side; None for what is not there in time.
+
+    Threads, because looking up a name on a dead network has no time limit of its own.
+    """
+    answers: list[T | None] = [None] * len(questions)
+
+    def ask(place: int) -> None:
+        answers[place] = questions[place]()
+
+    threads = [threading.Thread(target=ask, args=(place,), daemon=True) for place in range(len(questions))]
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return list(answers)
+
+
+def gpu_present() -> bool:
+    """A GPU driver is in sight. Cheap, and does not need torch."""
+    marks = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+    return any(os.path.exists(mark) for mark in marks) or bool(shutil.which("nvidia-smi"))
+
+
+def gpu(present: bool, torch_version: str) -> dict[str, Any]:
+    """Facts on GPU 0. Asks only for properties: no kernel is launched."""
+    if not present or not torch_version or torch_version.endswith("+cpu"):
+        return {"cuda_available": False, "gpu_count": 0}
+    # Ask the driver rather than start CUDA, which would break processes forked later.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    try:
+        import torch
+
+        if not torch.cuda.is_available():
+            return {"cuda_available": False, "gpu_count": 0}
+        properties = torch.cuda.get_device_properties(0)
+        return {
+            "cuda_available": True,
+            "gpu_count": torch.cuda.device_count(),
+            "gpu_name": properties.name,
+            "gpu_memory_gb": round(properties.total_memory / GB, 2),
+            "capability": [properties.major, properties.minor],
+            "arch_list": list(torch.cuda.get_arch_list()),
+            "torch_cuda": torch.version.cuda or torch.version.hip,
+        }
+    except Exception as error:  # a broken driver or torch must not keep the doctor from speaking
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return {"cuda_available": False, "gpu_count": 0, "gpu_error": lines[0][:200]}
+
+
+def driver() -> dict[str, Any]:
+    """What nvidia-smi says of the driver: ``driver``, ``driver_cuda`` (newest CUDA it runs) and ``gpu_names``."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "-q"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=SMI_TIMEOUT,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return parse_smi(done.stdout)
+
+
+def parse_smi(text: str) -> dict[str, Any]:
+    """The same from the text that ``nvidia-smi -q`` prints; {} when it prints an error."""
+    found: dict[str, Any] = {}
+    for key, name in (("driver", "Driver Version"), ("driver_cuda", r"CUDA (?:UMD )?Version")):
+        if match := re.search(rf"^\s*{name}\s*:\s*([\d.]+)\s*$", text, re.MULTILINE):
+            found[key] = match[1]
+    if names := re.findall(r"^\s*Product Name\s*:\s*(.+?)\s*$", text, re.MULTILINE):
+        found["gpu_names"] = names
+    return found
+
+
+def torch_cuda() -> str | None:
+    """The CUDA (or ROCm) version torch was built for, read from its files, not imported; None for a CPU build."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        spec = find_spec("torch")
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            text = Path(folder, "version.py").read_text(encoding="utf-8")
+            for name in ("cuda", "hip"):
+                if match := re.search(rf"^{name}\b[^=]*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE):
+                    return match[1]
+    return None
+
+
+def bnb_libraries() -> list[str]:
+    """CUDA versions that the installed bitsandbytes has a library for, as ["11.8", "12.6"]; does not import it."""
+    found: list[tuple[int, int]] = []
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        spec = find_spec("bitsandbytes")
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            for file in Path(folder).glob("libbitsandbytes_cuda*"):
+                if match := re.match(r"libbitsandbytes_cuda(\d\d)(\d)\b", file.name):
+                    found.append((int(match[1]), int(match[2])))
+    return [f"{major}.{minor}" for major, minor in sorted(found)]
+
+
+def _cpu_fact(name: str) -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(name):
+                return line.partition(":")[2].strip()
+    return ""
+
+
+def cpu_count() -> int:
+    """Cores this process may use: affinity and, in a container, the CPU quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            count = min(count, max(1, round(int(quota) / int(period))))
+    return count
+
+
+def memory() -> tuple[float, float]:
+    """(total, available) in GB; a container's limit counts as the total."""
+    total = free = 0.0
+    with contextlib.suppress(ImportError, OSError, RuntimeError):
+        import psutil
+
+        found = psutil.virtual_memory()
+        total, free = found.total / GB, found.available / GB
+    for limit_file, used_file in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            limit = int(Path("/sys/fs/cgroup", limit_file).read_text(encoding="ascii")) / GB
+            used = int(Path("/sys/fs/cgroup", used_file).read_text(encoding="ascii")) / GB
+            if limit < (total or float("inf")):
+                total, free = limit, min(free or limit, max(0.0, limit - used))
+    return round(total, 2), round(free, 2)
+
+
+def disk_free(folder: Path) -> float | None:
+    """GB free where ``folder`` is or will be; None when that cannot be told."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return round(shutil.disk_usage(folder).free / GB, 2)
+    except OSError:
+        return None

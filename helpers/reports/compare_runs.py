@@ -1,0 +1,239 @@
+"""Many runs side by side: which can be compared, their systems and tests in one table, seeds, costs, learning curves.
+
+Everything here reads records; nothing is measured again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import RunError
+from helpers.evaluation.statistics import holm
+from helpers.runs.display import duration, p_text, signed
+from helpers.runs.records import FINISHED, RunRecord, read_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Entry = dict[str, Any]  # {"value", "low", "high", "n"} of metrics.json
+
+# Settings that may differ between runs of one experiment with several seeds.
+_OF_A_SEED = frozenset(
+    {
+        "seed",
+        "run_name",
+        "output_dir",
+        "checkpoint_dir",
+        "resume",
+        "check_memory",
+        "profile_reason",
+        "cell_timeout",
+        "offline",
+    }
+)
+_OF_AN_AMOUNT = _OF_A_SEED | {"n_train", "n_text"}
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Runs of one experiment that differ in their seed only, in order of the seed."""
+
+    label: str
+    seeds: tuple[int, ...]
+    records: tuple[RunRecord, ...]
+
+    def values(self, system: str, metric: str) -> list[float]:
+        """One value a seed; a run without the metric raises KeyError."""
+        return [float(record.systems[system][metric]["value"]) for record in self.records]
+
+    def systems(self, metric: str) -> list[str]:
+        """Systems for which every seed has this metric."""
+        first = self.records[0].systems
+        return [name for name in first if all(metric in r.systems.get(name, {}) for r in self.records)]
+
+
+def find(folder: Path | str, profile: str, own: str = "") -> tuple[list[RunRecord], list[str]]:
+    """The finished runs of one profile under a folder of runs, and one line for each that is left out.
+
+    Args:
+        folder: holds ``<notebook>/<run_name>/run.json``.
+        profile: runs of other profiles used other models and data, and are not compared.
+        own: notebook whose runs are not looked at (the comparing one).
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise RunError(f"there is no folder {folder}", "Give the folder that holds the runs, or run a lesson first")
+    kept, left_out = [], []
+    for record in read_runs(folder):
+        if record.notebook == own:
+            continue
+        name = f"{record.notebook}/{record.run_name}"
+        used = record.info.get("settings", {}).get("profile")
+        if record.status != FINISHED:
+            left_out.append(f"{name}: {record.status}")
+        elif used != profile:
+            left_out.append(f"{name}: profile {used}")
+        else:
+            kept.append(record)
+    return kept, left_out
+
+
+def labels(records: Sequence[RunRecord]) -> list[str]:
+    """A short name for each run: "04", or "04 cpu-recipes-seed1" where there are several of a lesson."""
+    counted = Counter(record.notebook for record in records)
+    return [
+        r.notebook.split("_")[0] + (f" {r.run_name}" if counted[r.notebook] > 1 else "") for r in records
+    ]  # fmt: skip
+
+
+def overview(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """One row a run: what was run on what, and what it took."""
+    import pandas as pd
+
+    rows = []
+    for label, record in zip(labels(records), records, strict=True):
+        info, used = record.info, record.info["settings"]
+        gpu = info.get("peak_cuda_gb")
+        memory = f"{gpu:.1f} GB GPU" if gpu is not None else f"{info['peak_rss_gb']:.1f} GB RAM"
+        row = {"run": label, "model": used.get("model_id", "–"), "task": used.get("task", "–")}
+        row |= {name: used.get(name, "–") for name in ("n_train", "n_eval", "seed")}
+        rows.append(row | {"time": duration(info["wall_time_s"]), "peak memory": memory})
+    return pd.DataFrame(rows).set_index("run")
+
+
+def systems(records: Sequence[RunRecord]) -> dict[str, dict[str, Entry]]:
+    """Every system of every run, as "04 · qlora" → its metrics; rows without metrics are left out."""
+    out: dict[str, dict[str, Entry]] = {}
+    for label, record in zip(labels(records), records, strict=True):
+        out |= {f"{label} · {name}": metrics for name, metrics in record.systems.items() if metrics}
+    return out
+
+
+def tests(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Every paired test of every run, with ``run`` and ``p_holm``: p corrected for all tests of the list."""
+    rows = [
+        {"run": label} | test for label, record in zip(labels(records), records, strict=True) for test in record.tests
+    ]
+    known = [row for row in rows if row["p_value"] is not None]
+    for row, corrected in zip(known, holm([row["p_value"] for row in known]) if known else [], strict=True):
+        row["p_holm"] = float(corrected)
+    return [row | {"p_holm": row.get("p_holm")} for row in rows]
+
+
+def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows of ``tests`` for reading, in order of p."""
+    import pandas as pd
+
+    made = []
+    for row in sorted(rows, key=lambda r: (r["p_value"] is None, r["p_value"])):
+        ends = f"[{signed(row['low'])}, {signed(row['high'])}]"
+        made.append(
+            {
+                "run": row["run"], "a − b": f"{row['a']} − {row['b']}", "metric": row["metric"],
+                "difference": f"{signed(row['difference'])} {ends}", "p": p_text(row["p_value"]),
+                "p (Holm)": p_text(row["p_holm"]), "test": row["test"].partition(",")[0],
+            }
+        )  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def by_seed(records: Sequence[RunRecord]) -> list[Seeds]:
+    """Runs that differ in nothing but the seed, two seeds at least."""
+    groups = _grouped(records, _OF_A_SEED)
+    found = []
+    for group in groups:
+        ordered = {r.info["settings"].get("seed", 0): r for r in sorted(group, key=lambda r: r.run_name)}
+        if len(ordered) > 1:
+            seeds = tuple(sorted(ordered))
+            label = labels([group[0]])[0] + f" {group[0].info['settings'].get('task', '')}".rstrip()
+            found.append(Seeds(label, seeds, tuple(ordered[s] for s in seeds)))
+    return found
+
+
+def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, dict[int, Entry]]:
+    """``{label: {training examples: estimate}}``: curves that a lesson recorded, and runs that differ in n_train."""
+    curves = {}
+    for label, record in zip(labels(records), records, strict=True):
+        noted = record.info.get("notes", {}).get("learning_curve", {}).get(metric)
+        if noted:
+            curves[label] = {int(n): entry for n, entry in noted.items()}
+    for group in _grouped(records, _OF_AN_AMOUNT):
+        amounts = {r.info["settings"].get("n_train"): r for r in group}
+        for name in group[0].systems if len(amounts) > 1 else ():
+            points = {n: r.systems.get(name, {}).get(metric) for n, r in sorted(amounts.items())}
+            if all(points.values()):
+                curves[f"{labels([group[0]])[0]} · {name}"] = {int(n): dict(e) for n, e in points.items() if e}
+    return curves
+
+
+def costs(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """One row for each run that trained: seconds of training, tokens/s, trainable share, peak memory (GB)."""
+    import pandas as pd
+
+    rows = []
+    for label, record in zip(labels(records), records, strict=True):
+        cost = record.info.get("notes", {}).get("cost")
+        if not cost:
+            continue
+        info = record.info
+        memory = info["peak_rss_gb"] if info.get("peak_cuda_gb") is None else info["peak_cuda_gb"]
+        row = {"run": label, "task": info["settings"].get("task"), "training (s)": cost["train_seconds"]}
+        row |= {"tokens/s": cost["tokens_per_s"], "trainable": cost["trainable"], "total": cost["total"]}
+        rows.append(row | {"trainable share": cost["trainable"] / cost["total"], "peak memory (GB)": memory})
+    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
+
+
+def points(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, Entry]:
+    """What lessons noted of single trainings: name → an estimate with ``train_seconds`` (0 for untrained systems) and
+    ``task``; quality compares within a task only."""
+    out = {}
+    for label, record in zip(labels(records), records, strict=True):
+        for point in record.info.get("notes", {}).get("points", []):
+            if point["metric"] == metric:
+                out[f"{label} · {point['name']}"] = point | {"task": record.info["settings"].get("task")}
+    return out
+
+
+def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows of predictions.jsonl that hold two systems' answers, by form of the task; none where it was not kept.
+
+    Args:
+        kind: "choice" or "generation", as in ``Task.forms``.
+
+    Returns:
+        ``{form: rows}``, each with ``input, reference, prediction`` and ``baseline``.
+    """
+    from helpers import tasks
+
+    path, name = record.folder / "predictions.jsonl", record.info["settings"].get("task")
+    if not path.is_file() or not name:
+        return {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()):
+        if "baseline" in row and tasks.get(name).forms.get(row.get("form")) == kind:
+            found.setdefault(row["form"], []).append(row)
+    return found
+
+
+def pareto(found: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names of the (cost, quality) points that no other beats: none is as cheap and better, or cheaper and as good."""
+    return [
+        name
+        for name, (cost, quality) in found.items()
+        if not any(c <= cost and q >= quality and (c < cost or q > quality) for c, q in found.values())
+    ]
+
+
+def _grouped(records: Sequence[RunRecord], ignoring: frozenset[str]) -> list[list[RunRecord]]:
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        kept = {k: v for k, v in record.info["settings"].items() if k not in ignoring}
+        groups[repr((record.notebook, sorted(kept.items(), key=lambda item: item[0])))].append(record)
+    return list(groups.values())

@@ -1,0 +1,116 @@
+"""Where the course lives, in everything that has to know: one constant, and a command that rewrites the rest.
+
+``REPO_URL`` in helpers/hosted.py is the constant. Made from it are the badges of README.md and of every notebook, the
+setup cells, and README's line that clones. Only those are touched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from helpers.errors import ParameterError, RunError
+from helpers.files import repo_root, write_atomic
+from helpers.hosted import REPO_URL, badges, setup_cell
+
+COMMAND = "python -m helpers address"
+CONSTANT = re.compile(r'^REPO_URL = "[^"\n]*"$', re.MULTILINE)
+SETUP_START = "# Setup. Colab and Kaggle:"  # how the setup cell of every version of the course begins
+_OPEN = r"\[!\[Open in {}\]\([^()\s]*\)\]\([^()\s]*\)"
+BADGES = re.compile(_OPEN.format("Colab") + r"[ \t]+" + _OPEN.format("Kaggle"))
+NOTEBOOK = re.compile(r"/notebooks/(\w+)\.ipynb")
+CLONE = re.compile(r"git clone https://github\.com/\S+ && cd [\w.-]+")
+_GITHUB = re.compile(r"(?:https://github\.com/|git@github\.com:)([A-Za-z0-9][\w-]*)/([\w.-]+?)(?:\.git)?/?")
+
+
+def clean(url: str | None) -> str:
+    """``https://github.com/OWNER/REPO`` of any form GitHub shows; the present address for None.
+
+    Raises:
+        ParameterError: it is not an address on GitHub, whose notebooks Colab and Kaggle open.
+    """
+    if url is None:
+        return REPO_URL
+    match = _GITHUB.fullmatch(url.strip())
+    if not match:
+        raise ParameterError(
+            f"{url!r} is not the address of a repository on GitHub", "Write https://github.com/OWNER/REPO"
+        )
+    return f"https://github.com/{match[1]}/{match[2]}"
+
+
+def rewrite(url: str | None = None, root: Path | None = None) -> list[str]:
+    """Point everything at ``url``, or again at the present address; the names of the files changed.
+
+    Raises:
+        ParameterError: see ``clean``. RunError: a file is missing, has another form than expected, or cannot be
+            written; those before it are rewritten then, and the command can be repeated.
+    """
+    changed = []
+    for path, text, current in list(_documents(clean(url), root or repo_root())):
+        if text != current:
+            write_atomic(path, text)
+            changed.append(path.name)
+    return changed
+
+
+def stale(url: str | None = None, root: Path | None = None) -> list[str]:
+    """Names of the files that point elsewhere, or whose setup cell is another one."""
+    return [path.name for path, text, current in _documents(clean(url), root or repo_root()) if text != current]
+
+
+def _documents(address: str, root: Path) -> Iterator[tuple[Path, str, str]]:
+    """Each file with the address in it: path, what it should hold, what it holds."""
+    constant = root / "helpers" / "hosted.py"
+    current = _read(constant)
+    if len(CONSTANT.findall(current)) != 1:
+        raise RunError(f'{constant} has no single line REPO_URL = "..."', "Restore it from git")
+    yield constant, CONSTANT.sub(f'REPO_URL = "{address}"', current), current
+    readme = root / "README.md"
+    current = _read(readme)
+    cloned = f"git clone {address} && cd {address.rpartition('/')[2]}"
+    yield readme, CLONE.sub(cloned, _with_badges(current, address)), current
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        current = _read(path)
+        yield path, notebook_text(current, address, path.name), current
+
+
+def notebook_text(raw: str, address: str, name: str) -> str:
+    """A notebook's JSON text with the badges and the setup cell of ``address``, otherwise unchanged.
+
+    Raises:
+        RunError: the badges or the setup cell are not where every notebook has them.
+    """
+    node = json.loads(raw)
+    first = next((cell for cell in node["cells"] if cell["cell_type"] == "markdown"), None)
+    setup = next((cell for cell in node["cells"] if cell["cell_type"] == "code"), None)
+    if first is None or not BADGES.search("".join(first["source"])):
+        raise RunError(f"the first text of {name} has no badges", "Copy the line from another notebook")
+    if setup is None or not "".join(setup["source"]).startswith(SETUP_START):
+        raise RunError(f"the first code cell of {name} is not the setup cell", "Copy it from another notebook")
+    made = {id(first): _with_badges("".join(first["source"]), address), id(setup): setup_cell(address).rstrip("\n")}
+    for cell in (first, setup):
+        if "".join(cell["source"]) != made[id(cell)]:
+            text = made[id(cell)]
+            cell["source"] = text.splitlines(keepends=True) if isinstance(cell["source"], list) else text
+    if node == json.loads(raw):
+        return raw
+    return json.dumps(node, indent=1, ensure_ascii=False) + ("\n" if raw.endswith("\n") else "")
+
+
+def _with_badges(text: str, address: str) -> str:
+    def made(match: re.Match[str]) -> str:
+        notebook = NOTEBOOK.search(match[0])
+        return badges(notebook[1], address) if notebook else match[0]
+
+    return BADGES.sub(made, text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise RunError(f"{path} cannot be read ({why})", "Run from a complete copy of the repository") from None

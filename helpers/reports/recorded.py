@@ -1,0 +1,240 @@
+"""Small records of finished runs under ``outputs/reference/``, and the tables that are made from them.
+
+``collect`` keeps what a reader needs of each profile's default run: ``<profile>/<notebook>/`` with run.json,
+metrics.json, history.csv and two figures. ``rewrite`` puts those numbers between the marks in README.md and
+in the notebooks; ``stale`` says where they are out of date. Nothing of the machine's paths or names is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers.config.checks import resolve_run_name
+from helpers.config.lessons import PARAMETERS, PROFILES
+from helpers.config.settings import NOTEBOOKS, table_defaults
+from helpers.errors import RunError
+from helpers.files import repo_root, write_atomic
+from helpers.reports import markdown
+from helpers.runs import records
+from helpers.runs.records import FINISHED, RunRecord
+
+FOLDER = "outputs/reference"  # relative to the repository
+START, END = "<!-- recorded:start -->", "<!-- recorded:end -->"
+COMMAND = "python -m helpers reference"
+MAX_FIGURES, MAX_FIGURE_BYTES = 2, 60_000
+# The figures that tell most; of other notebooks the first two by name.
+FIGURES: dict[str, tuple[str, ...]] = {
+    "01_eda": ("lengths", "map"),
+    "02_zero_shot_baselines": ("accuracy", "random_heads"),
+    "03_qlora_nli": ("learning_curve", "reliability"),
+    "04_qlora_instruct": ("training", "differences"),
+    "05_prefix_tuning": ("invalid", "training"),
+    "06_lora_vlm": ("groups", "resolution"),
+    "09_evaluation": ("systems", "pareto_snli"),
+}
+PACKAGES = (
+    "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "numpy",
+    "scikit-learn",
+)  # fmt: skip
+HARDWARE = ("platform", "device", "device_name", "gpu_memory_gb", "gpu_count", "cpu_count", "ram_gb", "dtype", "python")
+_KEPT = (
+    "notebook", "run_name", "status", "finished", "wall_time_s", "peak_rss_gb", "peak_cuda_gb", "notes",
+    "fallbacks", "git",
+)  # fmt: skip
+# Where a run lay and how it was begun say nothing about its result.
+_DROPPED = frozenset(
+    {"output_dir", "checkpoint_dir", "resume", "check_memory", "profile_reason", "cell_timeout", "offline"}
+)
+_NEUTRAL = frozenset({"profile", "run_name", "output_dir", "checkpoint_dir", "resume", "check_memory"})
+# An absolute path of two parts or more, on any system; not the tail of a web address or of "salt/pepper".
+_PATH = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]*[\w.@+-]){2,}[/\\]?")
+
+
+# -- records -----------------------------------------------------------------------------------------------
+
+
+def collect(output_dir: Path | str, root: Path | None = None) -> list[Path]:
+    """Keep a small record of every default run in ``output_dir`` that finished; it replaces the earlier one.
+
+    A default run is one whose settings are its profile's own: task, seed and all. Others are left out, so
+    that an experiment does not become the course's published number.
+
+    Returns:
+        The record folders written, one a profile and notebook.
+
+    Raises:
+        RunError: a record cannot be read or written.
+    """
+    place = (root or repo_root()) / FOLDER
+    return [_keep(record, place) for record in records.read_runs(output_dir) if is_default(record)]
+
+
+def is_default(record: RunRecord) -> bool:
+    """Whether a run finished and used its profile's default settings, so that its numbers may be shown."""
+    spec = NOTEBOOKS.get(record.notebook)
+    profile = record.info.get("settings", {}).get("profile")
+    if spec is None or profile not in PROFILES or record.status != FINISHED:
+        return False
+    task = spec.tasks[0] if spec.tasks else "none"
+    seed = PARAMETERS["seed"].default if "seed" in spec.parameters else None
+    usual = resolve_run_name(None, profile, task, seed)
+    return record.run_name == usual and set(record.info.get("given", ())) <= _NEUTRAL
+
+
+def reduce_info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """run.json without what belongs to the machine it ran on: no paths, host name or process."""
+    kept = {name: info.get(name) for name in _KEPT}
+    kept["settings"] = {name: value for name, value in info["settings"].items() if name not in _DROPPED}
+    kept["versions"] = {name: info["versions"][name] for name in PACKAGES if name in info.get("versions", {})}
+    kept["hardware"] = {name: info["hardware"][name] for name in HARDWARE if name in info.get("hardware", {})}
+    reduced: dict[str, Any] = _without_paths(kept)
+    return reduced
+
+
+def read(root: Path | None = None) -> dict[tuple[str, str], RunRecord]:
+    """The records by profile and notebook.
+
+    Raises:
+        RunError: a record is damaged, or lies in another folder than its settings say.
+    """
+    place = (root or repo_root()) / FOLDER
+    found = {}
+    for path in sorted(place.glob("*/*/run.json")):
+        record = records.read_run(path.parent)
+        profile, notebook = path.parent.parent.name, path.parent.name
+        if (record.info.get("settings", {}).get("profile"), record.notebook) != (profile, notebook):
+            raise RunError(f"{path} is not a record of {profile} {notebook}", f"Remove it and run: {COMMAND}")
+        found[profile, notebook] = record
+    return found
+
+
+def outdated(root: Path | None = None) -> list[str]:
+    """Records made with settings that their profile no longer has, as "cpu 01_eda: n_eval 300, now 150"."""
+    lines = []
+    for (profile, notebook), record in read(root).items():
+        tasks = NOTEBOOKS[notebook].tasks if notebook in NOTEBOOKS else ()
+        now = table_defaults(profile, notebook, tasks[0] if tasks else "none")
+        used = record.info["settings"]
+        changed = [f"{n} {used[n]}, now {now[n]}" for n in used if n in now and used[n] != now[n]]
+        lines += [f"{profile} {notebook}: {'; '.join(changed)}"] if changed else []
+    return lines
+
+
+def _keep(record: RunRecord, place: Path) -> Path:
+    target = place / record.info["settings"]["profile"] / record.notebook
+    pictures = {f"figures/{p.name}": small_picture(p) for p in _figures(record)}
+    if target.exists():
+        shutil.rmtree(target)
+    write_atomic(target / "run.json", records.to_json(reduce_info(record.info)) + "\n")
+    write_atomic(target / "metrics.json", records.to_json(_without_paths(record.metrics)) + "\n")
+    history = record.folder / "history.csv"
+    if history.is_file():
+        write_atomic(target / "history.csv", history.read_bytes())
+    for name, data in pictures.items():
+        write_atomic(target / name, data)
+    return target
+
+
+def _figures(record: RunRecord) -> list[Path]:
+    found = {path.stem: path for path in sorted((record.folder / "figures").glob("*.png"))}
+    chosen = [name for name in FIGURES.get(record.notebook, ()) if name in found]
+    return [found[name] for name in (chosen or list(found))[:MAX_FIGURES]]
+
+
+def small_picture(path: Path, limit: int = MAX_FIGURE_BYTES) -> bytes:
+    """A PNG of at most ``limit`` bytes: fewer colours first, then fewer pixels; as it is when small enough."""
+    import io
+
+    from PIL import Image
+
+    data = path.read_bytes()
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    colours = 256
+    while len(data) > limit and min(picture.size) > 1:
+        if colours < 32:
+            picture, colours = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5)), 256
+        reduced = io.BytesIO()
+        picture.quantize(colours, dither=Image.Dither.NONE).save(reduced, format="png", optimize=True)
+        data, colours = reduced.getvalue(), colours // 2
+    return data
+
+
+def _without_paths(value: Any) -> Any:
+    """``value`` with every absolute path cut down to its last part."""
+    if isinstance(value, str):
+        return _PATH.sub(lambda match: re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], value)
+    if isinstance(value, Mapping):
+        return {_without_paths(key): _without_paths(item) for key, item in value.items()}
+    return [_without_paths(item) for item in value] if isinstance(value, list) else value
+
+
+# -- tables ------------------------------------------------------------------------------------------------
+
+
+def rewrite(root: Path | None = None) -> list[str]:
+    """Bring README.md and the notebooks up to date with the records; the names of the files changed.
+
+    Raises:
+        RunError: a file or its marks are missing, a file cannot be written.
+    """
+    changed = []
+    for path, text, current in _documents(root or repo_root()):
+        if text != current:
+            write_atomic(path, text)
+            changed.append(path.name)
+    return changed
+
+
+def stale(root: Path | None = None) -> list[str]:
+    """Names of the files whose tables are not what the records say."""
+    return [path.name for path, text, current in _documents(root or repo_root()) if text != current]
+
+
+def _documents(root: Path) -> Iterator[tuple[Path, str, str]]:
+    """Each file with generated tables: path, what it should hold, what it holds."""
+    found = read(root)
+    for path in (root / "README.md", *(root / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS)):
+        try:
+            current = path.read_text(encoding="utf-8")
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise RunError(f"{path} cannot be read ({why})", "Run from a complete copy of the repository") from None
+        if path.suffix == ".md":
+            yield path, replace_block(current, markdown.readme_block(found, FOLDER), path.name), current
+        else:
+            yield path, notebook_text(current, markdown.notebook_block(path.stem, found), path.name), current
+
+
+def replace_block(text: str, block: str, where: str) -> str:
+    """``text`` with ``block`` between its marks.
+
+    Raises:
+        RunError: the marks are not there exactly once.
+    """
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise RunError(f"{where} has no single pair of {START} and {END}", "Put them where the table belongs")
+    before, _, rest = text.partition(START)
+    return f"{before}{START}\n{block}\n{END}{rest.partition(END)[2]}"
+
+
+def notebook_text(raw: str, block: str, where: str) -> str:
+    """A notebook's JSON text with ``block`` between the marks of its one marked cell, otherwise unchanged.
+
+    Raises:
+        RunError: no cell has the marks, or several have.
+    """
+    node = json.loads(raw)
+    cells = [cell for cell in node["cells"] if cell["cell_type"] == "markdown" and START in "".join(cell["source"])]
+    if len(cells) != 1:
+        raise RunError(f"{where} has {len(cells)} cells with {START}", "One Markdown cell holds the table")
+    text = replace_block("".join(cells[0]["source"]), block, where)
+    if text == "".join(cells[0]["source"]):
+        return raw
+    cells[0]["source"] = text.splitlines(keepends=True) if isinstance(cells[0]["source"], list) else text
+    return json.dumps(node, indent=1, ensure_ascii=False) + ("\n" if raw.endswith("\n") else "")

@@ -1,0 +1,158 @@
+"""What a reader sees of a run: the screen at its start, and tables of metrics and tests."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.config.settings import PARAMETERS, Settings
+from helpers.files import repo_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from helpers.machine.hardware import Machine
+
+_WIDTH = 100
+# Shown on lines of their own, so left out of the list of settings.
+_PLACED = frozenset(
+    {"profile", "task", "model_id", "dataset", "seed", "run_name", "output_dir", "checkpoint_dir", "resume"}
+)
+
+
+def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
+    """The screen a run begins with: profile and why, machine, model, data, settings, folder, problems."""
+    values = settings.as_dict()
+    lines = [f"{settings.notebook} · profile {settings.profile} ({settings.profile_reason})"]
+    lines += _entry("machine", _machine_line(machine))
+    if "model_id" in values:
+        lines += _entry("model", f"{values['model_id']}" + _mark("model_id", settings))
+    if "task" in values:
+        lines += _entry("data", f"{values['task']} from {short_path(Path(values['dataset']))}")
+    names = [n for n in PARAMETERS if n in values and n not in _PLACED]
+    names += ["seed"]
+    shown = ", ".join(f"{n} {_plain(values[n])}{_mark(n, settings)}" for n in names)
+    lines += _entry("settings", shown + ("  (* set by you)" if settings.given else ""))
+    lines += _entry("folder", short_path(folder) + ("  (resuming)" if values.get("resume") else ""))
+    if values.get("checkpoint_dir"):
+        lines += _entry("copies", f"of its checkpoints in {values['checkpoint_dir']}")
+    for problem in getattr(machine, "problems", ()):
+        if problem.severity != "note":
+            lines += _entry(problem.severity, f"{problem.what}. {problem.cure}".rstrip(". ") + ".")
+    return "\n".join(lines)
+
+
+def systems_frame(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Systems × metrics, each cell "value [low, high]"; an empty cell where a system has no such metric."""
+    import pandas as pd
+
+    metrics = list(dict.fromkeys(m for row in systems.values() for m in row))
+    metrics.sort(key=_metric_order)
+    cells = {name: [interval(row.get(m), m) for m in metrics] for name, row in systems.items()}
+    frame = pd.DataFrame.from_dict(cells, orient="index", columns=metrics)
+    frame.index.name = "system"
+    return frame
+
+
+def tests_frame(tests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a comparison: a, b, metric, difference a − b with its interval, p, test."""
+    import pandas as pd
+
+    rows = []
+    for test in tests:
+        ends = f"[{signed(test['low'])}, {signed(test['high'])}]"
+        row = {"a": test["a"], "b": test["b"], "metric": test["metric"]}
+        difference = f"{signed(test['difference'])} {ends}"
+        rows.append(row | {"difference a - b": difference, "p": p_text(test["p_value"]), "test": test["test"]})
+    return pd.DataFrame(rows, columns=["a", "b", "metric", "difference a - b", "p", "test"])
+
+
+def interval(entry: Mapping[str, Any] | None, metric: str) -> str:
+    """ "0.43 [0.38, 0.48]"; perplexities get one digit less as they grow."""
+    if not entry:
+        return ""
+    parts = [number(entry[key], metric) for key in ("value", "low", "high")]
+    return f"{parts[0]} [{parts[1]}, {parts[2]}]"
+
+
+def number(value: float | None, metric: str = "") -> str:
+    """A metric's value for a table; "–" where it does not exist."""
+    if value is None:
+        return "–"
+    if metric == "perplexity":
+        return f"{value:.2f}" if value < 100 else f"{value:.0f}" if value < 1e5 else f"{value:.1e}"
+    return f"{value:.2f}" if metric in ("accuracy", "macro_f1", "valid_rate") else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}" if abs(value) < 1000 else f"{value:+.0f}"
+
+
+def p_text(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def short_path(path: Path) -> str:
+    """``path`` relative to the repository when it lies inside."""
+    try:
+        return str(path.relative_to(repo_root()))
+    except ValueError:
+        return str(path)
+
+
+def duration(seconds: float) -> str:
+    """12.3 s, 4 min 05 s, 2 h 07 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def quieten() -> None:
+    """Drop messages that say nothing to a reader of the course."""
+    import logging
+    import warnings
+
+    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # 8-bit layers multiply in float16, and say so at every call.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
+    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
+
+
+def _metric_order(name: str) -> int:
+    from helpers.runs.records import METRICS
+
+    return METRICS.index(name) if name in METRICS else len(METRICS)
+
+
+def _entry(label: str, text: str) -> list[str]:
+    indent = " " * 10
+    wrapped = textwrap.wrap(text, _WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
+    return [(f"{label:<10}" if i == 0 else indent) + line for i, line in enumerate(wrapped or [""])]
+
+
+def _machine_line(machine: Machine) -> str:
+    parts = [machine.platform, machine.device]
+    if machine.device == "cuda":
+        parts.append(f"{machine.device_name} with {machine.gpu_memory_gb:.0f} GB")
+    parts += [
+        f"{machine.cpu_count} cores",
+        f"{machine.ram_gb:.0f} GB RAM",
+        f"{machine.disk_free_gb:.0f} GB disk",
+    ]
+    torch = machine.versions.get("torch")
+    return ", ".join(parts) + f"; Python {machine.python}" + (f", torch {torch}" if torch else "")
+
+
+def _mark(name: str, settings: Settings) -> str:
+    return "*" if name in settings.given else ""
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,101 @@
+"""Open the folder of a run: a fresh one, or one to be continued."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers.config.settings import NOT_COMPARED, Settings
+from helpers.errors import RunError
+from helpers.runs import records
+from helpers.runs.records import RUNNING
+from helpers.training import checkpoints
+
+# What a run writes; a new run of the same name removes these and nothing else.
+_FILES = ("metrics.json", "predictions.jsonl", "history.csv", "notebook.ipynb", "notebook.html")
+_FOLDERS = ("figures", "adapter", "checkpoints")
+
+
+def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
+    """The run's folder, cleared or to be continued, and the run.json that is continued ({} = a new run).
+
+    On a new machine what is continued is the record that lies beside the checkpoints in ``checkpoint_dir``.
+
+    Raises:
+        RunError: not writable, not a run's folder, in use by a live process, or ``resume=True`` with settings
+            other than the earlier ones.
+    """
+    output_dir = records.writable_folder(Path(settings.output_dir))
+    folder = output_dir / settings.notebook / settings.run_name
+    info = records.read_json(folder / "run.json")
+    # A process killed at its very first write leaves a temporary file and nothing else.
+    if folder.is_dir() and not info and any(not p.match(".run.json.*.tmp") for p in folder.iterdir()):
+        raise RunError(f"{folder} exists and is not a run's folder", "Choose another run_name or output_dir")
+    process = info.get("process", {})
+    if info.get("status") == RUNNING and process.get("pid") != os.getpid() and records.is_alive(process):
+        what = f"run {settings.run_name!r} is still being written by process {process.get('pid')}"
+        raise RunError(what, "Choose another run_name, or stop that process")
+    records.writable_folder(folder)
+    _tidy(folder)
+    resume = bool(settings.as_dict().get("resume"))
+    place = kept_in(settings)
+    if resume and info:
+        _refuse_changed(settings, info.get("settings", {}))
+        return folder, info
+    kept = checkpoints.newest_record(place) if place else {}
+    if resume and kept:
+        _refuse_changed(settings, kept["settings"])
+        print(f"note: the run is continued from the checkpoints in {place}")
+    elif resume:
+        print(f"note: there is no run {settings.run_name!r} to continue; it starts from the beginning")
+    elif info.get("status") == RUNNING and checkpoints.latest_checkpoint(folder / "checkpoints"):
+        print("note: an interrupted run of this name is replaced; resume=True would have continued it")
+    elif kept:
+        print(f"note: {place} has checkpoints of an earlier run of this name; resume=True would continue it")
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    for name in _FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return folder, {"notes": kept.get("notes", {}), "begun": kept.get("started")} if resume and kept else {}
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process was writing; an adapter that it had set aside to replace it comes back."""
+    old = folder / ".adapter.old"
+    if old.is_dir() and not (folder / "adapter").exists():
+        old.rename(folder / "adapter")
+    for path in folder.glob(".*"):
+        if path.name in (".adapter.old", ".adapter.tmp"):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name.endswith(".tmp") and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def kept_in(settings: Settings) -> Path | None:
+    """Where copies of this run's checkpoints go; None when ``checkpoint_dir`` is not set.
+
+    Raises:
+        RunError: the folder cannot be written, is on a drive that is not mounted, or is ``output_dir``.
+    """
+    root = settings.as_dict().get("checkpoint_dir")
+    if not root:
+        return None
+    if Path(root).resolve() == Path(settings.output_dir).resolve():
+        what = f"checkpoint_dir and output_dir are one folder, {root}"
+        raise RunError(what, "Leave checkpoint_dir out: checkpoints are in the run's folder anyway")
+    checkpoints.check_mounted(Path(root))
+    return records.writable_folder(Path(root), "checkpoint_dir") / settings.notebook / settings.run_name
+
+
+def _refuse_changed(settings: Settings, before: Mapping[str, Any]) -> None:
+    now = records.clean(settings)
+    for name in dict.fromkeys([*now, *before]):
+        if name not in NOT_COMPARED and now.get(name) != before.get(name):
+            raise RunError(
+                f"run {settings.run_name!r} cannot be resumed: {name} was {before.get(name)!r}"
+                f" and is now {now.get(name)!r}",
+                f"Set {name} back, or choose another run_name",
+            )

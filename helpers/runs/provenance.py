@@ -1,0 +1,58 @@
+"""What a run costs and what it ran from: peak memory, git commit; and the seeds it starts with."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from typing import Any
+
+from helpers.files import repo_root
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch (all devices)."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def git_state() -> dict[str, Any] | None:
+    """{"commit", "changed"} of the repository, None outside one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(repo_root()), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def peak_rss_gb() -> float:
+    """The most memory this process has held so far, in GB (10^9 bytes)."""
+    try:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
+    except ImportError:  # Windows
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return round(getattr(memory, "peak_wset", memory.rss) / 1e9, 3)
+
+
+def peak_cuda_gb() -> float | None:
+    """The most memory torch has held on the GPU, in GB (10^9 bytes); None without one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return round(torch.cuda.max_memory_allocated() / 1e9, 3)

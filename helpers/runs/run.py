@@ -1,0 +1,348 @@
+"""One run = one folder: ``outputs/<notebook>/<run_name>/``.
+
+``start`` checks everything that can be checked cheaply, seeds, opens the folder and prints one screen;
+``Run`` collects results; ``Run.finish`` writes metrics.json. A run of the same name replaces the earlier
+one, unless ``resume=True`` continues it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.config.settings import Settings, resolve
+from helpers.errors import ParameterError, RunError
+from helpers.files import replace_folder, write_atomic
+from helpers.hints import did_you_mean
+from helpers.runs import interruption, records
+from helpers.runs.display import duration, quieten, short_path, start_screen, systems_frame, tests_frame
+from helpers.runs.folder import kept_in, open_folder
+from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
+from helpers.runs.records import FINISHED, INTERRUPTED, METRICS, RUNNING, RunRecord, read_runs
+from helpers.training.checkpoints import Mirror, forget, latest_checkpoint, sweep, watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from helpers.evaluation.statistics import Estimate, TestResult
+    from helpers.machine.hardware import Machine
+    from helpers.memory import Fit
+
+__all__ = ["METRICS", "Run", "RunRecord", "read_runs", "start"]
+
+# The command-line runner names a file here to learn where the run's folder is.
+POINTER = "PEFT_LAB_RUN_POINTER"
+
+_active: Run | None = None
+
+
+class Run:
+    """A run in progress. Attributes: ``settings``, ``machine``, ``folder``, ``device`` ("cuda" or "cpu")."""
+
+    def __init__(
+        self, settings: Settings, machine: Machine, folder: Path, previous: dict[str, Any], began: float
+    ) -> None:
+        self.settings = settings
+        self.machine = machine
+        self.folder = folder
+        self.device = machine.device
+        self._systems: dict[str, dict[str, Any]] = {}
+        self._tests: list[dict[str, Any]] = []
+        self._began = began
+        self._info: dict[str, Any] = {
+            "notebook": settings.notebook,
+            "run_name": settings.run_name,
+            "status": RUNNING,
+            "error": None,
+            "started": _now(),
+            "finished": None,
+            "wall_time_s": None,
+            "peak_rss_gb": None,
+            "peak_cuda_gb": None,
+            "resumed": bool(previous),
+            "settings": settings.as_dict() | {"output_dir": short_path(Path(settings.output_dir))},
+            "given": list(settings.given),
+            "begun": previous.get("begun") or datetime.now(UTC).isoformat(),
+            "notes": dict(previous.get("notes", {})),
+            "fallbacks": [],
+            "git": git_state(),
+            "versions": dict(getattr(machine, "versions", {})),
+            "hardware": {k: v for k, v in machine.as_dict().items() if k != "versions"},
+            "process": records.this_process(),
+        }
+        self._before: dict[str, Any] = dict(previous.get("notes", {}))
+        self._mirror = self._open_mirror()
+        self._write_info()
+
+    # -- results ---------------------------------------------------------------------------------------
+
+    def add_system(self, name: str, estimates: Mapping[str, Estimate]) -> None:
+        """Record one system's metrics, each with its interval; a later call adds to an earlier one.
+
+        Args:
+            name: e.g. "zero-shot", "qlora"; the name that tables and tests use.
+            estimates: metric name → Estimate; names as in ``METRICS``, on a 0–1 scale but perplexity and
+                clip_score.
+
+        Raises:
+            ParameterError: a metric is not one of ``METRICS``.
+        """
+        for metric in estimates:
+            if metric not in METRICS:
+                hint = did_you_mean(metric, METRICS)
+                raise ParameterError(f"unknown metric {metric!r}{hint}", f"Metrics: {', '.join(METRICS)}")
+        known = self._systems.setdefault(name, {})
+        for metric, estimate in estimates.items():
+            low, high = records.rounded(estimate.low), records.rounded(estimate.high)
+            value = records.rounded(estimate.value)
+            known[metric] = {"value": value, "low": low, "high": high, "n": int(estimate.n)}
+        self._systems[name] = {m: known[m] for m in METRICS if m in known}
+
+    def add_tests(self, results: Iterable[TestResult]) -> None:
+        """Record paired comparisons; one of the same pair, metric and kind replaces the earlier one."""
+        for result in results:
+            row: dict[str, Any] = {"a": result.a, "b": result.b, "metric": result.metric}
+            for key in ("difference", "low", "high", "p_value"):
+                row[key] = records.rounded(getattr(result, key))
+            row["test"] = result.test
+            same = ("a", "b", "metric", "test")
+            self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a fact about the run in run.json, e.g. the data's fingerprint.
+
+        Raises:
+            RunError: a run is continued, and the fingerprint is not the one that it began with.
+        """
+        value = records.clean(value)
+        self._refuse_other(key, value)
+        self._info["notes"][key] = value
+        if self._mirror is not None:
+            self._mirror.notes = self._fingerprints()
+        self._write_info()
+
+    def _refuse_other(self, key: str, value: Any) -> None:
+        """Checkpoints of other data or of another model must not be continued, even under equal settings."""
+        before, now = (_fingerprint(v) for v in (self._before.get(key), value))
+        if before and now and before != now and self.settings.as_dict().get("resume"):
+            raise RunError(
+                f"run {self.settings.run_name!r} cannot be resumed: the fingerprint of its {key} was {before}"
+                f" and is now {now}",
+                f"Bring back the same {key}, or choose another run_name",
+            )
+
+    def _fingerprints(self) -> dict[str, Any]:
+        found = {key: _fingerprint(value) for key, value in self._info["notes"].items()}
+        return {key: {"fingerprint": text} for key, text in found.items() if text}
+
+    def fallback(self, what: str, why: str) -> None:
+        """Print and record that something weaker than asked for is used."""
+        print(f"note: {what} ({why})")
+        self._info["fallbacks"].append({"what": what, "why": why})
+        self._write_info()
+
+    def save_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """predictions.jsonl, one object a line: input, reference, prediction, score, and what else helps."""
+        lines = [records.to_json(row, indent=None) + "\n" for row in rows]
+        write_atomic(self.folder / "predictions.jsonl", "".join(lines))
+
+    def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """history.csv, one row a logged step; columns in order of first appearance."""
+        write_atomic(self.folder / "history.csv", records.to_csv(rows))
+
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """figures/<name>.png. Returns the figure: as a cell's last line it is shown, once."""
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
+        write_atomic(self.folder / "figures" / f"{name}.png", picture.getvalue())
+        import matplotlib.pyplot as plt
+
+        plt.close(figure)  # otherwise the notebook shows it a second time at the end of the cell
+        return figure
+
+    def save_adapter(self, model: Any, tokenizer: Any = None) -> Path:
+        """adapter/, through ``save_pretrained``; complete or not there at all.
+
+        Raises:
+            RunError: the disk is full or not writable; an earlier adapter is untouched.
+        """
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+
+        return replace_folder(self.folder / "adapter", write)
+
+    # -- tables ----------------------------------------------------------------------------------------
+
+    def table(self) -> pd.DataFrame:
+        """Systems × metrics, each cell "value [low, high]"."""
+        return systems_frame(self._systems)
+
+    def tests_table(self) -> pd.DataFrame:
+        """One row a comparison: a, b, metric, difference with interval, p, test."""
+        return tests_frame(self._tests)
+
+    # -- memory ----------------------------------------------------------------------------------------
+
+    def check_memory(self, prompt: int | None = None, completion: int | None = None) -> Fit:
+        """Plan the largest steps of this lesson and stop where they would not fit; nothing is loaded for it.
+
+        Args:
+            prompt, completion: tokens of the longest texts, from ``memory.tokens_of``.
+
+        Raises:
+            HardwareError: it would not fit; names the cheapest change. With ``check_memory=False`` nothing is planned.
+        """
+        from helpers import memory
+
+        if not self.settings.check_memory:
+            print("memory is not planned: check_memory = False")
+            return memory.Fit({}, *memory.available(self.machine), {})
+        fit = memory.check(self.settings, self.machine, prompt, completion)
+        self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})
+        print(fit)
+        fit.require()
+        return fit
+
+    # -- resuming --------------------------------------------------------------------------------------
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where trainers put their checkpoints; complete ones are copied to ``checkpoint_dir``, if that is set."""
+        return self.folder / "checkpoints"
+
+    def resume_from(self, name: str = "") -> Path | None:
+        """The latest complete checkpoint when ``resume=True``, else None; half-written ones are removed.
+
+        On a new machine it comes from ``checkpoint_dir``.
+
+        Args:
+            name: folder below ``checkpoints`` of a further training; "" is the run's main one.
+
+        Raises:
+            RunError: ``checkpoint_dir`` cannot be read.
+        """
+        if not self.settings.as_dict().get("resume"):
+            return None
+        if self._mirror is not None:
+            self._mirror.fetch()
+        folder = self.checkpoints / name
+        sweep(folder)
+        if self._mirror is not None:
+            self._mirror.catch_up(folder)
+        found = latest_checkpoint(folder)
+        if not name:
+            self.note("resumed_from", found.name if found else None)
+        return found
+
+    def _open_mirror(self) -> Mirror | None:
+        forget(self.checkpoints)
+        place = kept_in(self.settings)
+        if place is None:
+            return None
+        root, settings = Path(self.settings.checkpoint_dir), records.clean(self.settings)
+        mirror = Mirror(self.checkpoints, root, place, settings, self._info["begun"], self.fallback)
+        mirror.notes = self._fingerprints()
+        watch(mirror)
+        return mirror
+
+    # -- end -------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Write metrics.json, wall time and peak memory, and set the status to finished."""
+        metrics = {"systems": self._systems, "tests": self._tests}
+        write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
+        self.close(FINISHED, None)
+        info = self._info
+        memory = f"{info['peak_rss_gb']:.1f} GB RAM"
+        if info["peak_cuda_gb"] is not None:
+            memory += f", {info['peak_cuda_gb']:.1f} GB GPU"
+            if planned := info["notes"].get("memory"):
+                memory += f" (planned {max(planned.values()):.1f} with CUDA's own)"
+        print(f"finished in {duration(info['wall_time_s'])}, peak {memory}; {short_path(self.folder)}")
+
+    @property
+    def status(self) -> str:
+        """running, finished, failed or interrupted."""
+        return str(self._info["status"])
+
+    def close(self, status: str, error: str | None) -> None:
+        """Write how the run ended, with its wall time and peak memory; ``finish`` does it for one that went well."""
+        self._info.update(status=status, error=error, finished=_now())
+        self._info["wall_time_s"] = round(time.monotonic() - self._began, 1)
+        self._info["peak_rss_gb"] = peak_rss_gb()
+        self._info["peak_cuda_gb"] = peak_cuda_gb()
+        self._write_info()
+
+    def reopen(self) -> None:
+        """A run that had failed goes on: its cell was repaired."""
+        self._info.update(status=RUNNING, error=None, finished=None)
+        self._write_info()
+
+    def _write_info(self) -> None:
+        write_atomic(self.folder / "run.json", records.to_json(self._info) + "\n")
+
+
+def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
+    """Check the parameters, seed, open the run folder, print one screen.
+
+    Args:
+        notebook: the notebook's id, e.g. "04_qlora_instruct".
+        namespace: its ``globals()``.
+
+    Raises:
+        ParameterError, HardwareError: see ``settings.resolve``.
+        RunError: the folder cannot be written, belongs to a running process, or does not match ``resume``.
+    """
+    global _active
+    from helpers.machine import hardware
+    from helpers.sources import assets
+
+    began = time.monotonic()
+    machine = hardware.probe()
+    settings = resolve(notebook, namespace, machine, assets.available)
+    if settings.dtype != "auto":
+        machine = dataclasses.replace(machine, dtype=settings.dtype)
+    folder, previous = open_folder(settings)
+    if settings.offline:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    quieten()
+    seed_everything(settings.seed)
+    if _active is not None and _active.status == RUNNING and _active.folder != folder:
+        _active.close(INTERRUPTED, "another run was started in the same kernel")
+    run = Run(settings, machine, folder, previous, began)
+    _active = run
+    _point_to(folder)
+    interruption.watch_cells(run, _running)
+    interruption.watch_process(_running)
+    print(start_screen(run.settings, machine, folder))
+    return run
+
+
+def _point_to(folder: Path) -> None:
+    pointer = os.environ.get(POINTER)
+    if pointer:
+        write_atomic(Path(pointer), str(folder))
+
+
+def _running() -> Run | None:
+    return _active
+
+
+def _fingerprint(value: Any) -> str | None:
+    """The fingerprint in a note; None where it has none."""
+    found = value.get("fingerprint") if isinstance(value, Mapping) else None
+    return str(found) if found else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,197 @@
+"""Run one notebook in a process of its own: ``python -m helpers.runs.worker job.json``.
+
+The process prints one JSON object a line: {"event": "cell", "k", "n"} before each cell and at the end
+{"event": "end", ...} with the outcome. ``helpers.runs.headless`` starts it and reads these lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import LabError
+from helpers.files import write_atomic
+from helpers.runs import records
+from helpers.runs.run import POINTER
+
+TIMED_OUT, KERNEL_DIED = "timed out", "kernel died"
+_ENGINE = "peft-lab"
+# Where a notebook goes that failed before it opened a run; no run can be called so.
+NOT_STARTED = "_not_started"
+
+
+def run_job(job: dict[str, Any]) -> dict[str, Any]:
+    """Execute the notebook, keep it and its HTML page in the run folder, say how it went.
+
+    Args:
+        job: "notebook" (path), "id", "parameters", "output_dir", "cell_timeout" (seconds or None), "work"
+            (a scratch folder).
+
+    Returns:
+        {"status", "error", "folder", "seconds", "cell", "cells"}; ``error`` is one line or None, ``folder``
+        is None when the notebook failed before it opened one.
+    """
+    work = Path(job["work"])
+    executed, pointer = work / "notebook.ipynb", work / "folder.txt"
+    os.environ[POINTER] = str(pointer)
+    began = time.monotonic()
+    for attempt in (1, 2):
+        progress = {"k": 0, "n": 0}
+        status, error = _execute(job, executed, progress)
+        # Kernels that start at the same moment can pick the same port: no cell has run, so try again.
+        if status != KERNEL_DIED or progress["k"] > 1 or attempt == 2 or not _is_collision(error):
+            break
+    folder = Path(pointer.read_text()) if pointer.exists() else None
+    if folder is not None and status != records.FINISHED:
+        _settle(folder, status, error)
+    elif folder is not None:
+        status, error = _check_finished(folder)
+    kept = folder or Path(job["output_dir"]) / job["id"] / NOT_STARTED
+    problem = _keep(executed, kept)
+    if problem and status == records.FINISHED:
+        status, error = records.FAILED, problem
+    return {
+        "status": status,
+        "error": error,
+        "folder": str(folder) if folder else None,
+        "seconds": round(time.monotonic() - began, 1),
+        "cell": progress["k"],
+        "cells": progress["n"],
+    }
+
+
+def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> tuple[str, str | None]:
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    _register_engine(progress)
+    where = f"in cell {{k}} of {Path(job['notebook']).name}"
+    try:
+        papermill.execute_notebook(
+            job["notebook"],
+            str(executed),
+            parameters=job["parameters"],
+            engine_name=_ENGINE,
+            cwd=str(Path(job["notebook"]).parent),
+            progress_bar=False,
+            start_timeout=180,
+            execution_timeout=job["cell_timeout"],
+        )
+    except PapermillExecutionError as error:
+        kind = "" if _is_lab_error(error.ename) else f" {where.format(**progress)}"
+        return records.FAILED, _line(f"{error.ename}: {error.evalue}") + kind
+    except CellTimeoutError:
+        return TIMED_OUT, f"no end after {job['cell_timeout']} s {where.format(**progress)}"
+    except DeadKernelError:
+        return KERNEL_DIED, f"the kernel died {where.format(**progress)}; it often means out of memory"
+    except KeyboardInterrupt:
+        return records.INTERRUPTED, f"stopped by the keyboard {where.format(**progress)}"
+    except RuntimeError as error:  # what jupyter_client raises when a kernel does not come up
+        started = progress["k"] > 0
+        return (records.FAILED if started else KERNEL_DIED), _line(f"{type(error).__name__}: {error}")
+    except Exception as error:
+        return records.FAILED, _line(f"{type(error).__name__}: {error}")
+    return records.FINISHED, None
+
+
+def _register_engine(progress: dict[str, int]) -> None:
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Engine(NBClientEngine):  # type: ignore[misc]
+        """papermill's own engine, which also reports each cell before it runs."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+            start_cell = nb_man.cell_start
+            progress["n"] = len(nb_man.nb.cells)
+
+            def cell_start(cell: Any, cell_index: int | None = None, **rest: Any) -> Any:
+                progress["k"] = (cell_index or 0) + 1
+                _tell({"event": "cell", **progress})
+                return start_cell(cell, cell_index, **rest)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+    papermill_engines.register(_ENGINE, Engine)
+
+
+def _settle(folder: Path, status: str, error: str | None) -> None:
+    """Write the outcome into a record that the kernel could not close itself."""
+    info = records.read_json(folder / "run.json")
+    if info.get("status") in (records.RUNNING, None) or status in (TIMED_OUT, KERNEL_DIED):
+        records.update_info(folder, status=status, error=error)
+
+
+def _check_finished(folder: Path) -> tuple[str, str | None]:
+    if records.read_json(folder / "run.json").get("status") == records.FINISHED:
+        return records.FINISHED, None
+    error = "the notebook ended without run.finish()"
+    records.update_info(folder, status=records.FAILED, error=error)
+    return records.FAILED, error
+
+
+def _keep(executed: Path, folder: Path) -> str | None:
+    """Put notebook.ipynb and notebook.html into ``folder``. Returns what went wrong, if anything."""
+    if not executed.exists():
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "notebook.html", to_html(executed))
+        write_atomic(folder / "notebook.ipynb", executed.read_bytes())
+    except (LabError, OSError) as error:
+        return _line(str(error))
+    return None
+
+
+def to_html(notebook: Path) -> str:
+    """The executed notebook as one HTML page with its figures inside."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    node = nbformat.read(notebook, as_version=4)
+    node.metadata.pop("widgets", None)
+    for cell in node.cells:
+        tags = cell.metadata.get("tags", [])
+        # papermill's red banner names a cell that the page shows anyway, with the error below it
+        cell.metadata["tags"] = [t for t in tags if not t.startswith("papermill-error")]
+    title = next((c.source.splitlines()[0].lstrip("# ") for c in node.cells if c.source.startswith("# ")), "")
+    exporter = HTMLExporter(template_name="lab", exclude_input_prompt=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(node, {"metadata": {"name": title or notebook.stem}})
+    return str(body)
+
+
+def _is_lab_error(name: str) -> bool:
+    return name in {kind.__name__ for kind in LabError.__subclasses__()}
+
+
+def _is_collision(error: str | None) -> bool:
+    signs = ("address already in use", "died before replying", "zmqerror", "kernel died", "didn't respond")
+    return any(sign in (error or "").lower() for sign in signs)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:400]
+
+
+def _tell(event: dict[str, Any]) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def main() -> int:
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    try:
+        _tell({"event": "end", **run_job(job)})
+    finally:
+        shutil.rmtree(job["work"], ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

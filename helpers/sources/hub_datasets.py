@@ -1,0 +1,140 @@
+"""Which files of a Hub data set hold a split, and those files, fetched and checked.
+
+``datasets`` decides which: it is shown a folder of empty files with the names that the repository has, and its card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import DataError
+from helpers.sources import hub
+
+KINDS = ("parquet", "csv", "json")  # files of rows, which can be read one by one
+CARD = "README.md"
+LARGE = 500_000_000  # bytes of a split in several parts, above which only some of them are fetched
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """Where a split is read from. ``local``: from checked files; otherwise it is streamed from the Hub."""
+
+    repo: str
+    split: str
+    licence: str
+    note: str
+    kind: str = ""
+    paths: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def local(self) -> bool:
+        return bool(self.paths)
+
+    def open(self) -> Any:
+        """An ``IterableDataset``."""
+        from datasets import load_dataset
+
+        if not self.local:
+            return load_dataset(self.repo, split=self.split, streaming=True)
+        files = {self.split: list(self.paths)}
+        return load_dataset(self.kind, data_files=files, split=self.split, streaming=True, **self.options)
+
+
+def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
+    """Find the files of a split and fetch them.
+
+    Args:
+        limit: rows wanted; of a large split only as many parts are fetched, in an order drawn with ``seed``, as hold
+            twice as many.
+
+    Raises:
+        DataError: refused, incomplete, damaged, no such split.
+        Unreachable: the Hub cannot be asked, and no complete copy is here.
+    """
+    found = _listing(repo)
+    names = [file.name for file in found.files]
+    kind, options, files = _resolve(repo, names, split)
+    if kind not in KINDS:
+        note = f"streamed from the Hub, as its files are no tables: not compared with checksums (split {split})"
+        return SplitFiles(repo, split, found.licence, note)
+    total = sum(file.size or 0 for file in found.files if file.name in set(files))
+    some = kind == "parquet" and total > LARGE and len(files) > 1
+    if some:
+        random.Random(seed).shuffle(files)
+    paths: list[str] = []
+    rows = 0
+    for batch in [[name] for name in files] if some else [files]:
+        fetched = hub.fetch(repo, lambda _, batch=batch: batch, "dataset", fail=DataError)  # type: ignore[misc]
+        paths += [str(fetched.folder / name) for name in batch]
+        rows += sum(map(_parquet_rows, paths[-len(batch) :])) if some else 0
+        if some and rows >= 2 * limit:
+            break
+    note = f"{len(paths)} of {len(files)} files of split {split}, compared with the Hub's checksums"
+    note += (
+        "" if found.fresh else f" earlier: the copy on this machine (commit {found.commit[:8]}), the Hub not reached"
+    )
+    return SplitFiles(repo, split, found.licence, note, kind, tuple(paths), options)
+
+
+def _listing(repo: str) -> hub.Listing:
+    """The Hub's list of files, or the one that is remembered with a complete copy."""
+    try:
+        return hub.listing(repo, "dataset", fail=DataError)
+    except hub.Unreachable as why:
+        remembered = hub.remembered(repo, "dataset", why)
+        if remembered is None:
+            raise
+        return remembered
+
+
+def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str, Any], list[str]]:
+    """(kind of reader, its options, names of the split's files), as ``datasets`` sees the repository."""
+    from datasets import load_dataset_builder
+
+    with tempfile.TemporaryDirectory(prefix="peft-lab-") as scratch:
+        root = Path(scratch).resolve()
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        if CARD in names:
+            card = hub.fetch(repo, lambda _: [CARD], "dataset", fail=DataError)
+            (root / CARD).write_bytes((card.folder / CARD).read_bytes())
+        try:
+            builder = load_dataset_builder(str(root), cache_dir=str(root / ".cache"))
+            parts = {str(key): list(map(str, value)) for key, value in (builder.config.data_files or {}).items()}
+        except Exception as error:  # its own errors for a layout it cannot read, and those of its parsers
+            line = (str(error).strip().splitlines() or [""])[0][:200]
+            raise DataError(f"{repo} on the Hub cannot be read as a data set: {line}") from error
+        if split not in parts:
+            raise DataError(
+                f"cannot read split {split!r} of {repo}: there is none",
+                f"Its splits are {', '.join(sorted(parts)) or 'none'}",
+            )
+        kind = type(builder).__module__.rsplit(".", 1)[-1]
+        files = [Path(path).resolve().relative_to(root).as_posix() for path in parts[split]]
+    own = {"name", "version", "data_dir", "data_files", "description"}
+    options = {
+        row.name: getattr(builder.config, row.name)
+        for row in dataclasses.fields(builder.config)
+        if row.name not in own and getattr(builder.config, row.name) != _default(row)
+    }
+    if builder.info.features is not None:
+        options["features"] = builder.info.features
+    return kind, options, files
+
+
+def _default(row: dataclasses.Field[Any]) -> Any:
+    return row.default_factory() if row.default_factory is not dataclasses.MISSING else row.default
+
+
+def _parquet_rows(path: str) -> int:
+    import pyarrow.parquet as parquet
+
+    return int(parquet.ParquetFile(path).metadata.num_rows)

@@ -1,0 +1,179 @@
+"""Where rows come from: a local file or folder, a data set on the Hugging Face Hub or on Kaggle.
+
+``read`` finds out which is meant; ``pick_columns`` renames what was found to a task's own columns. Every
+fault that a user can cause or meet is one DataError line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import DataError
+from helpers.hints import closest
+from helpers.sources import hub, hub_datasets, kaggle
+from helpers.sources.hub_errors import explain
+from helpers.sources.local import SUFFIXES, RawRows, Row, read_local
+
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+
+
+def kind_of(source: str) -> str:
+    """``"local"`` or ``"hub"``. An existing path wins over a Hub id of the same spelling."""
+    path = Path(source).expanduser()
+    if path.exists() or path.suffix.lower() in SUFFIXES or source.startswith((".", "~", "/", "\\")):
+        return "local"
+    if _HUB_ID.match(source):
+        return "hub"
+    return "local"
+
+
+def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split: str = "train") -> RawRows:
+    """Rows of ``source``, at most ``limit``.
+
+    Args:
+        source: path of a file or folder, a Hub id such as ``stanfordnlp/snli``, or ``kaggle:owner/name``.
+        built_in: names of the task's own sources, for the hint when nothing fits.
+        split: split on the Hub; local files have none.
+    """
+    if kaggle.is_source(source):
+        located = kaggle.locate(source)
+        raw = read_local(located.path, limit, seed)
+        raw.notes.append(located.note)
+        return raw
+    if kind_of(source) == "hub":
+        return read_hub(source, limit, seed, split)
+    if not Path(source).expanduser().exists() and not Path(source).suffix and "/" not in source:
+        raise DataError(
+            f"unknown data source {source!r}: not a built-in source, not a file or folder, not a Hub id",
+            f"Built-in are {', '.join(built_in)}; a Hub id looks like owner/name",
+        )
+    return read_local(source, limit, seed)
+
+
+def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
+    """At most ``limit`` random rows of one split of a Hub data set.
+
+    Files of rows (parquet, CSV, JSON lines) are fetched whole, compared with the Hub's checksums and read from the
+    client's cache, so a later run needs no connection. Of a large data set only as many parts are fetched as hold the
+    rows. Pictures in folders and archives are streamed, and so is whatever else ``datasets`` alone can read.
+
+    Raises:
+        DataError: the Hub refuses or fails, a download stays incomplete or damaged, there is no such split.
+    """
+    with _quiet_datasets():
+        try:
+            files = hub_datasets.split_files(repo, split, limit, seed)
+        except hub.Unreachable as error:
+            return _cached(repo, limit, seed, split, error)
+        try:
+            stream = encoded(files.open())
+            rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
+        except Exception as error:  # anything the network or the parser raises
+            if files.local:
+                raise DataError(f"cannot read split {split!r} of {repo}: {_line(error)}") from error
+            raise DataError(*explain(error, repo, "dataset")) from error
+    return _checked(repo, rows, files.licence or "see the data set's page", f"{files.note}, {len(rows):,} rows read")
+
+
+def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) -> RawRows:
+    """What an earlier ``load_dataset`` of another program has left."""
+    from datasets import load_dataset
+
+    try:
+        with _offline():
+            data = encoded(load_dataset(repo, split=split))
+    except Exception as error:
+        what, cure = f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache", ""
+        if why.__cause__ is not None:
+            what, cure = explain(why.__cause__, repo, "dataset")
+        raise DataError(
+            what, cure or "Connect, unset HF_HUB_OFFLINE, or give a built-in source or a local file"
+        ) from error
+    rows = [dict(row) for row in data.shuffle(seed=seed).select(range(min(limit, len(data))))]
+    note = "read from the local cache; the Hub was not reached"
+    return _checked(repo, rows, "see the data set's page", note)
+
+
+def encoded(data: Any) -> Any:
+    """The data set with its pictures left as bytes: decoded, those of a large one would not fit into memory."""
+    from datasets import Image
+
+    for name, feature in (data.features or {}).items():
+        if isinstance(feature, Image):
+            data = data.cast_column(name, Image(decode=False))
+    return data
+
+
+def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
+    if not rows:
+        raise DataError(f"{repo} is empty: it holds no rows")
+    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence, [note])
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Forbid Hub requests for a moment, so that the cache answers at once."""
+    import huggingface_hub.constants as hub
+    from datasets import config
+
+    before = hub.HF_HUB_OFFLINE, getattr(config, "HF_HUB_OFFLINE", None)
+    hub.HF_HUB_OFFLINE = True
+    config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def _quiet_datasets() -> Iterator[None]:
+    from datasets.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
+
+
+def pick_columns(
+    raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Rows with the task's column names.
+
+    Args:
+        aliases: own name → names accepted for it, best first; case, spaces, ``_`` and ``-`` do not matter.
+        optional: own names that may be absent (``None`` in every row then).
+
+    Raises:
+        DataError: a needed column is absent; names those found, the nearest one and what is accepted.
+    """
+    found = {plain(name): name for name in reversed(raw.columns)}
+    chosen: dict[str, str | None] = {}
+    for own, names in aliases.items():
+        match = next((found[plain(name)] for name in (own, *names) if plain(name) in found), None)
+        if match is None and own not in optional:
+            accepted = ", ".join(dict.fromkeys((own, *names)))
+            near = [hit for name in (own, *names) if (hit := closest(plain(name), found, cutoff=0.6))]
+            hint = f"; nearest is {found[near[0]]!r}" if near else ""
+            raise DataError(
+                f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})",
+                f"Name a column one of: {accepted}",
+            )
+        chosen[own] = match
+    return [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
+
+
+def plain(name: str) -> str:
+    """A column name without case, spaces, underscores and hyphens."""
+    return re.sub(r"[\s_\-]", "", name.lower())

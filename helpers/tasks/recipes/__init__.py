@@ -1,0 +1,7 @@
+"""Task ``recipes``: relate title, ingredients and instructions of a dish."""
+
+from __future__ import annotations
+
+from helpers.tasks.recipes.task import RecipesTask
+
+__all__ = ["RecipesTask"]

@@ -1,0 +1,219 @@
+"""The four ways to ask about a recipe: steps, ingredients, missing, substitute."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from helpers.tasks.base import Row
+from helpers.tasks.choices import Question, balanced_choices, merge_small
+from helpers.tasks.recipes.text import ingredient_name, name_words
+
+# Found in nearly every kitchen, so they say nothing about the dish: never asked for, never offered.
+PANTRY = frozenset(
+    [
+        "salt",
+        "pepper",
+        "black pepper",
+        "salt and pepper",
+        "water",
+        "oil",
+        "vegetable oil",
+        "cooking oil",
+        "seasoning",
+    ]
+)
+
+
+def bullet_list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def numbered_list(lines: Sequence[str]) -> str:
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+
+
+def _example(row: Mapping[str, Any], form: str, prompt: str, completion: str) -> Row:
+    return {
+        "id": f"{row['id']}-{form}",
+        "form": form,
+        "prompt": prompt,
+        "completion": completion,
+        "options": [],
+        "answer": -1,
+    }
+
+
+def steps_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Title and ingredients → numbered instructions."""
+    return [
+        _example(
+            row,
+            "steps",
+            f"Write the cooking steps for this recipe.\n\n{row['title']}\n\n"
+            f"Ingredients:\n{bullet_list(row['ingredients'])}",
+            numbered_list(row["steps"]),
+        )
+        for row in rows
+    ]
+
+
+def ingredients_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Title and instructions → ingredient list."""
+    return [
+        _example(
+            row,
+            "ingredients",
+            f"List the ingredients of this recipe.\n\n{row['title']}\n\nSteps:\n{numbered_list(row['steps'])}",
+            bullet_list(row["ingredients"]),
+        )
+        for row in rows
+    ]
+
+
+def names_of(row: Mapping[str, Any]) -> list[str]:
+    """The distinct bare ingredient names of a recipe, in order."""
+    return list(dict.fromkeys(name for name in map(ingredient_name, row["ingredients"]) if name))
+
+
+def _askable(name: str) -> bool:
+    return (
+        name not in PANTRY
+        and len(name) <= 30
+        and len(name.split()) <= 3
+        and bool(name_words(name))
+        and not re.search(r"[^\w\s'\-]|\d", name)
+    )
+
+
+MISSING_QUESTION = "Which ingredient belongs in this recipe too?"
+
+
+class _Facts:
+    """What is needed to say that an ingredient is certainly not part of a recipe."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self.names = names_of(row)
+        self.title = name_words(row["title"])
+        self.parts = [name_words(name) for name in self.names]
+        self.text = name_words(" ".join((*row["ingredients"], *row["steps"])))
+
+    def certainly_wrong(self, words: frozenset[str]) -> bool:
+        """Neither listed in any form ("olive oil" against "oil") nor mentioned in the steps or title."""
+        if not words or words & self.title or words <= self.text:
+            return False
+        return not any(part and (part <= words or words <= part) for part in self.parts)
+
+    def candidates(self) -> list[str]:
+        """Ingredients that can be asked for: not named in the title or inside another ingredient's name."""
+        found = []
+        for index, name in enumerate(self.names):
+            words = self.parts[index]
+            others = self.parts[:index] + self.parts[index + 1 :]
+            if _askable(name) and not words & self.title and not any(words & part for part in others):
+                found.append(name)
+        return found
+
+
+def _choice_examples(
+    rows: Sequence[Mapping[str, Any]],
+    form: str,
+    questions: Sequence[Question],
+    facts: Mapping[int, _Facts],
+    prompts: Mapping[int, str],
+    barred: Mapping[int, set[str]],
+    rng: random.Random,
+) -> list[Row]:
+    words = {question.answer: name_words(question.answer) for question in questions}
+    known: dict[tuple[int, str], bool] = {}
+
+    def fits(row: int, text: str) -> bool:
+        key = (row, text)
+        if key not in known:
+            known[key] = text not in barred.get(row, ()) and facts[row].certainly_wrong(words[text])
+        return known[key]
+
+    examples = []
+    for choice in balanced_choices(questions, fits, rng):
+        example = _example(rows[choice.row], form, prompts[choice.row], choice.options[choice.answer])
+        example["options"], example["answer"] = choice.options, choice.answer
+        examples.append(example)
+    return examples
+
+
+def _common_names(
+    rows: Sequence[Mapping[str, Any]], groups: Sequence[str], share: float = 0.15
+) -> dict[str, set[str]]:  # fmt: skip
+    """Per group, the names that stand in more than ``share`` of its recipes (and in at least four)."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, group in zip(rows, groups, strict=True):
+        counts[group].update(names_of(row))
+    sizes = Counter(groups)
+    return {
+        group: {name for name, count in names.items() if count >= max(4, share * sizes[group])}
+        for group, names in counts.items()
+    }
+
+
+def missing_examples(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Row]:
+    """Title and the other ingredients → which of four ingredients belongs too.
+
+    Options are bare names. What more than 15 % of the recipes of its category have ("onion" in soups) is
+    asked for only where nothing more telling is left. The three wrong ones are the right answers of other
+    recipes of the same category (small categories are asked together), are not in this recipe under any
+    name, and share no word with its title, as the right one does not either. Recipes with no askable
+    ingredient are left out.
+    """
+    rng = random.Random(f"missing-{seed}")
+    groups = merge_small([row["category"] for row in rows])
+    common = _common_names(rows, groups)
+    questions, facts, prompts = [], {}, {}
+    for index, row in enumerate(rows):
+        fact = _Facts(row)
+        candidates = fact.candidates()
+        if len(fact.names) < 3 or not candidates:
+            continue
+        telling = [name for name in candidates if name not in common[groups[index]]]
+        answer = rng.choice(telling or candidates)
+        others = [name for name in fact.names if name != answer]
+        facts[index] = fact
+        questions.append(Question(index, groups[index], answer))
+        prompts[index] = f"{MISSING_QUESTION}\n\n{row['title']}\n\nIngredients: {', '.join(others)}"
+    return _choice_examples(rows, "missing", questions, facts, prompts, {}, rng)
+
+
+def substitute_examples(
+    rows: Sequence[Mapping[str, Any]], swaps: Mapping[str, set[str]], seed: int
+) -> list[Row]:  # fmt: skip
+    """Title, ingredients and one of them → which of four can replace it.
+
+    Args:
+        swaps: what can replace what, from ``swaps.mine_swaps`` on the whole source.
+
+    The right option is a documented replacement not in the recipe; the wrong ones are right answers of other
+    recipes of the same category that are no documented replacement of the ingredient. Recipes none of whose
+    ingredients has a documented replacement are left out.
+    """
+    rng = random.Random(f"substitute-{seed}")
+    groups = merge_small([row["category"] for row in rows])
+    questions, facts, prompts, barred = [], {}, {}, {}
+    for index, row in enumerate(rows):
+        fact = _Facts(row)
+        pairs = [
+            (name, other)
+            for name in fact.names
+            for other in sorted(swaps.get(name, ()))
+            if _askable(name) and _askable(other) and fact.certainly_wrong(name_words(other))
+        ]
+        if not pairs:
+            continue
+        name, answer = rng.choice(pairs)
+        facts[index], barred[index] = fact, swaps[name] | {name}
+        questions.append(Question(index, groups[index], answer))
+        prompts[index] = (
+            f"What can replace the {name} in this recipe?\n\n{row['title']}\n\nIngredients: {', '.join(fact.names)}"
+        )
+    return _choice_examples(rows, "substitute", questions, facts, prompts, barred, rng)

@@ -1,0 +1,211 @@
+"""Recipe text: wiki leftovers, lists inside one cell, the name of an ingredient without its amount."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from helpers.tasks.recipes.words import AFTERWARDS, COURSE_WORDS, FILLER, GROUND, NUMBER_WORDS, STAND_ALONE, UNITS
+
+_REFERENCE = re.compile(r"<ref[^>]*/>|<ref[^>]*>.*?</ref>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]{1,80}>")
+_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
+_TABLE = re.compile(r"^\s*(\{\||\|\}|\|-|!|\|)")
+_FILE = re.compile(r"\[\[(?:File|Image):[^\[\]]*\]\]", re.IGNORECASE)
+_LINK = re.compile(r"\[\[(?:[^|\[\]]*\|)?([^|\[\]]*)\]\]")
+_WEB = re.compile(r"\[https?://\S+\s*([^\[\]]*)\]")
+_THUMB = re.compile(r"^(?:thumb|right|left|frame|\d+px)\|(?:[^|.]*\|)*|^thumb(?=[A-Z])")
+_BULLET = re.compile(r"(?:^|(?<=[\s.]))[#*:;]+[ \t]*(?=\S)")
+
+
+def clean_wiki(text: str) -> str:
+    """One line of plain text: no tags, references, templates, links, bullets, entities."""
+    text = html.unescape(_REFERENCE.sub("", text))
+    text = _FILE.sub("", _TEMPLATE.sub("", _REFERENCE.sub("", text)))
+    text = re.sub(r"\{\{.*$", "", _WEB.sub(r"\1", text), flags=re.DOTALL)
+    text = _TAG.sub("", _LINK.sub(r"\1", text)).replace("'''", "").replace("''", "")
+    if _TABLE.match(text):
+        return ""
+    text = _THUMB.sub("", text.strip())
+    text = re.sub(r"(?<=\s)#(?=\w)", "", re.sub(r"^[#*:;]+\s*", "", text))
+    return " ".join(text.split())
+
+
+def wiki_lines(text: str) -> list[str]:
+    """The list items inside one item: "Thicken: #* with flour #* or starch" holds three."""
+    return [line for line in map(clean_wiki, re.split(r"\n|(?:^|(?<=\s))[#*]{1,3}(?=[*\s])", text)) if line]
+
+
+def parse_r_vector(text: str) -> list[str] | None:
+    """The strings of an R-style ``c("a", "b")``; ``character(0)`` is empty; None when it is neither."""
+    text = text.strip()
+    if text in ("character(0)", "c()"):
+        return []
+    if not (text.startswith("c(") and text.endswith(")")):
+        return None
+    body = text[2:-1]
+    strings = re.findall(r'"((?:[^"\\]|\\.)*)"|\bNA\b', body, re.DOTALL)
+    return [item.replace('\\"', '"').replace("\\n", "\n") for item in strings if item.strip()]
+
+
+def as_list(value: Any, kind: str) -> list[str]:
+    """A cell as a list of strings.
+
+    Takes a real list (of strings, or of ``{"text": …}`` as in Recipe1M+), a JSON or Python list in a
+    string, an R vector, or plain text: split at line breaks; without those, steps split at sentence ends
+    and ingredients at ``;`` or, failing that, at ``,``. Leading bullets and numbers go.
+
+    Args:
+        kind: ``"ingredients"`` or ``"steps"``.
+    """
+    if value is None or isinstance(value, float):  # NaN marks an empty cell in parquet and pandas
+        return []
+    if isinstance(value, str):
+        return [line for line in map(strip_bullet, _split_text(value, kind)) if line]
+    if isinstance(value, Iterable):
+        items = [item.get("text", "") if isinstance(item, dict) else item for item in value]
+        return [line for line in (strip_bullet(str(item)) for item in items if item is not None) if line]
+    return [str(value)]
+
+
+def _split_text(text: str, kind: str) -> list[str]:
+    text = text.strip()
+    vector = parse_r_vector(text)
+    if vector is not None:
+        return vector
+    if text.startswith("[") and text.endswith("]"):
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                found = parse(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+            if isinstance(found, list):
+                return as_list(found, kind)
+    if "\n" in text:
+        return text.splitlines()
+    if kind == "steps":
+        return re.split(r"(?<=[.!?])\s+(?=[A-Z0-9])", text)
+    return text.split(";") if ";" in text else text.split(",")
+
+
+def strip_bullet(line: str) -> str:
+    """Without "- ", "* ", "1. ", "2) ", "Step 3:" in front; amounts such as "2 eggs" and "1.5 cups" stay."""
+    line = " ".join(line.split())
+    return re.sub(r"^(?:[-*•–]\s*|step\s+\d+\s*[:.)]\s*|\d+\s*[.)]\s+)", "", line, flags=re.IGNORECASE)
+
+
+_NUMBER = re.compile(r"^[\d.,/⁄½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚×x%°~+\-–—]+(?:[a-z]{1,3}\.?)?$")
+
+
+_IES = {
+    "chilies": "chili",
+    "chillies": "chili",
+    "cookies": "cookie",
+    "brownies": "brownie",
+    "veggies": "veggie",
+}
+
+
+def singular(word: str) -> str:
+    """A rough singular: potatoes → potato, berries → berry, leaves → leaf, cups → cup; molasses stays."""
+    if len(word) < 4 or word.endswith(("ss", "us", "is")):
+        return word
+    if word in {"molasses", "couscous", "lemongrass", "swiss", "oats", "brussels", "series"}:
+        return word
+    if word in _IES:
+        return _IES[word]
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("leaves", "loaves", "halves", "calves")):
+        return word[:-3] + "f"
+    if word.endswith(("oes", "ches", "shes", "sses", "xes")):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") else word
+
+
+@lru_cache(maxsize=100_000)
+def ingredient_name(line: str) -> str:
+    """The bare name: ``"2 cups (240 g) finely chopped red onions, peeled"`` → ``"red onion"``.
+
+    Lower case, no amounts, units, notes or preparation, first of several alternatives ("butter or oil" →
+    "butter"). Empty when nothing is left. Rules, not a parser: rare forms come out odd but equal for all.
+    """
+    text = unicodedata.normalize("NFKC", html.unescape(line)).lower().replace("’", "'").replace("⁄", "/")
+    text = re.sub(r"\([^()]*\)?|\[[^\[\]]*\]?", " ", text)
+    text = re.sub(r"\bhalf (?:and|&) half\b", "half-and-half", text)
+    text = re.sub(r"(\d)([a-z])", r"\1 \2", re.sub(r"[*#\"“”®™]", " ", text))
+    parts = [part for part in re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text) if part]
+    for part in parts:
+        name = _bare(part)
+        if name:
+            return name
+    return ""
+
+
+_BREAK = re.compile(
+    r"\s+(?:or|and|and/or|plus|such as|like|with|without|w/|in|from|cut|at|on|into|to|if|per|as|but|not)\s+"
+)
+
+
+def _bare(part: str) -> str:
+    """The name in one comma-free piece: that of its first alternative that has one ("1 or 2 onions")."""
+    pair = re.match(r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part)
+    if pair and pair[1] not in FILLER and pair[1] not in STAND_ALONE:
+        part = f"{pair[1]} {pair[2]}"  # "vegetable or peanut oil" is vegetable oil, not a vegetable
+    for piece in _BREAK.split(part):
+        name = _stripped(piece)
+        if name:
+            return name
+    return ""
+
+
+def _stripped(part: str) -> str:
+    words = [word.strip(".'!?&~") for word in part.split()]
+    words = [word for word in words if word and not _NUMBER.match(word) and word not in NUMBER_WORDS]
+    while words and (singular(words[0]) in UNITS or words[0] in FILLER or _adverb(words)):
+        if words[0] == "ground" and len(words) > 1 and singular(words[1]) in GROUND:
+            break
+        if words in (["clove"], ["cloves"]):  # alone it is the spice
+            break
+        words = words[1:]
+    words = [word for word in words if word not in AFTERWARDS or len(words) == 1]
+    if not words:
+        return ""
+    words[-1] = singular(words[-1])
+    return " ".join(words).strip(" -–—/.")
+
+
+def _adverb(words: list[str]) -> bool:
+    """Whether how it is prepared comes first ("finely chopped"); a lone "jelly" is a thing."""
+    return len(words) > 1 and (words[0].endswith("ly") or "ly-" in words[0])
+
+
+def name_words(name: str) -> frozenset[str]:
+    """Content words of a name or title in singular, for comparing names."""
+    return frozenset(singular(w) for w in re.findall(r"[^\W\d_]+", name.lower()) if len(w) > 2)
+
+
+_COURSE_OF = {word: course for course, words in COURSE_WORDS.items() for word in words}
+COURSES = (*COURSE_WORDS, "vegetable")
+
+
+def guess_course(title: str, category: str = "", ingredients: Iterable[str] = ()) -> str:
+    """One of ``COURSES``: from the category if it names one, else from the title's last telling word
+    ("tomato soup" is a soup, "chicken salad" a salad), else from meat, fish, sugar or flour inside."""
+    for text in (category, re.sub(r"\(.*?\)", " ", title), title):
+        found = [_COURSE_OF[w] for w in map(singular, re.findall(r"[a-z]+", text.lower())) if w in _COURSE_OF]
+        if found:
+            return found[-1]
+    words = {word for line in ingredients for word in name_words(ingredient_name(line))}
+    for course in ("fish", "meat"):
+        if any(_COURSE_OF.get(word) == course for word in words):
+            return course
+    if "sugar" in words and words & {"flour", "egg", "milk", "butter", "cream"}:
+        return "sweet"
+    return "bread" if "flour" in words else "vegetable"

@@ -1,0 +1,7 @@
+"""Task ``scienceqa``: multiple-choice questions of school science, about half of them with a picture."""
+
+from __future__ import annotations
+
+from helpers.tasks.scienceqa.task import ScienceqaTask, answers_after, blank_image, read_answer, read_solution
+
+__all__ = ["ScienceqaTask", "answers_after", "blank_image", "read_answer", "read_solution"]

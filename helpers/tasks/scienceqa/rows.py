@@ -1,0 +1,213 @@
+"""Science questions as they stand in files and on the Hub → clean rows; what cannot be used is counted.
+
+Choices may be a list, or text that spells one. A picture may be bytes, ``{"bytes", "path"}``, a PIL image or the
+path of a file; it is kept as it is encoded, and decoded once to see that it can be.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import DataError
+from helpers.sources import reader
+from helpers.sources.local import SUFFIXES, RawRows
+from helpers.tasks.base import LoadReport, Row
+from helpers.tasks.pictures import picture_digest
+
+TEXTS = ("hint", "task", "grade", "subject", "topic", "category", "skill", "lecture", "solution")
+ALIASES: dict[str, tuple[str, ...]] = {
+    "id": ("pid", "qid", "question_id", "index"),
+    "question": ("query", "prompt"),
+    "choices": ("options", "candidates"),
+    "answer": ("label", "answer_index", "correct", "target"),
+    "hint": ("context",),
+    "image": ("picture", "img", "image_path"),
+    "solution": ("explanation", "rationale"),
+    "split": (),
+    **{name: () for name in TEXTS if name not in ("hint", "solution")},
+}
+NEEDED = ("question", "choices", "answer")
+MOST = 26  # choices of one question: they are named by letters
+PROBLEMS = "problems.json"  # of the original release: questions by number, pictures in folders beside it
+
+
+class _Unusable(Exception):
+    """Why a row cannot be used."""
+
+
+def locate(source: str) -> tuple[str, list[Path]]:
+    """The file or folder to read, and the folders in which its pictures are looked for."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        return source, []
+    if (path / PROBLEMS).is_file():  # the release's other JSON files hold captions and lists of numbers
+        path = path / PROBLEMS
+    if path.is_file():
+        return str(path), [path.parent]
+    files = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return str(path), list(dict.fromkeys([path, *sorted(file.parent for file in files)]))
+
+
+def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Row]:
+    """Rows with clean columns, no two the same; fills the report.
+
+    Raises:
+        DataError: a needed column is absent, or not one row can be used (says why).
+    """
+    report.rows_read, report.licence, report.notes = raw.read, raw.licence, list(raw.notes)
+    raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
+    picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in NEEDED])
+    if any(row["split"] for row in picked):
+        report.notes.append("official splits are not used: all rows are cut anew by seed")
+    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
+    rows: list[Row] = []
+    seen: set[tuple[Any, ...]] = set()
+    ids: Counter[str] = Counter()
+    for number, given in enumerate(picked):
+        try:
+            row = _clean(given, number, folders)
+        except _Unusable as why:
+            dropped[str(why)] += 1
+            continue
+        key = (*scene(row), _same(row["hint"]))
+        if key in seen:
+            report.duplicates_removed += 1
+            continue
+        seen.add(key)
+        ids[row["id"]] += 1
+        if ids[row["id"]] > 1:
+            row["id"] = f"{row['id']}~{ids[row['id']]}"
+        rows.append(row)
+    report.dropped = dict(dropped)
+    if not rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        raise DataError(
+            f"none of the {raw.read:,} rows of {raw.name} can be used: {reasons}",
+            'Needed are question, choices (a list, or text like ["a", "b"] or a|b) and answer (its index from 0)',
+        )
+    return rows
+
+
+def scene(row: Row) -> tuple[Any, ...]:
+    """What makes two rows the same question: question, choices in any order, picture."""
+    return _same(row["question"]), tuple(sorted(map(_same, row["choices"]))), picture_digest(row["image"])
+
+
+def groups_by_scene(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that ask the same about the same picture (and differ in the hint) together, in order."""
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[scene(row)].append(row)
+    return list(groups.values())
+
+
+def _clean(given: Row, number: int, folders: Sequence[Path]) -> Row:
+    question = _text(given["question"])
+    if not question:
+        raise _Unusable("no question")
+    choices = read_choices(given["choices"])
+    if len(choices) < 2:
+        raise _Unusable("fewer than 2 choices")
+    if len(choices) > MOST:
+        raise _Unusable(f"more than {MOST} choices")
+    if not all(choices) or len(set(choices)) < len(choices):
+        raise _Unusable("empty or equal choices")
+    answer = read_index(given["answer"], choices)
+    if answer < 0:
+        raise _Unusable("answer that is no choice")
+    key = _text(given["id"]) or str(number)
+    row = {"id": key, "question": question, "choices": choices, "answer": answer}
+    row |= {name: _text(given[name]) for name in TEXTS}
+    image = _image_bytes(given["image"], key, _text(given["split"]), folders)
+    return row | {"image": {"bytes": image, "path": None} if image else None}
+
+
+def read_choices(value: Any) -> list[str]:
+    """Choices from a list, or from text: JSON, a Python list, or parts between bars; [] where there are none."""
+    if isinstance(value, str):
+        text, value = value.strip(), None
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                value = parse(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+            break
+        if not isinstance(value, list | tuple):
+            value = text.split("|")
+    return [_text(item) for item in value] if isinstance(value, list | tuple) else []
+
+
+def read_index(value: Any, choices: Sequence[str]) -> int:
+    """The right choice's index: given as that (from 0), as a letter or as the choice itself; -1 for none of these."""
+    if isinstance(value, bool) or value is None:
+        return -1
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    if text.removesuffix(".0").isdecimal():
+        index = int(text.removesuffix(".0"))
+        return index if index < len(choices) else -1
+    if text in choices:
+        return list(choices).index(text)
+    letter = ord(text.upper()) - ord("A") if len(text) == 1 else -1
+    return letter if 0 <= letter < len(choices) else -1
+
+
+def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path]) -> bytes | None:
+    """The encoded picture, None where the row has none."""
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if value is None or value == "" or value != value:
+        return None
+    if isinstance(value, str):
+        try:
+            value = _find(value, key, split, folders).read_bytes()
+        except (OSError, ValueError) as error:  # not allowed to read it, or no file name at all
+            raise _Unusable("image unreadable") from error
+    elif hasattr(value, "save"):  # a PIL image
+        buffer = io.BytesIO()
+        value.save(buffer, "PNG")
+        value = buffer.getvalue()
+    if not isinstance(value, bytes):
+        raise _Unusable("image unreadable")
+    _check_picture(value)
+    return value
+
+
+def _find(name: str, key: str, split: str, folders: Sequence[Path]) -> Path:
+    """The file of a picture: its path from a folder of the data, or the release's ``<split>/<id>/<name>``."""
+    tails = [Path(name), Path("images", name)]
+    if split:
+        tails += [Path(split, key, name), Path("images", split, key, name)]
+    places = (folder / tail for folder in folders for tail in tails)
+    found = {path.resolve() for path in places if path.is_file()}
+    if not found:
+        raise _Unusable("image file missing")
+    if len(found) > 1:
+        raise _Unusable("image path that fits several files")
+    return found.pop()
+
+
+def _check_picture(data: bytes) -> None:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise _Unusable("image unreadable") from error
+
+
+def _same(text: str) -> str:
+    """Case and spacing make no other question; a mark may ("Is this a statement? It rains!")."""
+    return " ".join(text.casefold().split())
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value).strip()  # NaN is not itself

@@ -1,0 +1,287 @@
+"""Task ``scienceqa``: multiple-choice questions of school science, about half of them with a picture.
+
+Sources: ``generator`` (see ``generator``), ``derek-thomas/ScienceQA`` on the Hub (Lu et al., 2022,
+arXiv:2209.09513), the original release (a folder with ``problems.json`` and pictures in ``train/<id>/image.png``),
+or a local file with columns question, choices, answer and, where known, the others. A form is a setting of the
+prompt; its letters say what it shows: question, task, choices, hint, lecture, solution.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from numbers import Integral
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import DataError
+from helpers.sources import kaggle, reader
+from helpers.tasks import base
+from helpers.tasks.answers import Answer, parse_answer
+from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.dedupe import check_disjoint
+from helpers.tasks.pictures import as_rgb
+from helpers.tasks.scienceqa import rows as scienceqa_rows
+
+if TYPE_CHECKING:  # pragma: no cover
+    from datasets import Dataset
+    from PIL.Image import Image
+
+    from helpers.tasks.splits import TaskSplits
+
+INSTRUCTION = "Answer with JSON: solution and answer."
+LINES = {
+    "Q": ("Question", "question"), "T": ("Task", "task"), "C": ("Choices", "choices"),
+    "H": ("Hint", "hint"), "L": ("Lecture", "lecture"), "S": ("Solution", "solution"),
+}  # fmt: skip
+POOL = 5_000  # most rows read from a large source, unless more are asked for: pictures take memory
+FIRST_NUMBER = 0  # of the first choice, where an answer is a number: as in the published data and predictions
+
+
+class ScienceqaTask(Task):
+    name = "scienceqa"
+    forms = {"QTCH": "choice", "QTCHL": "choice", "QTCHLS": "choice", "QTCHS": "choice"}
+    main_form = "QTCH"
+    bare_questions = dict.fromkeys(forms, INSTRUCTION)
+    metrics = ("accuracy", "valid_rate", "bleu", "rougeL", "meteor", "cosine")
+    columns = (
+        "id", "question", "choices", "answer", "hint", "image", "task", "grade", "subject", "topic", "category",
+        "skill", "lecture", "solution",
+    )  # fmt: skip
+    built_in = ("generator",)
+
+    def load(
+        self,
+        n_train: int | None = None,
+        n_eval: int = 150,
+        source: str = "generator",
+        seed: int = 0,
+        pictures: bool = True,
+    ) -> TaskSplits:
+        """See ``Task.load``. Columns: id, question, choices (list), answer (index), image (PIL, decoded when read,
+        or None), and as text, "" where unknown: hint, task, grade, subject, topic, category, skill, lecture,
+        solution.
+
+        No two splits ask the same about the same picture. A row whose picture is missing or damaged is dropped
+        and counted.
+
+        Args:
+            pictures: False leaves questions with a picture out, for a model that reads text only.
+        """
+        base.check_sizes(n_train, n_eval)
+        report = LoadReport(self.name, source)
+        if source == "generator":
+            from helpers.tasks.scienceqa import generator
+
+            report.licence = "synthetic, part of this repository (Apache-2.0)"
+            need = base.wanted(2000 if n_train is None else n_train, n_eval)
+            drawn = enumerate(generator.questions(seed))
+            asked = list(islice(((i, q) for i, q in drawn if pictures or q.scene.picture is None), need))
+            report.rows_read = report.usable = len(asked)
+            parts = {  # drawn when it is sure that there are enough
+                name: [generator.row(question, f"gen-{seed}-{number}") for number, question in part]
+                for name, part in base.cut(asked, n_train, n_eval, "generated questions").items()
+            }
+        else:
+            limit = max(POOL, int((1.5 if pictures else 3) * base.wanted(n_train, n_eval)))
+            rows = _read(source, limit, seed, report)
+            if not pictures:
+                seen = sum(row["image"] is not None for row in rows)
+                rows = [row for row in rows if row["image"] is None]
+                report.dropped["with a picture"] = seen
+            report.usable = len(rows)
+            parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed)
+        check_no_leak(parts)
+        return base.make_splits(parts, self.columns, report, _types(self.columns))
+
+    def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
+        """Each row as a question whose answer is JSON: the solution, and a choice, written out.
+
+        Beside the usual columns there are ``image`` (or None) and ``gold_solution``. ``options`` are the texts of
+        the choices.
+        """
+        from datasets import Image, Value
+
+        form = form or self.main_form
+        self.form_kind(form)
+        made: list[Row] = [
+            {
+                "id": f"{row['id']}-{form}",
+                "form": form,
+                "prompt": prompt(row, form),
+                "completion": completion(row["choices"][row["answer"]], row["solution"]),
+                "options": list(row["choices"]),
+                "answer": row["answer"],
+                "image": row["image"],
+                "gold_solution": row["solution"],
+            }
+            for row in _undecoded(rows)
+        ]
+        return base.make_examples(made, {"image": Image(), "gold_solution": Value("string")})
+
+    def with_options(self, example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+        """As ``to_messages``: the choices are part of every prompt."""
+        return self.to_messages(example)
+
+    def to_vision_messages(self, example: Mapping[str, Any], blank: bool = False) -> dict[str, Any]:
+        """The example as chat turns for a model that sees: prompt, completion, and the list of ``images``.
+
+        Args:
+            blank: put a blank picture where there is none, as published; else such a question has text only.
+        """
+        image = example["image"]
+        images = [as_rgb(image)] if image is not None else [blank_image()] if blank else []
+        content: list[dict[str, str]] = [{"type": "image"} for _ in images]
+        content.append({"type": "text", "text": example["prompt"]})
+        return {
+            "prompt": [{"role": "user", "content": content}],
+            "completion": [{"role": "assistant", "content": [{"type": "text", "text": example["completion"]}]}],
+            "images": images,
+        }
+
+    def score(
+        self,
+        predictions: Sequence[str | int | None],
+        references: Sequence[Mapping[str, Any]],
+        first_number: int = FIRST_NUMBER,
+    ) -> dict[str, float]:
+        """``accuracy`` and ``valid_rate`` of choices: indices, or text as ``read_answer`` reads it. An empty text
+        is invalid and wrong."""
+        if len(predictions) == len(references):
+            predictions = [
+                int(p) if isinstance(p, Integral) else _index(read_answer(str(p or ""), e["options"], first_number))
+                for p, e in zip(predictions, references, strict=True)
+            ]
+        return super().score(predictions, references)
+
+
+def prompt(row: Mapping[str, Any], form: str) -> str:
+    """The instruction, then a labelled line for each letter of ``form``; what a row does not have is left out."""
+    lines = [INSTRUCTION]
+    for letter in form:
+        label, column = LINES[letter]
+        text = listed(row["choices"]) if column == "choices" else row[column]
+        if text:
+            lines.append(f"{label}: {text}")
+    return "\n".join(lines)
+
+
+def listed(choices: Sequence[str]) -> str:
+    """ "(A) attract (B) repel"."""
+    return " ".join(f"({letter_of(i)}) {choice}" for i, choice in enumerate(choices))
+
+
+def letter_of(index: int) -> str:
+    return chr(ord("A") + index)
+
+
+def completion(choice: str, solution: str) -> str:
+    """What a model should write: the reason first, so that the choice can follow from it.
+
+    The choice is written out; its words say more than the letter in front of it.
+    """
+    return json.dumps({"solution": solution, "answer": choice}, ensure_ascii=False)
+
+
+def answers_after(text: str, choices: Sequence[str]) -> list[str]:
+    """For each choice the beginning of an answer that gives it, after the solution in ``text``.
+
+    With these ``choice_scores`` compares how likely a model finds each choice once it has written ``text``.
+    """
+    return [completion(choice, read_solution(text))[:-1] for choice in choices]
+
+
+def read_answer(text: str, options: Sequence[str], first_number: int = FIRST_NUMBER) -> Answer:
+    """Which choice a written answer names: ``answers.parse_answer``, with the letters of the prompt.
+
+    Where choices are numbers ("2", "3"), ``parse_answer`` takes no label for one; here a letter still counts, since
+    the prompt asks for it.
+
+    Args:
+        first_number: what the first choice is called by a model that answers with numbers. The published data and
+            the predictions of Project B count from 0.
+    """
+    found = parse_answer(text, options, first_number)
+    if found.index is None and any(re.fullmatch(r"\d{1,2}", option.strip()) for option in options):
+        lettered = parse_answer(text, [f"choice {letter_of(i)}" for i in range(len(options))])
+        return lettered if lettered.reason == "letter" else found
+    return found
+
+
+def _index(answer: Answer) -> int:
+    return -1 if answer.index is None else answer.index
+
+
+def blank_image(size: int = 192) -> Image:
+    """A white square of ``size`` pixels, which stands in for a missing picture."""
+    from PIL import Image
+
+    return Image.new("RGB", (size, size), "white")
+
+
+def check_no_leak(parts: Mapping[str, Sequence[Row]]) -> None:
+    """DataError if two splits share an id or ask the same about the same picture."""
+    check_disjoint(parts, "question", scienceqa_rows.scene, itemgetter("question"))
+    check_disjoint(parts, "id", itemgetter("id"))
+
+
+def _read(source: str, limit: int, seed: int, report: LoadReport) -> list[Row]:
+    located = kaggle.locate(source) if kaggle.is_source(source) else None
+    place, folders = scienceqa_rows.locate(str(located.path) if located else source)
+    rows = scienceqa_rows.usable(reader.read(place, limit, seed, ScienceqaTask.built_in), folders, report)
+    if located:
+        report.notes.append(located.note)
+    if reader.kind_of(source) == "hub":
+        report.notes.append("official splits are not used: rows of split train are cut anew by seed")
+    return rows
+
+
+def _cut_scenes(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str, seed: int) -> dict[str, list[Row]]:
+    """As ``base.cut``, with rows that ask the same about the same picture kept in one split."""
+    base.cut(rows, n_train, n_eval, what)  # raises when there are too few
+    groups = scienceqa_rows.groups_by_scene(rows)
+    random.Random(f"split-{seed}").shuffle(groups)
+    room = {"test": n_eval, "validation": base.validation_size(n_eval), "train": len(rows)}
+    parts: dict[str, list[Row]] = {name: [] for name in base.SPLITS}
+    for group in groups:
+        name = next(name for name, size in room.items() if len(parts[name]) + len(group) <= size)
+        parts[name] += group
+    parts["train"] = parts["train"][:n_train]
+    for name, size in (room | {"train": n_train or 1}).items():
+        if len(parts[name]) < size:
+            raise DataError(
+                f"there are {len(rows):,} usable {what}, but too few different ones: {name} gets {len(parts[name]):,} "
+                f"of {size:,}",
+                f"Lower n_train or n_eval; {len(groups):,} differ in more than the hint",
+            )
+    return parts
+
+
+def _undecoded(rows: Any) -> list[Row]:
+    """Rows with pictures still encoded, where they come from a Dataset."""
+    return [dict(row) for row in (reader.encoded(rows) if hasattr(rows, "features") else rows)]
+
+
+def _types(columns: Sequence[str]) -> dict[str, Any]:
+    from datasets import Image, List, Value
+
+    special = {"choices": List(Value("string")), "answer": Value("int64"), "image": Image()}
+    return {name: special.get(name, Value("string")) for name in columns}
+
+
+def read_solution(text: str) -> str:
+    """The explanation in a written answer: the JSON field, as far as it was written; without one the whole text.
+
+    "" only where nothing was written, or JSON with an answer and no solution.
+    """
+    found = re.search(r'"(?:solution|explanation)"\s*:\s*"((?:[^"\\]|\\.)*)', text)
+    if found is None:
+        return "" if re.search(r'"answer"\s*:', text) else text.strip()
+    said = found.group(1)
+    try:
+        return str(json.loads(f'"{said}"')).strip()
+    except ValueError:  # cut off in the middle of an escape
+        return said.strip()

@@ -1,0 +1,204 @@
+"""Task ``zappos``: what kind of shoe is in the picture, in which colour, of which material?
+
+Sources: ``generator`` (see ``zappos_shoes``), the folder of UT-Zappos50K (Yu and Grauman, 2014, "Fine-grained visual
+comparisons with local learning"), ``kaggle:steer01/ut-zap50k-images``, a folder of pictures with a table, or one with
+a folder for each kind of shoe (see ``zappos_folder``).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import DataError
+from helpers.sources import reader
+from helpers.tasks import base
+from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.dedupe import check_disjoint
+from helpers.tasks.pictures import as_rgb, picture_digest
+from helpers.tasks.zappos import folder as zappos_folder
+from helpers.tasks.zappos import rows as zappos_rows
+from helpers.tasks.zappos.pairs import CompositionalSplit, compositional, in_turn
+from helpers.tasks.zappos.words import COLOURS, MATERIALS, SLOTS, caption, read_caption, slots_of
+
+if TYPE_CHECKING:  # pragma: no cover
+    from datasets import Dataset
+
+    from helpers.tasks.splits import TaskSplits
+
+__all__ = [
+    "CompositionalSplit",
+    "ZapposTask",
+    "caption",
+    "compositional",
+    "read_caption",
+    "score_captions",
+    "slots_right",
+]
+
+QUESTIONS = {
+    "type": "What kind of shoe is this?",
+    "colour": "What colour is this shoe?",
+    "material": "What material is this shoe made of?",
+}
+GENERATED = 2_000  # training rows when the generator is asked for all it has
+POOL = 5_000  # most rows read from a file or Hub data set that brings its pictures along: they take memory
+
+
+class ZapposTask(Task):
+    name = "zappos"
+    forms = {"caption": "generation", "type": "choice", "colour": "choice", "material": "choice"}
+    main_form = "caption"
+    bare_questions = QUESTIONS
+    metrics = ("slot_accuracy", "accuracy", "valid_rate", "bleu", "rouge2", "rougeL")
+    columns = ("id", "image", "category", "subcategory", "brand", "colour", "material", "type", "materials")
+    built_in = ("generator", "kaggle:steer01/ut-zap50k-images")
+
+    def load(
+        self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
+    ) -> TaskSplits:
+        """See ``Task.load``. Columns: id, image (PIL, decoded when read), and as text, "" where unknown: category,
+        subcategory, brand, colour, material, type (the phrase of a caption) and materials (as the source lists them).
+
+        Splits are random and stratified by type; no picture is in two of them. Rows from folders name their file,
+        which is read when the row is. A picture that is missing, damaged or a copy is dropped and counted; only as
+        many are opened as are asked for.
+        """
+        base.check_sizes(n_train, n_eval)
+        report = LoadReport(self.name, source)
+        if source == "generator":
+            from helpers.tasks.zappos import generator
+
+            report.licence = "synthetic, part of this repository (Apache-2.0)"
+            n_train = GENERATED if n_train is None else n_train
+            rows = list(islice(generator.rows(seed), base.wanted(n_train, n_eval)))
+            report.rows_read = report.usable = len(rows)
+            hashes = {row["id"]: picture_digest(row["image"]) for row in rows}
+        else:
+            limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
+            found = zappos_folder.find(source, limit, seed, report, self.built_in)
+            rows, hashes = _usable(found, None if n_train is None else base.wanted(n_train, n_eval), seed, report)
+        parts = base.cut(rows, n_train, n_eval, f"pictures in {source}")
+        check_no_leak(parts, hashes)
+        splits = base.make_splits(parts, self.columns, report, _types(self.columns))
+        # The pictures count, not where they lie.
+        marked = {name: [row | {"image": hashes[row["id"]]} for row in part] for name, part in parts.items()}
+        report.fingerprint = base.fingerprint(marked)
+        return splits
+
+    def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
+        """Each row as a picture to describe, or as a question about one word of its description.
+
+        Beside the usual columns there are ``image``, ``type``, ``colour`` and ``material``. The caption says "an
+        unspecified" where a word is unknown; a question leaves out rows where the word it asks for is. Options are
+        all colours, all materials, or all types that occur in ``rows``.
+        """
+        from datasets import Image, Value
+
+        form = form or self.main_form
+        self.form_kind(form)
+        given = [dict(row) for row in (reader.encoded(rows) if hasattr(rows, "features") else rows)]
+        options = [] if form == "caption" else _options(form, given)
+        made: list[Row] = [
+            {
+                "id": f"{row['id']}-{form}",
+                "form": form,
+                "prompt": QUESTIONS.get(form, ""),
+                "completion": row[form] if options else caption(*(row[name] for name in SLOTS)),
+                "options": options,
+                "answer": options.index(row[form]) if options else -1,
+                "image": row["image"],
+                **{name: row[name] for name in SLOTS},
+            }
+            for row in given
+            if form == "caption" or row[form]
+        ]
+        return base.make_examples(made, {"image": Image(), **dict.fromkeys(SLOTS, Value("string"))})
+
+    def to_vision_messages(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """The example as chat turns for a model that sees: prompt, completion, and the list of ``images``.
+
+        A caption is asked for by the picture alone.
+        """
+        words = [{"type": "text", "text": example["prompt"]}] if example["prompt"] else []
+        content: list[dict[str, str]] = [{"type": "image"}, *words]
+        return {
+            "prompt": [{"role": "user", "content": content}],
+            "completion": [{"role": "assistant", "content": [{"type": "text", "text": example["completion"]}]}],
+            "images": [as_rgb(example["image"])],
+        }
+
+    def score(
+        self, predictions: Sequence[str | int | None], references: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """See ``Task.score``; captions also get the accuracies of ``score_captions``."""
+        found = super().score(predictions, references)
+        if references[0]["options"]:
+            return found
+        return found | score_captions([str(p or "") for p in predictions], references)
+
+
+def slots_right(prediction: str | None, reference: str | Mapping[str, Any]) -> dict[str, bool]:
+    """For each slot that the reference fills, whether the caption says the same there. An empty one says nothing."""
+    said = read_caption(prediction)
+    return {name: said[name] == word for name, word in slots_of(reference).items() if word}
+
+
+def score_captions(
+    predictions: Sequence[str | None], references: Sequence[str | Mapping[str, Any]]
+) -> dict[str, float]:
+    """How often captions have the right words: what the fixed words around them cannot inflate.
+
+    Args:
+        references: captions, or rows or examples with type, colour and material. Slots without a truth are not
+            scored.
+
+    Returns:
+        ``type_accuracy``, ``colour_accuracy``, ``material_accuracy`` (each absent where no reference fills the slot),
+        ``slot_accuracy``, their mean, and ``all_slots``, the share of captions without a wrong slot.
+    """
+    if len(predictions) != len(references):
+        raise DataError(f"{len(predictions)} predictions for {len(references)} references")
+    right = [slots_right(p, r) for p, r in zip(predictions, references, strict=True)]
+    scored = [found for found in right if found]
+    if not scored:
+        raise DataError("nothing to score: no reference has a type, colour or material")
+    shares = {}
+    for name in SLOTS:
+        hits = [found[name] for found in scored if name in found]
+        if hits:
+            shares[f"{name}_accuracy"] = sum(hits) / len(hits)
+    mean = sum(shares.values()) / len(shares)
+    return shares | {"slot_accuracy": mean, "all_slots": sum(all(f.values()) for f in scored) / len(scored)}
+
+
+def check_no_leak(parts: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]) -> None:
+    """DataError if two splits share an id or a picture."""
+    check_disjoint(parts, "id", itemgetter("id"))
+    check_disjoint(parts, "picture", lambda row: hashes[row["id"]], itemgetter("id"))
+
+
+def _usable(found: list[Row], need: int | None, seed: int, report: LoadReport) -> tuple[list[Row], dict[str, str]]:
+    """Rows in a stratified random order, as many as are needed, with the hashes of their pictures."""
+    order = in_turn(found, lambda row: row["type"], random.Random(f"split-{seed}"))
+    before = sum(report.dropped.values())
+    rows, hashes = zappos_rows.usable(order, need, report)
+    report.usable = len(rows)
+    looked_at = len(rows) + report.duplicates_removed + sum(report.dropped.values()) - before
+    if looked_at < len(order):
+        report.notes.append(f"{looked_at:,} pictures were opened, a random part of {len(order):,}, stratified by type")
+    return rows, hashes
+
+
+def _options(form: str, rows: Sequence[Row]) -> list[str]:
+    fixed = {"colour": COLOURS, "material": MATERIALS}.get(form)
+    return list(fixed) if fixed else sorted({row["type"] for row in rows if row["type"]})
+
+
+def _types(columns: Sequence[str]) -> dict[str, Any]:
+    from datasets import Image, Value
+
+    return {name: Image() if name == "image" else Value("string") for name in columns}

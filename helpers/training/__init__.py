@@ -1,0 +1,40 @@
+"""Training: trainers and their callbacks, losses, checkpoints. transformers and trl are imported on first use only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from helpers.training.trainers import (
+        PRECISION,
+        CompletionTrainer,
+        LabelWordTrainer,
+        OutOfMemory,
+        TrainingDiverged,
+        float32_adapters,
+        label_table,
+        precision,
+        seconds_of,
+        train,
+    )
+
+__all__ = [
+    "PRECISION",
+    "CompletionTrainer",
+    "LabelWordTrainer",
+    "OutOfMemory",
+    "TrainingDiverged",
+    "float32_adapters",
+    "label_table",
+    "precision",
+    "seconds_of",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from helpers.training import trainers
+
+    return getattr(trainers, name)

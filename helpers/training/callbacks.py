@@ -1,0 +1,272 @@
+"""What runs beside a training loop: progress lines, a stop at NaN, a meter, checkpoints copied, memory given back."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from helpers.training.checkpoints import Mirror
+
+_M_MMAP_THRESHOLD = -3  # the option's number in glibc's malloc.h
+LARGE = 4 * 2**20  # bytes from which a tensor gets memory of its own
+
+
+class ProgressLine(TrainerCallback):
+    """One short line per log, in place of a progress bar that floods a saved notebook."""
+
+    def __init__(self, lines: int = 10) -> None:
+        self.lines = lines
+        self._printed = -1
+        self._start = 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._start = time.monotonic()
+        print(f"{'step':>10}  {'epoch':>5}  {'loss':>7}  {'learning rate':>13}  {'seconds':>7}")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or not ("loss" in logs or "eval_loss" in logs):
+            return
+        seconds = time.monotonic() - self._start
+        where = f"{state.global_step:>4} of {state.max_steps:<4}"
+        if "eval_loss" in logs:
+            print(f"{where}  {state.epoch or 0:5.2f}  {logs['eval_loss']:7.4f}  {'validation':>13}  {seconds:7.1f}")
+            return
+        shown = state.global_step * self.lines // max(1, state.max_steps)
+        if shown > self._printed:
+            self._printed = shown
+            rate = logs.get("learning_rate", math.nan)
+            print(f"{where}  {state.epoch or 0:5.2f}  {logs['loss']:7.4f}  {rate:13.2e}  {seconds:7.1f}")
+
+
+class StopOnNaN(TrainerCallback):
+    """Stop at the first loss that is not a number, and keep the weights of the last state that was sound.
+
+    A state counts as sound once a later loss was finite: weights can be finite and still give no finite output.
+    ``step`` is where it stopped, ``good_step`` and ``good`` are the sound state's step and trained tensors, on the
+    CPU; ``good`` is None where they would take more than ``largest`` bytes.
+    """
+
+    def __init__(self, largest: int = 2**30) -> None:
+        self.step: int | None = None
+        self.good_step = 0
+        self.good: dict[str, torch.Tensor] | None = None
+        self._next: tuple[int, dict[str, torch.Tensor] | None] = (0, None)
+        self._largest = largest
+
+    def _copy(self, model: nn.Module) -> dict[str, torch.Tensor] | None:
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if sum(p.numel() * p.element_size() for p in trained.values()) > self._largest:
+            return None
+        return {name: p.detach().to("cpu", copy=True) for name, p in trained.items()}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
+    ) -> None:
+        self._next = (state.global_step, self._copy(rest["model"]))
+        self.good_step, self.good = self._next  # all there is, until a loss is known
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        # A checkpoint due between two logs must not keep what the next log would stop at.
+        if control.should_save and not _all_finite(rest["model"]):
+            self._stop(state, control)
+
+    def _stop(self, state: TrainerState, control: TrainerControl) -> None:
+        self.step = state.global_step if self.step is None else self.step
+        control.should_training_stop = True
+        control.should_save = False
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **rest: Any,
+    ) -> None:
+        # In fp16 a gradient beyond the format's range is no accident: the scaler skips that step and scales down.
+        watched = {"loss", "eval_loss"} | (set() if args.fp16 else {"grad_norm"})
+        values = [float(v) for k, v in (logs or {}).items() if k in watched]
+        if self.step is not None or any(not math.isfinite(v) for v in values):
+            self._stop(state, control)
+        elif values:
+            self.good_step, self.good = self._next
+            self._next = (state.global_step, self._copy(rest["model"]))
+
+
+def _all_finite(model: nn.Module) -> bool:
+    return all(bool(p.detach().isfinite().all()) for p in model.parameters() if p.requires_grad)
+
+
+class Meter(TrainerCallback, ExportableState):
+    """Seconds, memory and throughput, written into each row that the trainer logs and kept over a resume.
+
+    Columns: ``seconds`` of training so far, those before an interruption included; ``memory_gb`` (GiB, the highest
+    so far on the GPU, or what the process holds in RAM); ``examples_per_s`` and ``tokens_per_s`` (padding left out)
+    since the row before, without the time for validation and for saving.
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0.0  # seconds in this callback
+        self._before = 0.0
+        self._began = self._mark = time.perf_counter()
+        self._busy = 0.0
+        self._epoch = 0.0
+        self._tokens: Any = 0
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far."""
+        return self._before + time.perf_counter() - self._began
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"seconds_so_far": round(self.seconds, 3)}}
+
+    @classmethod
+    def kept(cls, state: TrainerState) -> float:
+        """Seconds of training that a checkpoint has kept."""
+        kept = state.stateful_callbacks.get(cls.__name__) or {}
+        kept = kept[-1] if isinstance(kept, list) else kept
+        return float(kept.get("attributes", {}).get("seconds_so_far", 0.0))
+
+    def count(self, inputs: Mapping[str, Any]) -> None:
+        """Add the tokens of a batch; on a GPU nothing waits for the sum."""
+        began = time.perf_counter()
+        if (mask := inputs.get("attention_mask")) is not None:
+            self._tokens = self._tokens + mask.detach().sum()
+        elif (ids := inputs.get("input_ids")) is not None:
+            self._tokens = self._tokens + ids.numel()
+        self.spent += time.perf_counter() - began
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._before = self.kept(state) if state.global_step else 0.0
+        self._began = self._mark = time.perf_counter()
+        self._epoch = float(state.epoch or 0.0)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        now = time.perf_counter()
+        self._busy += now - self._mark
+        self._mark = now
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._mark = time.perf_counter()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._mark = time.perf_counter()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        train_dataloader: Any = None,
+        **_: Any,
+    ) -> None:
+        began = time.perf_counter()
+        row = state.log_history[-1]
+        row["seconds"] = round(self.seconds, 3)
+        row["memory_gb"] = round(_memory_bytes() / 2**30, 3)
+        if "loss" in row and self._busy > 0:
+            size = len(train_dataloader.dataset) if hasattr(train_dataloader, "dataset") else 0
+            passed = float(state.epoch or 0.0) - self._epoch
+            if size and passed > 0:
+                row["examples_per_s"] = round(passed * size / self._busy, 3)
+            if (tokens := int(self._tokens)) > 0:
+                row["tokens_per_s"] = round(tokens / self._busy, 1)
+            self._busy, self._epoch, self._tokens = 0.0, float(state.epoch or 0.0), 0
+        self.spent += time.perf_counter() - began
+
+
+class Restored(TrainerCallback):
+    """Give the other callbacks back what a checkpoint kept of them: how long early stopping has been patient."""
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        for callback in self._handler.callbacks:
+            if not isinstance(callback, ExportableState):
+                continue
+            # A checkpoint of a trainer without this callback has no entry; saving the next one wants one.
+            kept = state.stateful_callbacks.setdefault(type(callback).__name__, {})
+            if state.global_step and isinstance(kept, dict):
+                for name, value in kept.get("attributes", {}).items():
+                    setattr(callback, name, value)
+
+
+class Copied(TrainerCallback):
+    """Copy each checkpoint that the trainer has saved to the folder that outlives the machine."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._mirror.publish(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+class ReturnFreedMemory(TrainerCallback):
+    """On a CPU, keep the process from holding memory that nothing uses.
+
+    Batches differ in shape, so freed activations leave gaps in glibc's heap that the next batch does not fit into:
+    over some hundred updates a process grows by gigabytes. Large tensors therefore get memory of their own, which
+    goes back when they are freed, and the rest of the heap is handed back every few updates.
+    """
+
+    def __init__(self, every: int = 4) -> None:
+        self.every = every
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        _libc("mallopt", _M_MMAP_THRESHOLD, LARGE)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step % self.every == 0:
+            _libc("malloc_trim", 0)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        _libc("malloc_trim", 0)
+
+
+def _libc(function: str, *arguments: int) -> None:
+    """Call glibc's function; nothing happens where there is none of that name."""
+    import ctypes
+
+    call = getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
+    if call is not None:
+        call(*arguments)
+
+
+@functools.cache
+def _process(pid: int) -> Any:
+    """Kept, since looking a process up takes three times as long as asking it."""
+    import psutil
+
+    return psutil.Process(pid)
+
+
+def _memory_bytes() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return int(_process(os.getpid()).memory_info().rss)

@@ -1,0 +1,71 @@
+"""The losses of a training step: ``helpers.training.trainers`` takes them, ``helpers.memory`` plans with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+IGNORED = -100  # labels that take no loss
+
+
+def completion_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) -> tuple[torch.Tensor, Any]:
+    """Cross-entropy per labelled token, the output head applied only where some row of the batch has a label.
+
+    Args:
+        inputs: ``input_ids`` and ``labels`` (−100 where no loss is taken), both ``(b, t)``; ``attention_mask``.
+        count: labelled tokens of the whole update; those of this batch when ``None``.
+
+    Returns:
+        The loss, and the model's output with logits ``(b, positions, vocabulary)``.
+    """
+    shifted = inputs["labels"][:, 1:]
+    positions = (shifted != IGNORED).any(0).nonzero().squeeze(1)
+    outputs = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs.get("attention_mask"),
+        logits_to_keep=positions,
+        use_cache=False,
+    )
+    targets = shifted[:, positions]
+    # Row by row, and again in the backward pass: a float32 copy of all logits and its softmax would be the
+    # largest tensors of the whole step.
+    rows = zip(outputs.logits.unbind(0), targets.unbind(0), strict=True)
+    total = sum(checkpoint(_summed_loss, logits, target, use_reentrant=False) for logits, target in rows)
+    taken = (targets != IGNORED).sum() if count is None else count
+    return total / max(1, int(taken)), outputs
+
+
+def label_word_loss(
+    model: Any, inputs: Mapping[str, Any], label_ids: Sequence[int], count: Any = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy per row over the words that stand for the classes; rows are padded on the left.
+
+    Args:
+        inputs: ``input_ids`` and ``attention_mask``, ``(b, t)``; ``labels``, the class of each row, ``(b,)``.
+        label_ids: the token of each class.
+        count: rows of the whole update; those of this batch when ``None``.
+
+    Returns:
+        The loss, and the scores of the classes, ``(b, classes)``.
+    """
+    mask = inputs["attention_mask"]
+    outputs = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+        logits_to_keep=1,
+        use_cache=False,
+    )
+    scores = outputs.logits[:, -1, list(label_ids)].float()
+    rows = len(scores) if count is None else int(count)
+    return functional.cross_entropy(scores, inputs["labels"], reduction="sum") / max(1, rows), scores
+
+
+def _summed_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy summed over the labelled positions of one row, ``(length, vocabulary)`` and ``(length,)``."""
+    kept = targets != IGNORED
+    return functional.cross_entropy(logits[kept].float(), targets[kept], reduction="sum")

@@ -1,0 +1,1 @@
+"""For maintainers; not installed with the package."""
