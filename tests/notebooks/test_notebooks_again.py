@@ -19,7 +19,7 @@ from helpers.runs import headless
 from helpers.runs.records import read_json, read_run
 from helpers.training.checkpoints import is_complete
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 QLORA = "04_qlora_instruct"
 
 

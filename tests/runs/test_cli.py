@@ -23,7 +23,7 @@ from helpers.errors import ParameterError, RunError
 from helpers.runs import headless
 from helpers.runs.records import read_run, read_runs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def notebook(folder: Path, name: str, *cells: str, begin: bool = True) -> Path:

@@ -14,7 +14,7 @@ import typer
 from helpers.__main__ import app
 from helpers.config.settings import NOTEBOOKS, PARAMETERS, find_notebook, resolve
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 BADGE = re.compile(r"https://(?:colab\.research\.google\.com/github|kaggle\.com/kernels)/[^()\s]+")

@@ -19,7 +19,7 @@ from helpers.reports import markdown, recorded
 from helpers.reports.recorded import END, FOLDER, START
 from helpers.runs.records import read_run, read_runs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 QLORA = "04_qlora_instruct"
 
 

@@ -253,7 +253,7 @@ t.embed(Dies(), t.Path(sys.argv[2]) / "killed")
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, float], Path]:
     folder = tmp_path_factory.mktemp("process")
-    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(folder)]
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), str(folder)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == -signal.SIGKILL, done.stderr[-800:]

@@ -27,7 +27,7 @@ from helpers.runs.records import read_run, read_runs
 from helpers.runs.run import Run
 
 QLORA = "04_qlora_instruct"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def begin(place: Path, **given: Any) -> Run:

@@ -15,7 +15,7 @@ from helpers import hosted
 from helpers.config.checks import check_value
 from helpers.config.settings import NOTEBOOKS, PARAMETERS, shared_default
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_LINES = 25
 LINE = re.compile(r"^\w+: \w+ = .+?  # \S.*$")

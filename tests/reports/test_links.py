@@ -18,7 +18,7 @@ from helpers import hosted
 from helpers.errors import ParameterError, RunError
 from helpers.reports import links
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FORK = "https://github.com/some-one/peft.lab-2"
 
 

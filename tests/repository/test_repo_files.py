@@ -21,7 +21,7 @@ from packaging.version import Version
 
 import helpers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # Imported name -> name of the package, where they differ.
 PACKAGE_OF = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
 # Imported only where the service or the kernel brings it.
