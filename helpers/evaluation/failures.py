@@ -7,7 +7,7 @@ the change, and does the same for slices of the data. ``predictions`` reads the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
@@ -47,13 +47,30 @@ def pair(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     both = both.rename(columns={"right_before": "before_right", "right_after": "after_right"})
     for column in [c for c in both if c.endswith("_after") and c.removesuffix("_after") not in both]:
         both = both.rename(columns={column: column.removesuffix("_after")})
-    both["outcome"] = [
-        OUTCOMES[3] if x and y else OUTCOMES[2] if not (x or y) else OUTCOMES[0] if y else OUTCOMES[1]
-        for x, y in zip(both["before_right"], both["after_right"], strict=True)
-    ]
+    both["outcome"] = [outcome(x, y) for x, y in zip(both["before_right"], both["after_right"], strict=True)]
     first = [*keys, "before", "after", "before_right", "after_right", "outcome"]
     drop = {"copy", *(c for c in both if c.endswith("_before"))}
     return both[first + [c for c in both if c not in first and c not in drop]]
+
+
+def outcome(before: bool, after: bool) -> str:
+    """One of ``OUTCOMES``, from whether an example was answered rightly before and after."""
+    if after:
+        return OUTCOMES[3] if before else OUTCOMES[0]
+    return OUTCOMES[1] if before else OUTCOMES[2]
+
+
+def outcomes(before: Sequence[bool], after: Sequence[bool]) -> dict[str, int]:
+    """How many examples had each of the four outcomes.
+
+    Args:
+        before, after: whether each example was answered rightly.
+
+    Raises:
+        ValueError: they are not equally long.
+    """
+    found = [outcome(bool(x), bool(y)) for x, y in zip(before, after, strict=True)]
+    return {name: found.count(name) for name in OUTCOMES}
 
 
 def counts(paired: pd.DataFrame) -> dict[str, int]:

@@ -18,6 +18,25 @@ ID_COLUMNS = ("id", "index", "question_id", "qid")
 ANSWER_COLUMNS = ("answer", "text", "prediction", "output", "response", "generated")
 
 
+def rows(**columns: Any) -> list[dict[str, Any]]:
+    """Rows of predictions.jsonl from columns: ``rows(input=questions, prediction=answers, form="steps")``.
+
+    Args:
+        columns: a text, number or None stands in every row; anything else has one value a row. The names that other
+            code reads are input, reference, prediction, score, baseline, baseline_score, form and id.
+
+    Raises:
+        DataError: the columns are not equally long (says which is how long).
+    """
+    single = {name: value for name, value in columns.items() if value is None or isinstance(value, str | int | float)}
+    lists = {name: list(value) for name, value in columns.items() if name not in single}
+    lengths = {name: len(values) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError("columns of different lengths: " + ", ".join(f"{n} {k}" for n, k in lengths.items()))
+    count = next(iter(lengths.values()), 0)
+    return [{n: single[n] if n in single else lists[n][i] for n in columns} for i in range(count)]
+
+
 def read_predictions(
     path: Path | str,
     *,

@@ -8,30 +8,25 @@ one, unless ``resume=True`` continues it.
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.config.settings import Settings, resolve
-from helpers.errors import ParameterError, RunError
-from helpers.files import replace_folder, write_atomic
-from helpers.hints import did_you_mean
+from helpers.errors import RunError
+from helpers.files import write_atomic
 from helpers.runs import interruption, records
-from helpers.runs.display import duration, quieten, short_path, start_screen, systems_frame, tests_frame
+from helpers.runs.display import duration, quieten, short_path, start_screen
+from helpers.runs.findings import Findings
 from helpers.runs.folder import kept_in, open_folder
 from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
 from helpers.runs.records import FINISHED, INTERRUPTED, METRICS, RUNNING, RunRecord, read_runs
 from helpers.training.checkpoints import Mirror, forget, latest_checkpoint, sweep, watch
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from helpers.evaluation.statistics import Estimate, TestResult
     from helpers.machine.hardware import Machine
     from helpers.memory import Fit
 
@@ -43,7 +38,7 @@ POINTER = "PEFT_LAB_RUN_POINTER"
 _active: Run | None = None
 
 
-class Run:
+class Run(Findings):
     """A run in progress. Attributes: ``settings``, ``machine``, ``folder``, ``device`` ("cuda" or "cpu")."""
 
     def __init__(
@@ -51,10 +46,8 @@ class Run:
     ) -> None:
         self.settings = settings
         self.machine = machine
-        self.folder = folder
+        super().__init__(folder, settings.seed)
         self.device = machine.device
-        self._systems: dict[str, dict[str, Any]] = {}
-        self._tests: list[dict[str, Any]] = []
         self._began = began
         self._info: dict[str, Any] = {
             "notebook": settings.notebook,
@@ -81,39 +74,7 @@ class Run:
         self._mirror = self._open_mirror()
         self._write_info()
 
-    # -- results ---------------------------------------------------------------------------------------
-
-    def add_system(self, name: str, estimates: Mapping[str, Estimate]) -> None:
-        """Record one system's metrics, each with its interval; a later call adds to an earlier one.
-
-        Args:
-            name: e.g. "zero-shot", "qlora"; the name that tables and tests use.
-            estimates: metric name → Estimate; names as in ``METRICS``, on a 0–1 scale but perplexity and
-                clip_score.
-
-        Raises:
-            ParameterError: a metric is not one of ``METRICS``.
-        """
-        for metric in estimates:
-            if metric not in METRICS:
-                hint = did_you_mean(metric, METRICS)
-                raise ParameterError(f"unknown metric {metric!r}{hint}", f"Metrics: {', '.join(METRICS)}")
-        known = self._systems.setdefault(name, {})
-        for metric, estimate in estimates.items():
-            low, high = records.rounded(estimate.low), records.rounded(estimate.high)
-            value = records.rounded(estimate.value)
-            known[metric] = {"value": value, "low": low, "high": high, "n": int(estimate.n)}
-        self._systems[name] = {m: known[m] for m in METRICS if m in known}
-
-    def add_tests(self, results: Iterable[TestResult]) -> None:
-        """Record paired comparisons; one of the same pair, metric and kind replaces the earlier one."""
-        for result in results:
-            row: dict[str, Any] = {"a": result.a, "b": result.b, "metric": result.metric}
-            for key in ("difference", "low", "high", "p_value"):
-                row[key] = records.rounded(getattr(result, key))
-            row["test"] = result.test
-            same = ("a", "b", "metric", "test")
-            self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
+    # -- record ----------------------------------------------------------------------------------------
 
     def note(self, key: str, value: Any) -> None:
         """Keep a fact about the run in run.json, e.g. the data's fingerprint.
@@ -147,49 +108,6 @@ class Run:
         print(f"note: {what} ({why})")
         self._info["fallbacks"].append({"what": what, "why": why})
         self._write_info()
-
-    def save_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """predictions.jsonl, one object a line: input, reference, prediction, score, and what else helps."""
-        lines = [records.to_json(row, indent=None) + "\n" for row in rows]
-        write_atomic(self.folder / "predictions.jsonl", "".join(lines))
-
-    def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """history.csv, one row a logged step; columns in order of first appearance."""
-        write_atomic(self.folder / "history.csv", records.to_csv(rows))
-
-    def save_figure(self, figure: Figure, name: str) -> Figure:
-        """figures/<name>.png. Returns the figure: as a cell's last line it is shown, once."""
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
-        write_atomic(self.folder / "figures" / f"{name}.png", picture.getvalue())
-        import matplotlib.pyplot as plt
-
-        plt.close(figure)  # otherwise the notebook shows it a second time at the end of the cell
-        return figure
-
-    def save_adapter(self, model: Any, tokenizer: Any = None) -> Path:
-        """adapter/, through ``save_pretrained``; complete or not there at all.
-
-        Raises:
-            RunError: the disk is full or not writable; an earlier adapter is untouched.
-        """
-
-        def write(folder: Path) -> None:
-            model.save_pretrained(folder)
-            if tokenizer is not None:
-                tokenizer.save_pretrained(folder)
-
-        return replace_folder(self.folder / "adapter", write)
-
-    # -- tables ----------------------------------------------------------------------------------------
-
-    def table(self) -> pd.DataFrame:
-        """Systems × metrics, each cell "value [low, high]"."""
-        return systems_frame(self._systems)
-
-    def tests_table(self) -> pd.DataFrame:
-        """One row a comparison: a, b, metric, difference with interval, p, test."""
-        return tests_frame(self._tests)
 
     # -- memory ----------------------------------------------------------------------------------------
 

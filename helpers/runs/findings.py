@@ -1,0 +1,179 @@
+"""What a run has found, and how it is kept: metrics.json, facts for run.json, and the files beside them."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.errors import ParameterError
+from helpers.files import replace_folder, write_atomic
+from helpers.hints import did_you_mean
+from helpers.runs import records
+from helpers.runs.display import systems_frame, tests_frame
+from helpers.runs.records import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from helpers.evaluation.metrics import Scores
+    from helpers.evaluation.statistics import Estimate, TestResult
+
+PUBLISHED = ("what", "published", "reproduced", "repaired")
+
+
+class Findings(ABC):
+    """The results of one run: the half of ``Run`` that lessons write into."""
+
+    folder: Path
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self._seed = seed
+        self._systems: dict[str, dict[str, Any]] = {}
+        self._tests: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def note(self, key: str, value: Any) -> None:
+        """Keep a fact about the run in run.json."""
+
+    # -- metrics.json ----------------------------------------------------------------------------------
+
+    def add_system(
+        self, name: str, scores: Scores | Mapping[str, Estimate], metrics: Iterable[str] | None = None
+    ) -> None:
+        """Record one system's metrics, each with its interval; a later call adds to an earlier one.
+
+        Args:
+            name: e.g. "zero-shot", "qlora"; the name that tables and tests use.
+            scores: of ``helpers.evaluation``, or metric → Estimate; names as in ``METRICS``, on a 0–1 scale but
+                perplexity and clip_score.
+            metrics: which of them; all when not given.
+
+        Raises:
+            ParameterError: a metric is not one of ``METRICS``.
+        """
+        estimates = scores if isinstance(scores, Mapping) else scores.estimates(seed=self._seed)
+        wanted = set(estimates if metrics is None else metrics)
+        for metric in wanted & set(estimates):
+            if metric not in METRICS:
+                hint = did_you_mean(metric, METRICS)
+                raise ParameterError(f"unknown metric {metric!r}{hint}", f"Metrics: {', '.join(METRICS)}")
+        known = self._systems.setdefault(name, {})
+        for metric in (m for m in estimates if m in wanted):
+            estimate = estimates[metric]
+            low, high = records.rounded(estimate.low), records.rounded(estimate.high)
+            value = records.rounded(estimate.value)
+            known[metric] = {"value": value, "low": low, "high": high, "n": int(estimate.n)}
+        self._systems[name] = {m: known[m] for m in METRICS if m in known}
+
+    def add_tests(self, results: Iterable[TestResult]) -> None:
+        """Record paired comparisons; one of the same pair, metric and kind replaces the earlier one."""
+        for result in results:
+            row: dict[str, Any] = {"a": result.a, "b": result.b, "metric": result.metric}
+            for key in ("difference", "low", "high", "p_value"):
+                row[key] = records.rounded(getattr(result, key))
+            row["test"] = result.test
+            same = ("a", "b", "metric", "test")
+            self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
+
+    # -- run.json --------------------------------------------------------------------------------------
+
+    def add_cost(self, seconds: float, tokens: float, *, trainable: int, total: int) -> dict[str, Any]:
+        """Keep what the training cost; lesson 09 draws quality against it.
+
+        Args:
+            seconds: of training alone.
+            tokens: that the model read in that time.
+            trainable, total: parameters.
+        """
+        cost = {"train_seconds": round(seconds, 1), "tokens_per_s": round(tokens / seconds, 1)}
+        cost |= {"trainable": trainable, "total": total}
+        self.note("cost", cost)
+        return cost
+
+    def add_points(self, points: Mapping[str, tuple[Scores, float]], metric: str = "accuracy") -> None:
+        """Keep each system's ``metric`` beside its seconds of training, for lesson 09's cost figure.
+
+        Args:
+            points: system → (its scores, seconds of training).
+        """
+        rows: list[dict[str, Any]] = []
+        for name, (scores, seconds) in points.items():
+            found = scores.estimates(seed=self._seed)[metric].as_dict()
+            rows.append({"name": name, "metric": metric, "train_seconds": seconds} | found)
+        self.note("points", rows)
+
+    def add_outcomes(self, before: Sequence[bool], after: Sequence[bool]) -> dict[str, int]:
+        """Keep how many examples training fixed, broke, left wrong or left right; returns and prints the counts.
+
+        Args:
+            before, after: whether each example was answered rightly.
+        """
+        from helpers.evaluation.failures import outcomes
+
+        found = outcomes(before, after)
+        self.note("outcomes", found)
+        print(", ".join(f"{count} {outcome}" for outcome, count in found.items()) + f", of {len(before)}")
+        return found
+
+    def add_published(self, project: str, rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+        """Keep the lesson's comparison with a published project; returns it as a table.
+
+        Args:
+            project: its letter.
+            rows: (what, published, reproduced, repaired) as texts.
+        """
+        import pandas as pd
+
+        table = [dict(zip(PUBLISHED, row, strict=True)) for row in rows]
+        self.note("published", [{"project": project} | row for row in table])
+        return pd.DataFrame(table).set_index("what")
+
+    # -- files -----------------------------------------------------------------------------------------
+
+    def save_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """predictions.jsonl, one object a line: input, reference, prediction, score, and what else helps."""
+        lines = [records.to_json(row, indent=None) + "\n" for row in rows]
+        write_atomic(self.folder / "predictions.jsonl", "".join(lines))
+
+    def save_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """history.csv, one row a logged step; columns in order of first appearance."""
+        write_atomic(self.folder / "history.csv", records.to_csv(rows))
+
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """figures/<name>.png. Returns the figure: as a cell's last line it is shown, once."""
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120, bbox_inches="tight", metadata={"Software": None})
+        write_atomic(self.folder / "figures" / f"{name}.png", picture.getvalue())
+        import matplotlib.pyplot as plt
+
+        plt.close(figure)  # otherwise the notebook shows it a second time at the end of the cell
+        return figure
+
+    def save_adapter(self, model: Any, tokenizer: Any = None) -> Path:
+        """adapter/, through ``save_pretrained``; complete or not there at all.
+
+        Raises:
+            RunError: the disk is full or not writable; an earlier adapter is untouched.
+        """
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+
+        return replace_folder(self.folder / "adapter", write)
+
+    # -- tables ----------------------------------------------------------------------------------------
+
+    def table(self) -> pd.DataFrame:
+        """Systems × metrics, each cell "value [low, high]"."""
+        return systems_frame(self._systems)
+
+    def tests_table(self) -> pd.DataFrame:
+        """One row a comparison: a, b, metric, difference with interval, p, test."""
+        return tests_frame(self._tests)
