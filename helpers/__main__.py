@@ -1,4 +1,4 @@
-"""Command line: ``python -m helpers run | plan | doctor | assets | results | reference | address``."""
+"""Command line: ``python -m helpers run | settings | plan | doctor | assets | results | reference | address``."""
 
 from __future__ import annotations
 
@@ -75,6 +75,39 @@ def run(
             typer.echo("\n" + gains)
     typer.echo(f"\nresults page: {display.short_path(results.write_html(place))}")
     raise typer.Exit(headless.exit_code(outcomes))
+
+
+@app.command("settings", cls=PairsCommand)
+def show_settings(
+    lesson: Annotated[str, typer.Argument(help="Number or name of a lesson.")],
+    profile: Annotated[str, typer.Option(help="auto, smoke, cpu or full.")] = "auto",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A lesson's parameter; repeat for more."),
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Print what a run of a lesson would use, and where each value comes from. Starts nothing."""
+    from types import SimpleNamespace
+
+    from helpers.config.settings import resolve
+    from helpers.machine import hardware
+    from helpers.runs import headless, records
+
+    # Reading what profile full would use needs no GPU.
+    machine = SimpleNamespace(device="cuda", gpu_memory_gb=16.0) if profile == "full" else hardware.probe()
+    given = {name: headless.parse_value(name, text) for name, text in map(_pair, parameter or [])}
+    settings = resolve(lesson, {"profile": profile, **given}, machine)
+    rows = [(name, value, settings.origins.get(name, "")) for name, value in settings.as_dict().items()]
+    rows = [row for row in rows if row[0] not in ("notebook", "profile_reason")]
+    if as_json:
+        found = {name: {"value": value, "from": origin} for name, value, origin in rows}
+        typer.echo(records.to_json({"notebook": settings.notebook, "settings": found}))
+        return
+    typer.echo(settings.notebook)
+    width = max(len(str(value)) for _, value, _ in rows)
+    for name, value, origin in rows:
+        typer.echo(f"  {name:<24} {value!s:<{width}}  {origin}".rstrip())
 
 
 @app.command(cls=PairsCommand)

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.config.lessons import BUILTIN, NAMED_SOURCES, PARAMETERS, NotebookSpec, Parameter
+from helpers import tasks
+from helpers.config.lessons import Lesson
+from helpers.config.parameters import PARAMETERS, Parameter
 from helpers.errors import DataError, ParameterError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
@@ -45,7 +47,7 @@ def check_value(row: Parameter, value: Any) -> Any:
     return value
 
 
-def refuse_unknown(spec: NotebookSpec, given: Mapping[str, Any]) -> None:
+def refuse_unknown(lesson: Lesson, given: Mapping[str, Any]) -> None:
     """Papermill turns an unknown parameter into a plain global and only logs it; here it is an error.
 
     Raises:
@@ -53,13 +55,13 @@ def refuse_unknown(spec: NotebookSpec, given: Mapping[str, Any]) -> None:
     """
     for name in _candidate_names(given):
         value = given.get(name)
-        if name in spec.parameters or name.startswith("_") or name in _IPYTHON_NAMES:
+        if name in lesson.parameters or name.startswith("_") or name in _IPYTHON_NAMES:
             continue
         if isinstance(value, _SIMPLE):
             known = name in PARAMETERS
-            what = f"{spec.id} has no parameter {name!r}" if known else f"unknown parameter {name!r}"
-            near = "" if known else did_you_mean(name, spec.parameters)
-            raise ParameterError(f"{what}{near}", f"Parameters here: {', '.join(spec.parameters)}")
+            what = f"{lesson.id} has no parameter {name!r}" if known else f"unknown parameter {name!r}"
+            near = "" if known else did_you_mean(name, lesson.parameters)
+            raise ParameterError(f"{what}{near}", f"Parameters here: {', '.join(lesson.parameters)}")
 
 
 def _candidate_names(given: Mapping[str, Any]) -> list[str]:
@@ -98,11 +100,17 @@ def _is_name(node: ast.expr) -> bool:
     return isinstance(node, ast.Name)
 
 
+def named_sources() -> tuple[str, ...]:
+    """Sources of the tasks that are neither a Hub id nor a path, each once."""
+    names = (name for task in tasks.TASKS.values() for name in task.built_in if "/" not in name)
+    return tuple(dict.fromkeys(names))
+
+
 def resolve_dataset(name: str, profile: str, task: str) -> str:
     """A source name, a Hub id or the absolute path of something that exists."""
     if name == "builtin":
-        return BUILTIN[profile, task]
-    if name in NAMED_SOURCES:
+        return tasks.TASKS[task].sources[profile]
+    if name in named_sources():
         return name
     if kaggle.is_source(name):
         try:
@@ -116,10 +124,11 @@ def resolve_dataset(name: str, profile: str, task: str) -> str:
     if _looks_local(name) or name.endswith(_DATA_SUFFIXES):
         raise ParameterError(f"dataset = {name!r}: there is no such file or folder", _from_here())
     if not _HUB_ID.fullmatch(name):
-        near = did_you_mean(name, NAMED_SOURCES)
+        sources = ("builtin", *named_sources())
+        near = did_you_mean(name, sources)
         raise ParameterError(
             f"dataset = {name!r} is neither a source name, a Hub id (owner/name) nor a file{near}",
-            f"Sources: {', '.join(NAMED_SOURCES)}",
+            f"Sources: {', '.join(sources)}",
         )
     return name
 
@@ -151,7 +160,7 @@ def _looks_local(name: str) -> bool:
 
 def is_remote(name: str | None) -> bool:
     """Whether a model or data set name has to be looked up on the Hub, or on Kaggle and is not attached here."""
-    if name is None or name in NAMED_SOURCES or name.startswith("tiny/"):
+    if name is None or name in named_sources() or name.startswith("tiny/"):
         return False
     if kaggle.is_source(name):
         return kaggle.attached(kaggle.parse(name)) is None

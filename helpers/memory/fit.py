@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from helpers.config.settings import find_notebook, resolve
+from helpers.config.lessons import LESSONS, find_lesson
+from helpers.config.settings import resolve
 from helpers.errors import HardwareError, ParameterError
 from helpers.hints import did_you_mean
 from helpers.memory.batches import PICTURES
 from helpers.memory.jobs import Job
-from helpers.memory.lessons import LESSONS, PARAMETER, lesson_jobs
+from helpers.memory.lessons import PARAMETER, lesson_jobs
 from helpers.memory.planner import GB, Plan, plan
 from helpers.memory.search import FIELDS, cheapest
 from helpers.models.skeletons import configuration
@@ -44,7 +45,7 @@ class Fit:
 
     @property
     def advice(self) -> str:
-        """What to change when memory runs out all the same: the next cheaper step, not planned through."""
+        """What to change when memory runs out anyway: the next cheaper step, not planned through."""
         if not self.plans:
             return ""
         job = next(iter(self.plans.values())).job
@@ -74,7 +75,7 @@ class Fit:
             f"{self.available / GB:.1f} GB"
         )
         cure = "Use a smaller model_id" if self.change is None else f"Set {assignments(self.change)}"
-        raise HardwareError(what, f"{cure}; check_memory = False runs it all the same")
+        raise HardwareError(what, f"{cure}; check_memory = False runs it anyway")
 
 
 def assignments(values: dict[str, Any]) -> str:
@@ -97,12 +98,13 @@ def check(settings: Any, machine: Any, prompt: int | None = None, completion: in
     if settings.dtype != "auto":
         machine = dataclasses.replace(machine, dtype=settings.dtype)
     jobs = lesson_jobs(settings, machine, prompt, completion)
-    spec = find_notebook(settings.notebook)
-    names = {field: name for field, name in PARAMETER.items() if name in spec.parameters}
-    if spec.id == "07_compositional_prompts":
-        names.pop("batch_size")  # pictures are embedded before; the prompts are as many as there are pairs
+    lesson = LESSONS[settings.notebook]
+    names = {field: name for field, name in PARAMETER.items() if name in lesson.parameters}
+    assert lesson.memory is not None  # lesson_jobs has refused the others
+    if lesson.memory.batch_is_fixed:
+        names.pop("batch_size")
     size, where = available(machine)
-    return fit_jobs(jobs, size, where, names, LESSONS[spec.id].wide)
+    return fit_jobs(jobs, size, where, names, lesson.memory.answer_batch)
 
 
 def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any) -> Fit:
@@ -116,14 +118,17 @@ def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any)
         ModelError: neither a lesson nor a model.
     """
     try:
-        spec = find_notebook(what)
+        spec = find_lesson(what)
     except ParameterError:
         spec = None
-    if spec is not None and spec.id in LESSONS:
+    if spec is not None and spec.memory is not None:
         # Planning for a GPU that is not here is the point, so the profile is not refused.
         return check(resolve(spec.id, {"profile": profile, **given}, machine), machine)
     if spec is not None:
-        raise ParameterError(f"{spec.id} trains nothing", f"Lessons that do: {', '.join(LESSONS)}")
+        raise ParameterError(
+            f"{spec.id} trains nothing",
+            f"Lessons that do: {', '.join(name for name, row in LESSONS.items() if row.memory)}",
+        )
     fields = [field.name for field in dataclasses.fields(Job) if field.name != "model"]
     for name in given:
         if name not in fields:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from helpers.config.lessons import STORAGE
+from helpers.config.parameters import QUANTISATIONS
 from helpers.errors import ParameterError
 from helpers.hints import did_you_mean
 
@@ -82,7 +82,7 @@ class Job:
 
     def __post_init__(self) -> None:
         allowed = {
-            "step": STEPS, "method": METHODS, "quant": STORAGE, "dtype": DTYPES, "device": ("cuda", "cpu"),
+            "step": STEPS, "method": METHODS, "quant": QUANTISATIONS, "dtype": DTYPES, "device": ("cuda", "cpu"),
             "optimizer": tuple(OPTIMIZERS),
         }  # fmt: skip
         for name, values in allowed.items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helpers.config.lessons import LESSONS
+from helpers.errors import ParameterError
 from helpers.memory.jobs import Job
 
 # Letters a token stands for at least, in English under the tokenizers taught: a text is rather planned too long.
@@ -15,33 +16,6 @@ LETTERS = 3
 TEMPLATE = 24  # tokens that a chat template adds
 PAIRS = 256  # prompts of lesson 07, one for each pair of words; more than any of its data sets has
 
-
-@dataclass(frozen=True)
-class Lesson:
-    """How a lesson's settings become jobs.
-
-    Attributes:
-        step: of its training.
-        wide: rows in a batch of answers, as a multiple of ``batch_size``.
-        prompt, completion: tokens of the longest text, where nobody has looked at the data.
-        method: "" where the settings say it.
-    """
-
-    step: str
-    wide: int
-    prompt: int
-    completion: int
-    method: str = "lora"
-
-
-LESSONS: dict[str, Lesson] = {
-    "03_qlora_nli": Lesson("classify", 4, 128, 1),
-    "04_qlora_instruct": Lesson("completion", 4, 512, 512),
-    "05_prefix_tuning": Lesson("vision", 4, 400, 112, method=""),
-    "06_lora_vlm": Lesson("vision", 3, 400, 112),
-    "07_compositional_prompts": Lesson("contrast", 1, 16, 1, method="soft"),
-    "08_blip2_captioning": Lesson("vision", 4, 4, 24),
-}
 
 # Field of a job -> the notebook parameter that sets it.
 PARAMETER = {
@@ -71,13 +45,15 @@ def lesson_jobs(
         "training" and "answers", which is the largest batch that is read without gradients.
     """
     values = settings.as_dict()
-    lesson = LESSONS[values["notebook"]]
+    lesson = LESSONS[values["notebook"]].memory
+    if lesson is None:
+        raise ParameterError(f"{values['notebook']} trains nothing", "Only lessons that train have a plan")
     prompt, completion = prompt or lesson.prompt, completion or lesson.completion
     found = {field: values[name] for field, name in PARAMETER.items() if values.get(name) is not None}
     found |= {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
     found["step"] = "label_words" if values.get("classifier") == "label_words" else lesson.step
     found["head_trained"] = values.get("head") != "frozen"
-    found["language_only"] = values["notebook"] == "06_lora_vlm" and reads_pictures(found["model"])
+    found["language_only"] = lesson.language_only and reads_pictures(found["model"])
     if lesson.method:
         found["method"] = lesson.method
     if (pixels := most_pixels(found["model"], values.get("max_pixels"))) is not None:
@@ -94,7 +70,7 @@ def lesson_jobs(
     answers = training.but(
         step="generate",
         method="none" if lesson.method == "soft" else training.method,
-        batch_size=lesson.wide * training.batch_size,
+        batch_size=lesson.answer_batch * training.batch_size,
         length=min(shown + prompt, longest),
         accumulation=1,
         checkpointing=False,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from helpers.config.lessons import BUILTIN, PROFILES, NotebookSpec
-from helpers.config.settings import NOTEBOOKS, table_defaults
+from helpers import tasks
+from helpers.config.lessons import LESSONS, Lesson
+from helpers.config.profiles import PROFILES
 from helpers.reports.results import MAIN
 from helpers.runs.display import duration, interval, p_text, signed
 from helpers.runs.records import METRICS, RunRecord
@@ -27,7 +28,7 @@ Records = Mapping[tuple[str, str], RunRecord]  # (profile, notebook id) → its 
 
 def notebook_block(notebook: str, found: Records) -> str:
     """A notebook's table profile | model | data | peak memory | time; numbers only from records."""
-    spec = NOTEBOOKS[notebook]
+    spec = LESSONS[notebook]
     rows = []
     for profile in PROFILES:
         record = found.get((profile, notebook))
@@ -47,7 +48,7 @@ def readme_block(found: Records, folder: str) -> str:
     Args:
         folder: where the records lie, relative to README.
     """
-    cpu = [found["cpu", n] for n, spec in NOTEBOOKS.items() if ("cpu", n) in found and not spec.reads_runs]
+    cpu = [found["cpu", n] for n, spec in LESSONS.items() if ("cpu", n) in found and not spec.reads_runs]
     parts = []
     if cpu:
         parts += [_machine(cpu), _systems(cpu, folder)]
@@ -75,23 +76,22 @@ def markdown(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(names), *lines[1:]])
 
 
-def _planned(profile: str, spec: NotebookSpec) -> dict[str, Any]:
-    """What a run of this profile would use, from the table of defaults."""
-    task = spec.tasks[0] if spec.tasks else "none"
-    values = table_defaults(profile, spec.id, task)
-    return values | ({"dataset": BUILTIN[profile, task]} if spec.tasks else {})
+def _planned(profile: str, spec: Lesson) -> dict[str, Any]:
+    """What a run of this profile would use, by its defaults."""
+    values = spec.defaults(profile)
+    return values | ({"dataset": tasks.get(spec.tasks[0]).sources[profile]} if spec.tasks else {})
 
 
-def _model(spec: NotebookSpec, used: Mapping[str, Any], profile: str) -> str:
+def _model(spec: Lesson, used: Mapping[str, Any], profile: str) -> str:
     if spec.reads_runs:
         return "none"
     # Lesson 00 has no parameter for it: it loads the profile's model.
-    name = used.get("model_id") or table_defaults(profile, spec.id, "none")["model_id"]
+    name = used.get("model_id") or PROFILES[profile].language_model
     quant = used.get("quant") if "quant" in spec.parameters else None
     return f"`{name}`" + _STORAGE.get(str(quant).split("-")[0], "")
 
 
-def _data(spec: NotebookSpec, used: Mapping[str, Any]) -> str:
+def _data(spec: Lesson, used: Mapping[str, Any]) -> str:
     if not spec.tasks:
         return "the runs of the other lessons" if spec.reads_runs else "none"
     return f"{used['dataset']}, {used['n_train']:,} train, {used['n_eval']:,} test"
@@ -143,7 +143,7 @@ def _tests(runs: Sequence[RunRecord]) -> str:
 
 def _costs(found: Records) -> str:
     rows = []
-    for name, spec in NOTEBOOKS.items():
+    for name, spec in LESSONS.items():
         cells = []
         for profile in PROFILES:
             record = found.get((profile, name))

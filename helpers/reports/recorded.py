@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.config.checks import resolve_run_name
-from helpers.config.lessons import PARAMETERS, PROFILES
-from helpers.config.settings import NOTEBOOKS, table_defaults
+from helpers.config.lessons import LESSONS
+from helpers.config.profiles import PROFILES
 from helpers.errors import RunError
 from helpers.files import repo_root, write_atomic
 from helpers.reports import markdown
@@ -27,16 +27,6 @@ FOLDER = "outputs/reference"  # relative to the repository
 START, END = "<!-- recorded:start -->", "<!-- recorded:end -->"
 COMMAND = "python -m helpers reference"
 MAX_FIGURES, MAX_FIGURE_BYTES = 2, 60_000
-# The figures that tell most; of other notebooks the first two by name.
-FIGURES: dict[str, tuple[str, ...]] = {
-    "01_eda": ("lengths", "map"),
-    "02_zero_shot_baselines": ("accuracy", "random_heads"),
-    "03_qlora_nli": ("learning_curve", "reliability"),
-    "04_qlora_instruct": ("training", "differences"),
-    "05_prefix_tuning": ("invalid", "training"),
-    "06_lora_vlm": ("groups", "resolution"),
-    "09_evaluation": ("systems", "pareto_snli"),
-}
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "numpy",
     "scikit-learn",
@@ -76,13 +66,12 @@ def collect(output_dir: Path | str, root: Path | None = None) -> list[Path]:
 
 def is_default(record: RunRecord) -> bool:
     """Whether a run finished and used its profile's default settings, so that its numbers may be shown."""
-    spec = NOTEBOOKS.get(record.notebook)
+    spec = LESSONS.get(record.notebook)
     profile = record.info.get("settings", {}).get("profile")
     if spec is None or profile not in PROFILES or record.status != FINISHED:
         return False
     task = spec.tasks[0] if spec.tasks else "none"
-    seed = PARAMETERS["seed"].default if "seed" in spec.parameters else None
-    usual = resolve_run_name(None, profile, task, seed)
+    usual = resolve_run_name(None, profile, task, spec.parameters.get("seed"))
     return record.run_name == usual and set(record.info.get("given", ())) <= _NEUTRAL
 
 
@@ -117,8 +106,8 @@ def outdated(root: Path | None = None) -> list[str]:
     """Records made with settings that their profile no longer has, as "cpu 01_eda: n_eval 300, now 150"."""
     lines = []
     for (profile, notebook), record in read(root).items():
-        tasks = NOTEBOOKS[notebook].tasks if notebook in NOTEBOOKS else ()
-        now = table_defaults(profile, notebook, tasks[0] if tasks else "none")
+        now = LESSONS[notebook].defaults(profile) | PROFILES[profile].hidden() if notebook in LESSONS else {}
+        now = {n: v for n, v in now.items() if v is not None and n not in (*_NEUTRAL, "dataset")}
         used = record.info["settings"]
         changed = [f"{n} {used[n]}, now {now[n]}" for n in used if n in now and used[n] != now[n]]
         lines += [f"{profile} {notebook}: {'; '.join(changed)}"] if changed else []
@@ -142,7 +131,7 @@ def _keep(record: RunRecord, place: Path) -> Path:
 
 def _figures(record: RunRecord) -> list[Path]:
     found = {path.stem: path for path in sorted((record.folder / "figures").glob("*.png"))}
-    chosen = [name for name in FIGURES.get(record.notebook, ()) if name in found]
+    chosen = [name for name in LESSONS[record.notebook].figures if name in found]
     return [found[name] for name in (chosen or list(found))[:MAX_FIGURES]]
 
 
@@ -199,7 +188,7 @@ def stale(root: Path | None = None) -> list[str]:
 def _documents(root: Path) -> Iterator[tuple[Path, str, str]]:
     """Each file with generated tables: path, what it should hold, what it holds."""
     found = read(root)
-    for path in (root / "README.md", *(root / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS)):
+    for path in (root / "README.md", *(root / "notebooks" / f"{name}.ipynb" for name in LESSONS)):
         try:
             current = path.read_text(encoding="utf-8")
         except OSError as error:

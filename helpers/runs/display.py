@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.config.settings import PARAMETERS, Settings
+from helpers.config.parameters import PARAMETERS, Settings
 from helpers.files import repo_root
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.config.settings import NOT_COMPARED, Settings
+from helpers.config.parameters import Settings
+from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.runs import records
 from helpers.runs.records import RUNNING

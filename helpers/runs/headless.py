@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from helpers.config.checks import check_value
-from helpers.config.lessons import NotebookSpec
-from helpers.config.settings import NOTEBOOKS, PARAMETERS, default_output_dir, find_notebook, table_defaults
+from helpers.config.lessons import LESSONS, Lesson, find_lesson
+from helpers.config.parameters import PARAMETERS
+from helpers.config.profiles import PROFILES
+from helpers.config.settings import default_output_dir
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
@@ -37,7 +39,7 @@ __all__ = ["Job", "Outcome", "exit_code", "parse_value", "plan", "run_all", "sum
 class Job:
     """One notebook to run, with the parameters it accepts."""
 
-    spec: NotebookSpec
+    spec: Lesson
     notebook: Path
     parameters: dict[str, Any]
     output_dir: Path
@@ -110,21 +112,19 @@ def plan(
             hint = did_you_mean(own["task"], spec.tasks)
             what = f"task = {own['task']!r} is not one of {spec.id}{hint}"
             raise ParameterError(what, f"Allowed: {', '.join(spec.tasks)}")
-        limit = cell_timeout if cell_timeout is not None else _usual_timeout(spec, own)
+        limit = cell_timeout if cell_timeout is not None else _usual_timeout(own.get("profile"))
         jobs.append(Job(spec, path, own | {"output_dir": str(place)}, place, limit))
     return jobs
 
 
-def _select(name: str) -> list[NotebookSpec]:
-    return list(NOTEBOOKS.values()) if name == "all" else [find_notebook(name)]
+def _select(name: str) -> list[Lesson]:
+    return list(LESSONS.values()) if name == "all" else [find_lesson(name)]
 
 
-def _usual_timeout(spec: NotebookSpec, parameters: Mapping[str, Any]) -> int | None:
-    profile = parameters.get("profile") or "auto"
-    if profile == "auto":  # it can become "full", which has no limit
+def _usual_timeout(profile: str | None) -> int | None:
+    if profile in (None, "auto"):  # it can become "full", which has no limit
         return None
-    limit: int | None = table_defaults(str(profile), spec.id, str(parameters.get("task", "*")))["cell_timeout"]
-    return limit
+    return PROFILES[str(profile)].cell_timeout
 
 
 def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None] = print) -> list[Outcome]:

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.config.settings import Settings, resolve
+from helpers.config.parameters import Settings
+from helpers.config.settings import resolve
 from helpers.errors import RunError
 from helpers.files import write_atomic
 from helpers.runs import interruption, records
@@ -223,11 +224,10 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """
     global _active
     from helpers.machine import hardware
-    from helpers.sources import assets
 
     began = time.monotonic()
     machine = hardware.probe()
-    settings = resolve(notebook, namespace, machine, assets.available)
+    settings = resolve(notebook, namespace, machine)
     if settings.dtype != "auto":
         machine = dataclasses.replace(machine, dtype=settings.dtype)
     folder, previous = open_folder(settings)

@@ -1,18 +1,24 @@
-"""Tasks: data sets with their splits, forms of question, and scores."""
+"""Tasks: data sets with their splits, forms of question, and scores. One folder a task; its face has ``TASK``."""
 
 from __future__ import annotations
+
+from importlib import import_module
 
 from helpers.errors import DataError
 from helpers.hints import nearest_and_all
 from helpers.tasks.answers import Answer, parse_answer, parse_choice
 from helpers.tasks.base import LoadReport, Task
-from helpers.tasks.dialogsum import DialogsumTask
-from helpers.tasks.recipes import RecipesTask
-from helpers.tasks.scienceqa import ScienceqaTask
-from helpers.tasks.snli import SnliTask
-from helpers.tasks.zappos import ZapposTask
 
-__all__ = ["TASKS", "Answer", "LoadReport", "Task", "get", "parse_answer", "parse_choice", "register"]
+__all__ = ["FOLDERS", "TASKS", "Answer", "LoadReport", "Task", "get", "parse_answer", "parse_choice", "register"]
+
+# One line a task: the name of its folder.
+FOLDERS = (
+    "recipes",
+    "snli",
+    "dialogsum",
+    "scienceqa",
+    "zappos",
+)
 
 TASKS: dict[str, Task] = {}
 
@@ -30,8 +36,5 @@ def get(name: str) -> Task:
     return TASKS[name]
 
 
-register(RecipesTask())
-register(SnliTask())
-register(DialogsumTask())
-register(ScienceqaTask())
-register(ZapposTask())
+for _folder in FOLDERS:
+    register(import_module(f"{__name__}.{_folder}").TASK)

@@ -73,8 +73,13 @@ class LoadReport:
 class Task(ABC):
     """One data set and the questions asked of it.
 
-    ``forms`` maps a form's name to ``"generation"`` or ``"choice"``; ``main_form`` is the default.
-    ``bare_questions`` has, for each choice form, the question without what it is about.
+    Attributes:
+        forms: name of a form of question → ``"generation"`` or ``"choice"``; ``main_form`` is the default.
+        bare_questions: for each choice form, the question without what it is about.
+        built_in: names of the sources that are neither a Hub id nor a path.
+        sources: profile → what ``dataset="builtin"`` means in it.
+        cpu_asset: the asset that profile cpu's source comes from, if any.
+        reads_pictures: whether a model has to see pictures to answer.
     """
 
     name: str
@@ -83,6 +88,16 @@ class Task(ABC):
     bare_questions: dict[str, str] = {}
     metrics: tuple[str, ...]
     columns: tuple[str, ...]
+    built_in: tuple[str, ...] = ("generator",)
+    sources: Mapping[str, str] = {"smoke": "generator", "cpu": "generator", "full": "generator"}
+    cpu_asset: str | None = None
+    reads_pictures: bool = False
+
+    @property
+    def trained_forms(self) -> str:
+        """A text and a choice to train together: the main form, and the first choice form, joined by +."""
+        choices = [form for form, kind in self.forms.items() if kind == "choice" and form != self.main_form]
+        return "+".join([self.main_form, *choices[:1]])
 
     @abstractmethod
     def load(

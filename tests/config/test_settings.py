@@ -9,14 +9,19 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
+from helpers import tasks
 from helpers.config import settings
 from helpers.config.checks import check_value
-from helpers.config.lessons import BUILTIN, DEFAULTS, FORMS, HIDDEN, NOTEBOOKS, PARAMETERS, PROFILES
+from helpers.config.lessons import LESSONS, Lesson, find_lesson
+from helpers.config.parameters import PARAMETERS, Settings
+from helpers.config.profiles import HIDDEN, PROFILES
 from helpers.errors import HardwareError, ParameterError
+from helpers.sources import assets
+from helpers.sources.hub import hub_reachable
 
 QLORA = "04_qlora_instruct"
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +35,7 @@ class Facts:
     gpu_memory_gb: float = 0.0
 
 
-def resolve(given: dict[str, Any], notebook: str = QLORA, machine: Facts | None = None) -> settings.Settings:
+def resolve(given: dict[str, Any], notebook: str = QLORA, machine: Facts | None = None) -> Settings:
     return settings.resolve(notebook, {"profile": "smoke"} | given, machine or Facts())
 
 
@@ -86,7 +91,7 @@ def test_good_parameters_are_taken_and_marked_as_given() -> None:
 def test_none_means_the_default_and_a_usual_value_does_not_count_as_given() -> None:
     cfg = resolve({"lora_r": 16, "n_train": None, "seed": 0})
     assert cfg.given == ("profile",)
-    assert cfg.n_train == settings.table_defaults("smoke", QLORA, "recipes")["n_train"]
+    assert cfg.n_train == LESSONS[QLORA].default("n_train", "smoke")
     assert cfg.run_name == "smoke-recipes-seed0"
     assert resolve({"seed": 3}).run_name == "smoke-recipes-seed3"
 
@@ -101,7 +106,7 @@ def test_settings_are_frozen_and_hint_at_the_nearest_name() -> None:
         cfg.lora_r = 3
     with pytest.raises(AttributeError, match="lora_r"):
         _ = cfg.lora_rr
-    assert settings.Settings(cfg.as_dict()) == cfg
+    assert Settings(cfg.as_dict()) == cfg
 
 
 def test_notebook_globals_with_imports_functions_and_ipython_names_are_no_parameters() -> None:
@@ -145,8 +150,9 @@ def test_full_without_a_gpu_is_refused_with_its_cure(monkeypatch: pytest.MonkeyP
 def test_auto_picks_the_richest_profile_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
-    def auto(machine: Facts, *assets: str) -> tuple[str, str]:
-        cfg = settings.resolve(QLORA, {"profile": "auto"}, machine, lambda name: name in assets)
+    def auto(machine: Facts, *fetched: str) -> tuple[str, str]:
+        monkeypatch.setattr(assets, "available", lambda name: name in fetched)
+        cfg = settings.resolve(QLORA, {"profile": "auto"}, machine)
         return cfg.profile, cfg.profile_reason
 
     t4, small = Facts("cuda", 15.8), Facts("cuda", 8.0)
@@ -182,12 +188,12 @@ def test_the_hub_is_asked_only_when_allowed(local_hub: str, monkeypatch: pytest.
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("HF_ENDPOINT", local_hub)
-    assert settings.hub_reachable()
+    assert hub_reachable()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert not settings.hub_reachable()
+    assert not hub_reachable()
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
-    assert not settings.hub_reachable()
+    assert not hub_reachable()
 
 
 def test_another_format_to_compute_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,9 +215,9 @@ def test_a_hub_that_fails_is_there_and_a_proxy_that_refuses_is_not(monkeypatch: 
         monkeypatch.setenv("HF_ENDPOINT", local.url)
         for status, there in ((503, True), (429, True), (407, False), (403, False)):
             fault = local.inject("status", "/", status=status, times=1)
-            assert settings.hub_reachable() is there and fault.hits == 1
+            assert hub_reachable() is there and fault.hits == 1
         monkeypatch.setenv("PEFT_LAB_OFFLINE", "1")
-        assert not settings.hub_reachable()
+        assert not hub_reachable()
 
 
 def test_dataset_and_model_names_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,21 +239,21 @@ def test_smoke_stays_offline_unless_something_from_the_hub_is_asked_for() -> Non
 
 @pytest.mark.parametrize("name", ["4", "04", "04_qlora_instruct", "qlora_instruct", "x/04_qlora_instruct.ipynb"])
 def test_notebooks_are_found_by_number_name_or_file(name: str) -> None:
-    assert settings.find_notebook(name).id == QLORA
+    assert find_lesson(name).id == QLORA
 
 
 def test_an_unknown_notebook_gets_a_hint() -> None:
     with pytest.raises(ParameterError, match="04_qlora_instruct"):
-        settings.find_notebook("04_qlora_instuct")
+        find_lesson("04_qlora_instuct")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", LESSONS)
 def test_every_default_exists_and_passes_its_own_check(
     notebook: str, profile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PEFT_LAB_FORCE", "1")
-    spec = NOTEBOOKS[notebook]
+    spec = LESSONS[notebook]
     for task in spec.tasks or ("",):
         cfg = settings.resolve(notebook, {"profile": profile} | ({"task": task} if task else {}), Facts())
         for name in spec.parameters:
@@ -262,20 +268,51 @@ def test_every_default_exists_and_passes_its_own_check(
             assert name in cfg.as_dict()
 
 
-def test_the_tables_name_only_what_exists() -> None:
-    for profile, notebook, task, row in DEFAULTS:
-        assert profile in ("*", *PROFILES) and notebook in ("*", *NOTEBOOKS) and task in ("*", *FORMS)
-        assert set(row) <= {*PARAMETERS, *HIDDEN}
-    for spec in NOTEBOOKS.values():
-        assert set(spec.parameters) <= set(PARAMETERS)
-        assert all((profile, task) in BUILTIN for profile in PROFILES for task in spec.tasks)
+@pytest.mark.parametrize("lesson", LESSONS.values(), ids=LESSONS)
+def test_a_record_names_only_what_exists(lesson: Lesson) -> None:
+    assert set(lesson.parameters) <= set(PARAMETERS)
+    assert set(lesson.by_task) <= set(lesson.tasks) <= set(tasks.TASKS)
+    for row in (lesson.parameters, *lesson.by_task.values()):
+        assert set(row) <= set(lesson.parameters)
+        for name, value in row.items():
+            if isinstance(value, tuple):  # a row in which all are equal says it once
+                assert len(value) == len(PROFILES) and (name in lesson.parameters and len(set(value)) > 1), name
+    assert lesson.parameters.get("task", "none") == (lesson.tasks[0] if lesson.tasks else "none")
+
+
+def test_every_task_has_a_source_in_every_profile() -> None:
+    for task in tasks.TASKS.values():
+        assert set(task.sources) == set(PROFILES) and task.sources["smoke"] in task.built_in
+
+
+def test_every_setting_has_a_type_that_an_editor_can_read() -> None:
+    cfg, hints = resolve({}), get_type_hints(Settings)
+    assert all(row.type in (bool, int, float, str) for row in PARAMETERS.values())
+    for name, value in cfg.as_dict().items():
+        assert value is None or isinstance(value, hints[name]), name
+
+
+def test_where_a_value_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = resolve({"task": "dialogsum", "profile": "cpu", "lora_r": 4, "n_eval": 12})
+    said = {name: (getattr(cfg, name), cfg.origins[name]) for name in ("lora_r", "batch_size", "n_train", "quant")}
+    assert said == {
+        "lora_r": (4, "given"),
+        "batch_size": (8, "profile cpu"),
+        "n_train": (1000, "profile cpu, task dialogsum"),
+        "quant": ("nf4-double", "lesson"),
+    }
+    assert (cfg.forms, cfg.origins["forms"]) == ("summary+topic", "task dialogsum")
+    assert (cfg.n_generate, cfg.origins["n_generate"]) == (12, "lowered to n_eval")
+    assert set(cfg.origins) == set(cfg.as_dict()) - {"notebook", "profile_reason"}
+    monkeypatch.setenv("PEFT_LAB_DTYPE", "float32")
+    assert resolve({}).origins["dtype"] == "PEFT_LAB_DTYPE"
 
 
 def test_the_parameters_cell_states_what_all_profiles_share() -> None:
     lines = settings.parameters_cell("04").splitlines()
     assert "lora_r: int = 16  # rank of the update" in lines
     assert any(line.startswith("n_train: int = None  # ") for line in lines)
-    assert [line.split(":")[0] for line in lines] == list(NOTEBOOKS[QLORA].parameters)
+    assert [line.split(":")[0] for line in lines] == list(LESSONS[QLORA].parameters)
 
 
 def test_import_is_light() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from helpers.config.settings import find_notebook, table_defaults
+from helpers.config.lessons import find_lesson
 
 # What profile ``full`` keeps as it is; all else that a table decides is a size.
 KEPT = ("model_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "gradient_checkpointing")
@@ -23,10 +23,10 @@ SHOES = 1600  # pictures in the folder that stands for UT-Zappos50K, which is on
 
 def parameters(notebook: str, shoes: Path) -> dict[str, Any]:
     """Sizes of profile ``smoke`` for a notebook and its first task; ``shoes``: the folder of pictures."""
-    spec = find_notebook(notebook)
+    spec = find_lesson(notebook)
     task = spec.tasks[0] if spec.tasks else "none"
-    small = table_defaults("smoke", spec.id, task)
-    chosen = {name: small[name] for name in spec.parameters if name in small and name not in KEPT}
+    small = spec.defaults("smoke")
+    chosen = {name: value for name, value in small.items() if value is not None and name not in KEPT}
     chosen |= SMALLER.get(notebook, {})
     if notebook == PREFIX:
         chosen["quant"] = small["quant"]

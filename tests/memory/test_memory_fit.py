@@ -14,17 +14,21 @@ from typing import Any
 import pytest
 
 from helpers import memory
-from helpers.config.settings import NOTEBOOKS, resolve
+from helpers.config.lessons import LESSONS
+from helpers.config.settings import resolve
 from helpers.errors import HardwareError, ParameterError
 from helpers.machine import hardware
 from helpers.memory import report, search
 from helpers.memory.fit import Fit, check, check_named
 from helpers.memory.jobs import Job
-from helpers.memory.lessons import LESSONS, lesson_jobs, tokens_of
+from helpers.memory.lessons import lesson_jobs, tokens_of
 from helpers.memory.planner import CARDS, Plan
 from helpers.runs.run import start
 
 GB = 10**9
+
+
+PLANNED = [name for name, lesson in LESSONS.items() if lesson.memory]
 
 
 def formula(job: Job) -> Any:
@@ -91,11 +95,11 @@ def _machine(card: str = "T4 16 GB", **changes: Any) -> Any:
 
 
 def test_every_training_lesson_is_planned_and_no_other() -> None:
-    assert set(LESSONS) == {name for name, spec in NOTEBOOKS.items() if "epochs" in spec.parameters}
-    assert all("check_memory" in NOTEBOOKS[name].parameters for name in LESSONS)
+    assert set(PLANNED) == {name for name, spec in LESSONS.items() if "epochs" in spec.parameters}
+    assert all("check_memory" in LESSONS[name].parameters for name in PLANNED)
 
 
-@pytest.mark.parametrize("notebook", LESSONS)
+@pytest.mark.parametrize("notebook", PLANNED)
 def test_jobs_are_what_the_settings_say(notebook: str) -> None:
     machine = _machine()
     settings = resolve(notebook, {"profile": "full"}, machine)
@@ -188,7 +192,7 @@ def test_only_what_a_lesson_has_a_parameter_for_is_changed() -> None:
     poor = _machine(gpu_memory_gb=0.51)
     fit = check(resolve("05_prefix_tuning", {"profile": "smoke"}, poor), poor)
     assert not fit.fits
-    assert set(fit.change or {}) <= set(NOTEBOOKS["05_prefix_tuning"].parameters)
+    assert set(fit.change or {}) <= set(LESSONS["05_prefix_tuning"].parameters)
 
 
 def test_pictures_are_as_large_as_the_models_own_files_say() -> None:

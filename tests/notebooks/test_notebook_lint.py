@@ -13,7 +13,8 @@ import pytest
 
 from helpers import hosted
 from helpers.config.checks import check_value
-from helpers.config.settings import NOTEBOOKS, PARAMETERS, shared_default
+from helpers.config.lessons import LESSONS
+from helpers.config.parameters import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -44,8 +45,8 @@ def links(path: Path) -> list[str]:
 
 
 def test_every_listed_notebook_exists_and_every_notebook_is_listed() -> None:
-    assert [path.stem for path in FILES] == sorted(NOTEBOOKS)
-    assert {"00_start_here", "01_eda", "02_zero_shot_baselines", "04_qlora_instruct"} <= set(NOTEBOOKS)
+    assert [path.stem for path in FILES] == sorted(LESSONS)
+    assert {"00_start_here", "01_eda", "02_zero_shot_baselines", "04_qlora_instruct"} <= set(LESSONS)
 
 
 @every_notebook
@@ -81,7 +82,7 @@ def test_first_code_cell_is_the_common_setup(path: Path) -> None:
 @every_notebook
 def test_parameters_cell_has_the_agreed_form(path: Path) -> None:
     source = parameters_cell(path).source
-    spec = NOTEBOOKS[path.stem]
+    spec = LESSONS[path.stem]
     names = []
     for line, node in zip(source.splitlines(), ast.parse(source).body, strict=True):
         assert LINE.match(line), f"not 'name: type = value  # comment': {line}"
@@ -93,9 +94,9 @@ def test_parameters_cell_has_the_agreed_form(path: Path) -> None:
         if value is not None:
             check_value(row, value)
             # A value written here would hide the profiles' own: only one that they share may stand.
-            assert value == shared_default(spec, name), line
+            assert value == spec.shared_default(name), line
         names.append(name)
-    assert tuple(names) == spec.parameters
+    assert names == list(spec.parameters)
 
 
 @every_notebook

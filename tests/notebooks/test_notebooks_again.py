@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers.config.settings import NOTEBOOKS, PARAMETERS
+from helpers.config.lessons import LESSONS
+from helpers.config.parameters import PARAMETERS
 from helpers.runs import headless
 from helpers.runs.records import read_json, read_run
 from helpers.training.checkpoints import is_complete
@@ -46,13 +47,13 @@ def test_plain_papermill_stops_at_an_unknown_parameter(tmp_path: Path) -> None:
     assert "unknown parameter 'profil' (did you mean 'profile'?)" in done.stderr
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", LESSONS)
 def test_papermill_lists_every_parameter_with_its_comment(notebook: str, tmp_path: Path) -> None:
     done = papermill("--help-notebook", f"notebooks/{notebook}.ipynb", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     entries = re.split(r"\n  (?=\w+: )", done.stdout)[1:]
     listed = {entry.split(":")[0]: entry for entry in entries}
-    assert tuple(listed) == NOTEBOOKS[notebook].parameters
+    assert list(listed) == list(LESSONS[notebook].parameters)
     for name, entry in listed.items():
         head, _, comment = entry.partition("(default ")[2].partition(")")
         assert entry.startswith(f"{name}: {PARAMETERS[name].type.__name__} ") and head

@@ -14,7 +14,7 @@ from hub import catalog, lessons
 from hub.server import LocalHub
 from lesson_claims import CLAIMS, QLORA, SIDE_BY_SIDE, instruct, shown
 
-from helpers.config.settings import NOTEBOOKS
+from helpers.config.lessons import LESSONS
 from helpers.runs import headless
 from helpers.runs.records import read_run
 from helpers.tasks.zappos import generator as zappos_generator
@@ -46,9 +46,9 @@ def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Iterat
         for name, value in surroundings.items():
             patch.setenv(name, value)
         jobs = []
-        for notebook in sorted(NOTEBOOKS, reverse=True):
+        for notebook in sorted(LESSONS, reverse=True):
             parameters = lessons.parameters(notebook, shoes) | {"seed": SEED}
-            accepted = {n: v for n, v in parameters.items() if n in NOTEBOOKS[notebook].parameters}
+            accepted = {n: v for n, v in parameters.items() if n in LESSONS[notebook].parameters}
             jobs += headless.plan([notebook], accepted, profile="full", output_dir=place / "outputs")
         outcomes = headless.run_all(jobs, parallel=1, say=lambda line: None)
         gated = {"model_id": "meta-llama/Llama-2-7b-chat-hf", "n_train": 60, "n_eval": 30}
@@ -57,7 +57,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Iterat
         yield FullRuns({o.notebook: o for o in outcomes}, refused, list(hub.requests), attempts()[before:])
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", LESSONS)
 def test_notebook_finishes(full: FullRuns, notebook: str) -> None:
     outcome = full.outcomes[notebook]
     assert outcome.status == "finished", outcome.error
@@ -84,7 +84,7 @@ def test_fine_tuning_beats_zero_shot(full: FullRuns) -> None:
 def test_all_runs_are_compared(full: FullRuns) -> None:
     folder = full.outcomes[SIDE_BY_SIDE].folder
     assert folder is not None
-    assert len(read_run(folder).info["notes"]["compared"]) == len(NOTEBOOKS) - 1
+    assert len(read_run(folder).info["notes"]["compared"]) == len(LESSONS) - 1
     assert "one seed of each experiment so far" in shown(folder)
 
 

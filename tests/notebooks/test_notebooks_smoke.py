@@ -8,7 +8,7 @@ import pytest
 from conftest import attempts
 from lesson_claims import CAPTIONS, CLAIMS, NLI, PREFIX, PROMPTS, QLORA, SIDE_BY_SIDE, VLM, instruct, shown
 
-from helpers.config.settings import NOTEBOOKS
+from helpers.config.lessons import LESSONS
 from helpers.runs import headless
 from helpers.runs.records import read_run
 
@@ -37,14 +37,14 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Smoke
     jobs = []
     for notebook, seed in others:
         jobs += headless.plan([notebook], {"seed": seed}, profile="smoke", output_dir=place)
-    jobs += headless.plan(sorted(NOTEBOOKS, reverse=True), {}, profile="smoke", output_dir=place)
+    jobs += headless.plan(sorted(LESSONS, reverse=True), {}, profile="smoke", output_dir=place)
     outcomes = headless.run_all(jobs, parallel=2, say=lambda line: None)
     rest = {outcome.notebook: outcome for outcome in outcomes[len(others) :]}
     seeds = dict(zip(others, outcomes, strict=False)) | {(notebook, SEEDS[0]): rest[notebook] for notebook in SEEDED}
     return SmokeRuns(rest, seeds, attempts()[before:])
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", LESSONS)
 def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
     outcome = smoke.outcomes[notebook]
     assert outcome.status == "finished", outcome.error
@@ -94,7 +94,7 @@ def test_all_runs_are_compared_and_seeds_pooled(smoke: SmokeRuns) -> None:
     folder = smoke.outcomes[SIDE_BY_SIDE].folder
     assert folder is not None
     notes = read_run(folder).info["notes"]
-    assert len(notes["compared"]) == len(NOTEBOOKS) - 1 + len(SEEDED) * (len(SEEDS) - 1)
+    assert len(notes["compared"]) == len(LESSONS) - 1 + len(SEEDED) * (len(SEEDS) - 1)
     assert set(notes["answers"]) >= {"04 missing"} and notes["tests"]["all"] >= 10
     said = shown(folder)
     assert "No ratings exist" in said and "SIMULATED rater" in said

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from helpers.__main__ import app
-from helpers.config.settings import NOTEBOOKS
+from helpers.config.lessons import LESSONS
 from helpers.errors import RunError
 from helpers.reports import markdown, recorded
 from helpers.reports.recorded import END, FOLDER, START
@@ -85,7 +85,7 @@ def repo(tmp_path: Path) -> Path:
     root = tmp_path / "repo"
     (root / "notebooks").mkdir(parents=True)
     (root / "README.md").write_text(f"# Title\n\n{START}\nold\n{END}\n\nEnd.\n", encoding="utf-8")
-    for name in NOTEBOOKS:
+    for name in LESSONS:
         shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", root / "notebooks")
     return root
 

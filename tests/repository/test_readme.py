@@ -12,7 +12,9 @@ import nbformat
 import typer
 
 from helpers.__main__ import app
-from helpers.config.settings import NOTEBOOKS, PARAMETERS, find_notebook, resolve
+from helpers.config.lessons import LESSONS, find_lesson
+from helpers.config.parameters import PARAMETERS
+from helpers.config.settings import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +37,7 @@ def anchors() -> set[str]:
 def test_relative_links_and_anchors_resolve() -> None:
     links = [urlsplit(link) for link in LINK.findall(README)]
     own = [link for link in links if not link.scheme and not link.netloc]
-    assert len(own) >= len(NOTEBOOKS)
+    assert len(own) >= len(LESSONS)
     for link in own:
         if link.path:
             target = (ROOT / unquote(link.path)).resolve()
@@ -67,16 +69,16 @@ def test_every_parameter_and_notebook_named_in_a_command_exists() -> None:
     for name in re.findall(r"-p (\w+)", shown):
         assert name in PARAMETERS, name
     for number in re.findall(r"\b\d\d\b", " ".join(re.findall(r'NB="?([\d ]+)', shown))):
-        assert find_notebook(number)
+        assert find_lesson(number)
     files = re.findall(r"\S+\.ipynb", shown)
     assert files and all((ROOT / name).is_file() for name in files if name.startswith("notebooks/"))
 
 
 def test_the_lessons_are_those_that_exist_with_their_own_badges() -> None:
-    assert re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", README) == list(NOTEBOOKS)
+    assert re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", README) == list(LESSONS)
     shown = BADGE.findall(README)
     own = []
-    for name, spec in NOTEBOOKS.items():
+    for name, spec in LESSONS.items():
         assert f"[{name[:2]} · {spec.title}](notebooks/{name}.ipynb)" in README
         first = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells[0].source
         own += BADGE.findall(first)

@@ -18,7 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.__main__ import app
-from helpers.config.settings import find_notebook, parameters_cell
+from helpers.config.lessons import find_lesson
+from helpers.config.settings import parameters_cell
 from helpers.errors import ParameterError, RunError
 from helpers.runs import headless
 from helpers.runs.records import read_run, read_runs
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def notebook(folder: Path, name: str, *cells: str, begin: bool = True) -> Path:
     """A throwaway notebook in the course's form, under the id of a real one."""
-    spec = find_notebook(name)
+    spec = find_lesson(name)
     node = nbformat.v4.new_notebook()
     node.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     node.metadata["language_info"] = {"name": "python"}

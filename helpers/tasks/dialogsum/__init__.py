@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from helpers.tasks.dialogsum.task import DialogsumTask
 
-__all__ = ["DialogsumTask"]
+TASK = DialogsumTask()
+
+__all__ = ["TASK", "DialogsumTask"]

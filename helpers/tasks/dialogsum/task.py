@@ -47,7 +47,7 @@ class DialogsumTask(Task):
     bare_questions = {"topic": TOPIC_QUESTION}
     metrics = ("perplexity", "bleu", "rouge1", "rouge2", "rougeL", "cosine", "accuracy")
     columns = ("id", "dialogue", "summary", "topic")
-    built_in = ("generator",)
+    sources = {"smoke": "generator", "cpu": "generator", "full": "knkarthick/dialogsum"}
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0

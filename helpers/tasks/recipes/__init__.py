@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from helpers.tasks.recipes.task import RecipesTask
 
-__all__ = ["RecipesTask"]
+TASK = RecipesTask()
+
+__all__ = ["TASK", "RecipesTask"]

@@ -66,6 +66,8 @@ class RecipesTask(Task):
     metrics = ("perplexity", "bleu", "rouge1", "rouge2", "rougeL", "cosine", "accuracy")
     columns = ("id", "title", "category", "ingredients", "steps", "swaps")
     built_in = ("generator", "wikibooks")
+    sources = {"smoke": "generator", "cpu": "wikibooks", "full": "corbt/all-recipes"}
+    cpu_asset = "wikibooks-recipes"
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from helpers.tasks.scienceqa.task import ScienceqaTask, answers_after, blank_image, read_answer, read_solution
 
-__all__ = ["ScienceqaTask", "answers_after", "blank_image", "read_answer", "read_solution"]
+TASK = ScienceqaTask()
+
+__all__ = ["TASK", "ScienceqaTask", "answers_after", "blank_image", "read_answer", "read_solution"]

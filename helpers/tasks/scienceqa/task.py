@@ -51,7 +51,8 @@ class ScienceqaTask(Task):
         "id", "question", "choices", "answer", "hint", "image", "task", "grade", "subject", "topic", "category",
         "skill", "lecture", "solution",
     )  # fmt: skip
-    built_in = ("generator",)
+    sources = {"smoke": "generator", "cpu": "generator", "full": "derek-thomas/ScienceQA"}
+    reads_pictures = True
 
     def load(
         self,

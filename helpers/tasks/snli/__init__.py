@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from helpers.tasks.snli.task import VERBALISERS, SnliTask
 
-__all__ = ["VERBALISERS", "SnliTask"]
+TASK = SnliTask()
+
+__all__ = ["TASK", "VERBALISERS", "SnliTask"]

@@ -56,7 +56,7 @@ class SnliTask(Task):
     bare_questions = {"nli": QUESTION}
     metrics = ("accuracy", "macro_f1", "valid_rate", "perplexity")
     columns = ("id", "premise", "hypothesis", "label")
-    built_in = ("generator",)
+    sources = {"smoke": "generator", "cpu": "generator", "full": "stanfordnlp/snli"}
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from helpers.tasks.zappos.task import ZapposTask, caption, compositional, slots_right
 
-__all__ = ["ZapposTask", "caption", "compositional", "slots_right"]
+TASK = ZapposTask()
+
+__all__ = ["TASK", "ZapposTask", "caption", "compositional", "slots_right"]

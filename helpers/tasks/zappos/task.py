@@ -56,6 +56,8 @@ class ZapposTask(Task):
     metrics = ("slot_accuracy", "accuracy", "valid_rate", "bleu", "rouge2", "rougeL")
     columns = ("id", "image", "category", "subcategory", "brand", "colour", "material", "type", "materials")
     built_in = ("generator", "kaggle:steer01/ut-zap50k-images")
+    sources = {"smoke": "generator", "cpu": "generator", "full": "kaggle:steer01/ut-zap50k-images"}
+    reads_pictures = True
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0

@@ -1,0 +1,116 @@
+"""What a lesson's record says: its parameters with what each profile sets, its tasks, its memory plan, its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from helpers import tasks
+from helpers.config.profiles import PROFILES
+
+# Lessons that can be run on every task whose questions are texts.
+TEXT_TASKS = "all tasks in words"
+
+
+class _FromTask:
+    """Stands for a default that the task knows: its main form, or a text and a choice to train together."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"the task's {self.name}"
+
+
+MAIN_FORM, TRAINED_FORMS = _FromTask("main form"), _FromTask("text form and first choice form")
+
+# Parts that the parameters of several lessons share, in the order of their parameters cells.
+PLACE: dict[str, Any] = {"seed": 0, "run_name": None, "output_dir": None}
+RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
+
+
+@dataclass(frozen=True)
+class MemoryStep:
+    """The largest steps of a lesson, for the memory plan.
+
+    Attributes:
+        step: what its training computes: "classify", "completion", "vision" or "contrast".
+        prompt, completion: tokens of the longest text, where nobody has looked at the data.
+        answer_batch: rows in a batch of answers, as a multiple of ``batch_size``.
+        method: what is trained; "" where the parameter ``prefix`` says it.
+        language_only: of a model that reads pictures, only the language half gets an adapter.
+        batch_is_fixed: the training step's rows do not follow ``batch_size``.
+    """
+
+    step: str
+    prompt: int
+    completion: int
+    answer_batch: int = 4
+    method: str = "lora"
+    language_only: bool = False
+    batch_is_fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One notebook, with everything that the code knows about it.
+
+    Attributes:
+        id: the file's name without its suffix.
+        title: as in README.
+        tasks: whose data it can run on, the usual one first; ``TEXT_TASKS`` for all in words; () for none.
+        parameters: parameter → its default, in the order of the parameters cell. A tuple has one value for each
+            profile, (smoke, cpu, full); anything else is the same in all three. None: nothing, or decided at the start.
+        by_task: task → rows of ``parameters`` that are others for it.
+        memory: what its training needs memory for; None when it trains nothing.
+        figures: the two that its record keeps.
+        reads_runs: it works on what others have left behind, so it starts when they have ended.
+    """
+
+    id: str
+    title: str
+    parameters: Mapping[str, Any]
+    task_names: tuple[str, ...] | str = ()
+    by_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    memory: MemoryStep | None = None
+    figures: tuple[str, ...] = ()
+    reads_runs: bool = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that it can run on, the usual one first."""
+        if isinstance(self.task_names, tuple):
+            return self.task_names
+        return tuple(name for name, task in tasks.TASKS.items() if not task.reads_pictures)
+
+    def default(self, name: str, profile: str, task: str | None = None) -> Any:
+        """What a parameter is when a reader leaves it alone.
+
+        Args:
+            task: name of a task; the usual one when not given.
+        """
+        return self.default_and_origin(name, profile, task)[0]
+
+    def default_and_origin(self, name: str, profile: str, task: str | None = None) -> tuple[Any, str]:
+        """The default, and where it comes from: "lesson", "profile cpu", "task snli" or both."""
+        task = task or (self.tasks[0] if self.tasks else "none")
+        own = self.by_task.get(task, {})
+        row = own.get(name, self.parameters[name])
+        told = f"task {task}" if name in own else "lesson"
+        if isinstance(row, _FromTask):
+            known = tasks.TASKS[task]
+            return (known.main_form if row is MAIN_FORM else known.trained_forms), f"task {task}"
+        if isinstance(row, tuple):
+            where = f"profile {profile}"
+            return row[list(PROFILES).index(profile)], where if told == "lesson" else f"{where}, {told}"
+        return row, told
+
+    def defaults(self, profile: str, task: str | None = None) -> dict[str, Any]:
+        """All parameters as they are when a reader leaves them alone."""
+        return {name: self.default(name, profile, task) for name in self.parameters}
+
+    def shared_default(self, name: str) -> Any:
+        """The value that a parameter has in every profile and task, else None: what the parameters cell shows."""
+        cases = [self.default(name, profile, task) for profile in PROFILES for task in self.tasks or (None,)]
+        return cases[0] if all(case == cases[0] for case in cases) else None

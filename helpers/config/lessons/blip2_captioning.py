@@ -1,0 +1,35 @@
+"""Lesson 08: BLIP-2 captions. Project C's settings, but for what was wrong in them."""
+
+from __future__ import annotations
+
+from helpers.config.lessons.base import PLACE, RESUMABLE, Lesson, MemoryStep
+
+LESSON = Lesson(
+    id="08_blip2_captioning",
+    title="BLIP-2 captions",
+    task_names=("zappos",),
+    parameters={  # (smoke, cpu, full)
+        "profile": "auto",
+        "task": "zappos",
+        # No BLIP-2 ships in a package: on a CPU the tiny one, with more pictures.
+        "model_id": ("tiny/blip2", "tiny/blip2", "Salesforce/blip2-opt-2.7b"),
+        "dataset": "builtin",
+        "n_train": (300, 2000, 800),
+        "n_eval": (240, 500, 200),
+        "epochs": (4.0, 4.0, 15.0),
+        "learning_rate": (5e-3, 5e-3, 5e-4),
+        "batch_size": (8, 8, 3),
+        "grad_accumulation": (1, 1, 5),
+        "gradient_checkpointing": False,
+        "max_new_tokens": 32,
+        "lora_r": 16,
+        "lora_alpha": 32,
+        "lora_dropout": (0.0, 0.0, 0.1),
+        "lora_targets": "q_proj+v_proj",
+        "quant": ("none", "none", "nf4"),
+        "check_memory": True,
+        **PLACE,
+        **RESUMABLE,
+    },
+    memory=MemoryStep("vision", prompt=4, completion=24),
+)

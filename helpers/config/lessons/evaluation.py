@@ -1,0 +1,13 @@
+"""Lesson 09: all runs side by side."""
+
+from __future__ import annotations
+
+from helpers.config.lessons.base import PLACE, Lesson
+
+LESSON = Lesson(
+    id="09_evaluation",
+    title="All runs side by side",
+    parameters={"profile": "auto", "runs": None, "ratings": None, "n_rate": 30, **PLACE},
+    figures=("systems", "pareto_snli"),
+    reads_runs=True,
+)

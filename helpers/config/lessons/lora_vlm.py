@@ -1,0 +1,41 @@
+"""Lesson 06: LoRA on a vision-language model."""
+
+from __future__ import annotations
+
+from helpers.config.lessons.base import MAIN_FORM, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.profiles import SMOLLM2
+
+LESSON = Lesson(
+    id="06_lora_vlm",
+    title="LoRA on a vision-language model",
+    task_names=("scienceqa",),
+    parameters={  # (smoke, cpu, full)
+        "profile": "auto",
+        "task": "scienceqa",
+        # No vision-language model ships in a package: on a CPU a language model gets the questions in words.
+        "model_id": ("tiny/qwen2_vl", SMOLLM2, "Qwen/Qwen2-VL-2B-Instruct"),
+        "dataset": "builtin",
+        "form": MAIN_FORM,
+        "teacher": "simulated",
+        "others": None,
+        "n_train": (600, 240, 3000),
+        "n_eval": (240, 100, 500),
+        "epochs": 2.0,
+        "learning_rate": (5e-3, 5e-3, 2e-4),
+        "batch_size": (16, 8, 4),
+        "grad_accumulation": (1, 1, 8),
+        "gradient_checkpointing": (False, False, True),
+        "max_new_tokens": (48, 48, 256),
+        "max_pixels": (None, None, 256 * 28 * 28),
+        "lora_r": (16, 16, 8),
+        "lora_alpha": (32, 32, 16),
+        "lora_dropout": (0.0, 0.0, 0.05),
+        "lora_targets": "q_proj+v_proj",
+        "quant": ("none", "none", "nf4"),
+        "check_memory": True,
+        **PLACE,
+        **RESUMABLE,
+    },
+    memory=MemoryStep("vision", prompt=400, completion=112, answer_batch=3, language_only=True),
+    figures=("groups", "resolution"),
+)

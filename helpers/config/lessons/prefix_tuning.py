@@ -1,0 +1,39 @@
+"""Lesson 05: prefix tuning. Project B's settings, but for what was wrong in them."""
+
+from __future__ import annotations
+
+from helpers.config.lessons.base import MAIN_FORM, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.profiles import SMOLLM2
+
+LESSON = Lesson(
+    id="05_prefix_tuning",
+    title="Prefix tuning",
+    task_names=("scienceqa",),
+    parameters={  # (smoke, cpu, full)
+        "profile": "auto",
+        "task": "scienceqa",
+        # No vision-language model ships in a package: on a CPU a language model gets the questions in words.
+        "model_id": ("tiny/qwen2_vl", SMOLLM2, "Qwen/Qwen2-VL-2B-Instruct"),
+        "dataset": "builtin",
+        "form": MAIN_FORM,
+        "n_train": (400, 160, 3000),
+        "n_eval": (240, 100, 500),
+        "epochs": 2.0,
+        "learning_rate": (5e-2, 5e-2, 5e-3),
+        # Checkpointing would drop the cache, and the prefix with it: fewer questions a pass, as many an update.
+        "batch_size": (16, 8, 2),
+        "grad_accumulation": (1, 1, 16),
+        "max_new_tokens": (48, 48, 256),
+        "max_pixels": (None, None, 256 * 28 * 28),
+        "prefix": "key_value",
+        "prefix_tokens": (20, 20, 50),
+        "prefix_hidden": 0,
+        "prefix_init": "text",
+        "quant": ("none", "none", "nf4"),
+        "check_memory": True,
+        **PLACE,
+        **RESUMABLE,
+    },
+    memory=MemoryStep("vision", prompt=400, completion=112, method=""),
+    figures=("invalid", "training"),
+)

@@ -1,0 +1,45 @@
+"""Lesson 04: QLoRA instruction tuning."""
+
+from __future__ import annotations
+
+from helpers.config.lessons.base import PLACE, RESUMABLE, TRAINED_FORMS, Lesson, MemoryStep
+from helpers.config.profiles import LLAMA2, SMOLLM2
+
+LESSON = Lesson(
+    id="04_qlora_instruct",
+    title="QLoRA instruction tuning",
+    task_names=("recipes", "dialogsum"),
+    parameters={  # (smoke, cpu, full)
+        "profile": "auto",
+        "task": "recipes",
+        "model_id": ("tiny/llama", SMOLLM2, LLAMA2),
+        "dataset": "builtin",
+        "forms": TRAINED_FORMS,
+        "n_train": (600, 1900, 2000),
+        "n_text": (600, 100, 2000),
+        "n_eval": (120, 800, 300),
+        "n_generate": (40, 160, 150),
+        "epochs": (2.0, 1.0, 1.0),
+        "learning_rate": (5e-3, 1e-3, 2e-4),
+        "batch_size": (8, 8, 4),
+        "grad_accumulation": (1, 1, 4),
+        "gradient_checkpointing": (False, False, True),
+        # On a CPU, 224 tokens rather than 256 keep a batch of the longest texts below 6 GB.
+        "max_length": (192, 224, 1024),
+        "max_new_tokens": (80, 96, 256),
+        "lora_r": 16,
+        "lora_alpha": 32,
+        # Drawing dropout masks takes a fifth of a training step on a CPU; one epoch does not need them.
+        "lora_dropout": (0.0, 0.0, 0.05),
+        "quant": "nf4-double",
+        "check_memory": True,
+        **PLACE,
+        **RESUMABLE,
+    },
+    by_task={
+        # The generator has about 1,450 dialogues to give.
+        "dialogsum": {"n_train": (600, 1000, 2000), "n_eval": (120, 150, 300), "max_length": (256, 224, 1024)},
+    },
+    memory=MemoryStep("completion", prompt=512, completion=512),
+    figures=("training", "differences"),
+)
