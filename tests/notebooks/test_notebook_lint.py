@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import symtable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -108,6 +109,39 @@ def test_cells_are_short(path: Path) -> None:
         if "parameters" in cell.metadata.get("tags", []):  # a list, one line each: as long as there are parameters
             continue
         assert lines <= MAX_LINES, f"{cell.cell_type} cell {number} has {lines} lines: {cell.source[:50]!r}"
+
+
+def rebound(source: str) -> set[str]:
+    """Names that a cell binds at its top level: assigned, imported, defined, or walked over by a loop."""
+    names = symtable.symtable(source, "cell", "exec").get_symbols()
+    return {name.get_name() for name in names if name.is_assigned() or name.is_imported()}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "task = 1", "task: str = 'a'", "task += 1", "a, (task, b) = 1, (2, 3)", "for task in []: pass", "import x as task",
+        "from x import task", "def task(): pass", "class task: pass", "with x as task: pass", "print(task := 1)",
+        "[task := y for y in x]", "try: pass\nexcept E as task: pass", "for a in x:\n    if a: task = a",
+    ],
+)  # fmt: skip
+def test_every_way_to_bind_a_name_is_seen(source: str) -> None:
+    assert "task" in rebound(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["f(task=1)", "def f(task): return task", "[task for task in x]", "lambda task: task"]
+)
+def test_a_name_of_its_own_scope_is_no_binding(source: str) -> None:
+    assert "task" not in rebound(source)
+
+
+@every_notebook
+def test_no_cell_rebinds_a_parameter(path: Path) -> None:
+    """A reader runs the ``start`` cell again after others: it must find the parameters as they were typed."""
+    for number, cell in enumerate(load(path).cells):
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+            assert not rebound(cell.source) & set(LESSONS[path.stem].parameters), f"cell {number}"
 
 
 @every_notebook

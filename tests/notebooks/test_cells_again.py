@@ -1,0 +1,63 @@
+"""Cells run again, as readers do: ``start`` after other cells, then with a changed parameter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from helpers.config.lessons import LESSONS
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def settings_of(outputs: Path) -> dict[str, dict[str, Any]]:
+    """Run name → settings in its record, of all runs in ``outputs``."""
+    found = {}
+    for path in outputs.glob("*/*/run.json"):
+        found[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    return found
+
+
+def shows_table(cell: Any) -> bool:
+    return any("<table" in str(output.get("data", {}).get("text/html", "")) for output in cell.outputs)
+
+
+@pytest.mark.parametrize("notebook", LESSONS)
+def test_start_again_after_the_first_table_and_with_a_changed_parameter(
+    notebook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_caches: None
+) -> None:
+    monkeypatch.setenv("PEFT_LAB_OUTPUT", str(tmp_path))
+    node = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
+    code = [cell for cell in node.cells if cell.cell_type == "code"]
+    parameters = next(cell for cell in code if "parameters" in cell.metadata.get("tags", []))
+    start = next(cell for cell in code if "run = start(" in cell.source)
+    parameters.source = parameters.source.replace('profile: str = "auto"', 'profile: str = "smoke"')
+    client = NotebookClient(node, timeout=300, resources={"metadata": {"path": str(NOTEBOOKS)}})
+
+    def run(cell: Any) -> None:
+        client.execute_cell(cell, node.cells.index(cell))
+
+    with client.setup_kernel():
+        for cell in code:
+            run(cell)
+            if shows_table(cell):
+                break
+        else:
+            pytest.fail("no cell showed a table")
+        first = settings_of(tmp_path)
+        run(start)
+        assert len(first) == 1 and settings_of(tmp_path) == first
+        name, value = ("seed", 7) if "seed" in LESSONS[notebook].parameters else ("run_name", "again")
+        parameters.source = "\n".join(
+            f"{name}: {type(value).__name__} = {value!r}" if line.startswith(f"{name}:") else line
+            for line in parameters.source.splitlines()
+        )
+        run(parameters)
+        run(start)
+    (added,) = set(settings_of(tmp_path)) - set(first)
+    assert settings_of(tmp_path)[added][name] == value
