@@ -110,6 +110,23 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def labelled_texts(texts: Mapping[str, str], width: int = _WIDTH, longest: int = 420) -> str:
+    """Texts below each other, each with its label in front: one example as several systems answered it.
+
+    Args:
+        texts: label → text; an empty one is shown as "(empty)".
+        width: of a line, in characters.
+        longest: characters of a text that are shown; line breaks and repeated spaces become one space.
+    """
+    indent = max(map(len, texts), default=0) + 2
+    blocks = []
+    for label, text in texts.items():
+        text = " ".join(text.split())
+        text = text[:longest] + (" …" if len(text) > longest else "")
+        blocks.append(textwrap.fill(f"{label:{indent}}{text or '(empty)'}", width, subsequent_indent=" " * indent))
+    return "\n".join(blocks)
+
+
 def quieten() -> None:
     """Drop messages that say nothing to a reader of the course."""
     import logging

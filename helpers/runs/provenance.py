@@ -56,3 +56,9 @@ def peak_cuda_gb() -> float | None:
     if torch is None or not torch.cuda.is_available():
         return None
     return round(torch.cuda.max_memory_allocated() / 1e9, 3)
+
+
+def peak_memory() -> str:
+    """The most memory held so far, "5.2 GB GPU" or, without a GPU, "0.9 GB RAM"; for tables."""
+    cuda = peak_cuda_gb()
+    return f"{peak_rss_gb():.1f} GB RAM" if cuda is None else f"{cuda:.1f} GB GPU"
