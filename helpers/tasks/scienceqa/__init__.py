@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from helpers.tasks.scienceqa.task import ScienceqaTask, answers_after, blank_image, read_answer, read_solution
+from helpers.tasks.scienceqa.task import (
+    ScienceqaTask,
+    answers_after,
+    blank_image,
+    named_choices,
+    read_answer,
+    read_solution,
+)
 
-__all__ = ["ScienceqaTask", "answers_after", "blank_image", "read_answer", "read_solution"]
+__all__ = ["ScienceqaTask", "answers_after", "blank_image", "named_choices", "read_answer", "read_solution"]
