@@ -312,6 +312,13 @@ def test_letters_count_where_choices_are_numbers() -> None:
     assert scienceqa.read_answer('{"answer": 1}', ["yes", "no"], first_number=1).index == 0
 
 
+def test_an_answer_without_a_choice_is_minus_one() -> None:
+    texts = ['{"answer": "no"}', "I cannot tell.", '{"answer": "C"}']
+    assert scienceqa.named_choices(texts, [["yes", "no"], ["yes", "no"], ["2", "3", "4"]]) == [1, -1, 2]
+    with pytest.raises(ValueError, match="shorter"):
+        scienceqa.named_choices(texts, [["yes", "no"]])
+
+
 def test_no_answer_is_skipped_in_the_score() -> None:
     examples = [TASK.examples([FULL])[0]] * len(WRITTEN)
     right = sum(index == 1 for _, index in WRITTEN)

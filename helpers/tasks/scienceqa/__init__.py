@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from helpers.tasks.scienceqa.task import ScienceqaTask, answers_after, blank_image, read_answer, read_solution
+from helpers.tasks.scienceqa.task import (
+    ScienceqaTask,
+    answers_after,
+    blank_image,
+    named_choices,
+    read_answer,
+    read_solution,
+)
 
 TASK = ScienceqaTask()
 
-__all__ = ["TASK", "ScienceqaTask", "answers_after", "blank_image", "read_answer", "read_solution"]
+__all__ = ["TASK", "ScienceqaTask", "answers_after", "blank_image", "named_choices", "read_answer", "read_solution"]

@@ -212,6 +212,11 @@ def read_answer(text: str, options: Sequence[str], first_number: int = FIRST_NUM
     return found
 
 
+def named_choices(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[int]:
+    """The index of the choice that each written answer names, −1 where it names none; see ``read_answer``."""
+    return [_index(read_answer(text, choices)) for text, choices in zip(texts, options, strict=True)]
+
+
 def _index(answer: Answer) -> int:
     return -1 if answer.index is None else answer.index
 
