@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from helpers.tasks.zappos.captions import (
+    all_right,
+    caption_lines,
+    slot_hits,
+    slot_shares,
+    slots_named,
+    word_outcomes,
+    write_captions,
+)
 from helpers.tasks.zappos.task import ZapposTask, caption, compositional, slots_right
 
-__all__ = ["ZapposTask", "caption", "compositional", "slots_right"]
+__all__ = [
+    "ZapposTask",
+    "all_right",
+    "caption",
+    "caption_lines",
+    "compositional",
+    "slot_hits",
+    "slot_shares",
+    "slots_named",
+    "slots_right",
+    "word_outcomes",
+    "write_captions",
+]
