@@ -5,6 +5,7 @@ from __future__ import annotations
 from helpers.tasks.zappos.captions import (
     all_right,
     caption_lines,
+    slot_accuracy,
     slot_hits,
     slot_shares,
     slots_named,
@@ -19,6 +20,7 @@ __all__ = [
     "caption",
     "caption_lines",
     "compositional",
+    "slot_accuracy",
     "slot_hits",
     "slot_shares",
     "slots_named",

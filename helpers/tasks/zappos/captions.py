@@ -44,10 +44,17 @@ def slot_hits(
     return {slot: values for slot, values in hits.items() if values}
 
 
+def slot_accuracy(
+    texts: Sequence[str], rows: Sequence[Mapping[str, Any]], reading: Reading = slots_right
+) -> dict[str, float]:
+    """Slot -> share of its words that are right. Arguments as ``slot_hits``."""
+    return {slot: sum(hits) / len(hits) for slot, hits in slot_hits(texts, rows, reading).items()}
+
+
 def slot_shares(texts: Sequence[str], rows: Sequence[Mapping[str, Any]], reading: Reading = slots_right) -> list[float]:
     """For each caption, the share of its row's filled slots that are right; 0 where the row fills none.
 
-    Args: as ``slot_hits``.
+    Arguments as ``slot_hits``.
     """
     right = [list(reading(text, row).values()) for text, row in zip(texts, rows, strict=True)]
     return [sum(found) / len(found) if found else 0.0 for found in right]
