@@ -24,6 +24,21 @@ class ReliabilityBin:
     accuracy: Estimate
 
 
+@dataclass(frozen=True)
+class Selective:
+    """Answers given only where the model is sure: the share answered, and the accuracy of these answers.
+
+    ``accuracy`` is ``None`` where nothing was answered.
+    """
+
+    coverage: Estimate
+    accuracy: Estimate | None
+
+    def __str__(self) -> str:
+        right = f"{self.accuracy.value:.2f}" if self.accuracy else "none"
+        return f"{right} of the {self.coverage.value:.0%} answered"
+
+
 def softmax(logits: ArrayLike) -> FloatArray:
     """Probabilities of each row, ``(n, classes)``; safe for large logits."""
     values = np.asarray(logits, dtype=np.float64)
@@ -72,6 +87,51 @@ def expected_calibration_error(
         return np.asarray(np.abs(sums[:, :bins]).sum(axis=1) / sums[:, bins])
 
     return bootstrap(stats, from_sums, level, draws, seed)
+
+
+def fit_temperature(logits: ArrayLike, gold: ArrayLike) -> float:
+    """The temperature T that makes the true classes likeliest under softmax(logits / T), between exp(-4) and exp(4).
+
+    Guo et al. (2017, arXiv:1706.04599). Fit it on examples that are not used for testing. If every example is right,
+    no error limits the confidence: the result is 1.
+
+    Args:
+        logits: (n, classes).
+        gold: (n,) true classes.
+
+    Raises:
+        DataError: no examples, or lengths differ.
+    """
+    from scipy.optimize import minimize_scalar
+
+    values, target = np.asarray(logits), np.asarray(gold)
+    if values.ndim != 2 or not len(values) or target.shape != values.shape[:1]:
+        raise DataError(f"logits {values.shape} and {target.size} classes do not fit", "give one class a row")
+    if (values.argmax(axis=1) == target).all():
+        return 1.0
+
+    def loss(log_t: float) -> float:
+        p = softmax(values / np.exp(log_t))
+        return float(-np.log(p[np.arange(len(target)), target] + 1e-12).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+
+
+def selective(right: ArrayLike, answered: ArrayLike) -> Selective:
+    """Coverage and accuracy, each with a Wilson interval, of a model that answers only some examples.
+
+    Args:
+        right: (n,) whether the answer is, or would be, right.
+        answered: (n,) whether it is given.
+
+    Raises:
+        DataError: no examples, or lengths differ.
+    """
+    r, given = np.asarray(right, dtype=bool).reshape(-1), np.asarray(answered, dtype=bool).reshape(-1)
+    if len(r) != len(given):
+        raise DataError(f"{len(r)} results for {len(given)} answers", "give one result for each example")
+    n = int(given.sum())
+    return Selective(wilson(n, len(r)), wilson(int(r[given].sum()), n) if n else None)
 
 
 def coverage_curve(confidence: ArrayLike, right: ArrayLike) -> tuple[FloatArray, FloatArray]:

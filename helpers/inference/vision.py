@@ -111,6 +111,30 @@ def choice_scores(
     return scores
 
 
+@explained("measuring the loss")
+def completion_losses(model: PreTrainedModel, processor: Any, conversations: Sequence[Asked]) -> list[np.ndarray]:
+    """Loss of every token of each answer, its end included, given the prompt and the tokens before.
+
+    One conversation is read at a time.
+
+    Args:
+        conversations: with ``prompt``, ``completion`` and, where there are pictures, ``images``.
+
+    Returns:
+        For each conversation a float64 array of nats, one per token of the completion.
+    """
+    losses = []
+    with evaluation(model) as device:
+        for talk in conversations:
+            item = encode_vision(processor, talk)
+            batch = collate_vision(processor, [item], device=device)
+            targets = batch.pop("labels")[0, 1:]
+            logp = model(**batch).logits[0, :-1].float().log_softmax(-1)
+            each = logp.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            losses.append(-each[targets != IGNORED].double().cpu().numpy())
+    return losses
+
+
 def _prompt(processor: Any, talk: Asked) -> VisionInput:
     return encode_vision(processor, {name: part for name, part in talk.items() if name != "completion"})
 

@@ -88,3 +88,29 @@ def test_coverage_and_accuracy_equal_those_of_every_threshold() -> None:
     for broken in ([], [0.5, np.nan]):
         with pytest.raises(DataError, match="one finite confidence"):
             calibration.coverage_curve(broken, [1] * len(broken))
+
+
+def test_the_fitted_temperature_undoes_a_scale_and_has_the_smallest_loss() -> None:
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(20_000, 4)) * 2
+    gold = np.array([rng.choice(4, p=p) for p in scipy_softmax(logits, axis=1)])
+    assert calibration.fit_temperature(3 * logits, gold) == pytest.approx(3, rel=0.05)
+
+    def loss(t: float) -> float:
+        return -np.log(scipy_softmax(logits / t, axis=1)[np.arange(len(gold)), gold]).mean()
+
+    best = calibration.fit_temperature(logits, gold)
+    assert loss(best) < min(loss(best * 1.02), loss(best / 1.02))
+    assert calibration.fit_temperature(logits, logits.argmax(1)) == 1.0
+    with pytest.raises(DataError, match="do not fit"):
+        calibration.fit_temperature(logits, gold[:3])
+
+
+def test_selective_answers_are_scored_on_what_was_answered() -> None:
+    found = calibration.selective([1, 1, 0, 0], [True, True, True, False])
+    assert (found.coverage.value, found.coverage.n, found.accuracy.n) == (0.75, 4, 3)
+    assert found.accuracy.value == pytest.approx(2 / 3) and str(found) == "0.67 of the 75% answered"
+    nothing = calibration.selective([1, 0], [False, False])
+    assert nothing.accuracy is None and str(nothing) == "none of the 0% answered"
+    with pytest.raises(DataError, match="2 results for 1 answers"):
+        calibration.selective([1, 0], [True])

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 
 from helpers import tasks
 from helpers.errors import DataError
-from helpers.inference.vision import choice_scores, generate_vision
+from helpers.inference.vision import choice_scores, completion_losses, generate_vision
 from helpers.models.vision import LoadedVision, load_vision
 from helpers.models.vision_inputs import VisionInput, collate_vision, encode_vision
 from helpers.tasks.scienceqa import task as scienceqa
@@ -205,3 +205,14 @@ def test_options_that_cannot_be_told_apart_are_refused(vision: LoadedVision, que
 def test_options_for_every_prompt(vision: LoadedVision, questions: Any) -> None:
     with pytest.raises(DataError, match="4 prompts and 3 lists"):
         choice_scores(vision.model, vision.processor, prompts(questions, 4), [["A", "B"]] * 3)
+
+
+# ---------- losses of single tokens
+def test_losses_are_those_of_the_next_token_after_each_beginning(vision: LoadedVision, questions: Any) -> None:
+    talks = prompts(questions, 4)
+    for talk, losses in zip(talks, completion_losses(vision.model, vision.processor, talks), strict=True):
+        written = encode_vision(vision.processor, talk).completion_ids
+        assert losses.shape == (len(written),) and losses.dtype == np.float64
+        for k in (0, len(written) // 2, len(written) - 1):
+            logp = next_logits(vision, talk, written[:k]).log_softmax(-1)
+            assert losses[k] == pytest.approx(-logp[written[k]].item(), abs=1e-4)

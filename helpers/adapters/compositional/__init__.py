@@ -24,6 +24,11 @@ from helpers.adapters.compositional.prompts import (
     word_vectors,
     zero_shot_scores,
 )
+from helpers.adapters.compositional.scores import (
+    CompositionalScores,
+    compare_compositional,
+    score_compositional,
+)
 from helpers.adapters.compositional.training import train_compositional
 from helpers.adapters.compositional.troika import Branches, Troika
 
@@ -34,6 +39,7 @@ __all__ = [
     "Branches",
     "Candidates",
     "CompositionalModel",
+    "CompositionalScores",
     "ImageEmbeddings",
     "ImageFeatures",
     "LabelledImages",
@@ -43,6 +49,7 @@ __all__ = [
     "accuracy_at",
     "bootstrap_measures",
     "closed_world",
+    "compare_compositional",
     "compositional_measures",
     "cosine",
     "embed_images",
@@ -50,6 +57,7 @@ __all__ = [
     "ensemble_texts",
     "image_features",
     "open_world",
+    "score_compositional",
     "train_compositional",
     "word_vectors",
     "zero_shot_scores",

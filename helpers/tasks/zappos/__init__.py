@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+from helpers.tasks.zappos.captions import (
+    all_right,
+    caption_lines,
+    slot_accuracy,
+    slot_hits,
+    slot_shares,
+    slots_named,
+    word_outcomes,
+    write_captions,
+)
 from helpers.tasks.zappos.task import ZapposTask, caption, compositional, slots_right
 
 TASK = ZapposTask()
 
-__all__ = ["TASK", "ZapposTask", "caption", "compositional", "slots_right"]
+__all__ = [
+    "TASK",
+    "ZapposTask",
+    "all_right",
+    "caption",
+    "caption_lines",
+    "compositional",
+    "slot_accuracy",
+    "slot_hits",
+    "slot_shares",
+    "slots_named",
+    "slots_right",
+    "word_outcomes",
+    "write_captions",
+]
