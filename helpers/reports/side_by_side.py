@@ -128,7 +128,7 @@ def texts(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[dict[str, 
 
 
 def changes_frame(paired: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """One row for each (run, form) of ``choices``: the four outcomes, number of examples, p of the exact McNemar test."""
+    """One row for each (run, form) of ``choices``: the four outcomes, the number of examples, p of exact McNemar."""
     import pandas as pd
 
     from helpers.evaluation import failures

@@ -1,8 +1,8 @@
 """Look at data before training on it: lengths, labels, vocabulary, copies.
 
 Pure functions over texts and examples; they return numbers and tables, never print or draw. Shortcuts are in
-``shortcuts``, personal data and bias in ``risks``, embeddings in ``maps``. scikit-learn, scipy and pandas are imported where they are
-used, so that importing this module costs nothing.
+``shortcuts``, personal data and bias in ``risks``, embeddings in ``maps``. scikit-learn, scipy and pandas are imported
+where they are used, so that importing this module costs nothing.
 """
 
 from __future__ import annotations
