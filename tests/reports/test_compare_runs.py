@@ -137,3 +137,10 @@ def test_answers_of_two_systems_are_found_by_form(tmp_path: Path) -> None:
     (record,) = compare_runs.find(tmp_path, "smoke")[0]
     assert compare_runs.paired_answers(record, "generation") == {"steps": rows[:1]}
     assert compare_runs.paired_answers(record, "choice") == {"missing": rows[1:2]}
+
+
+def test_the_records_of_the_course_stand_in_for_runs_that_are_missing() -> None:
+    assert {r.info["settings"]["profile"] for r in compare_runs.recorded("smoke")} == {"smoke"}
+    assert {r.info["settings"]["profile"] for r in compare_runs.recorded("full")} <= {"full", "cpu"}
+    assert all(compare_runs.recorded(profile, own="03_qlora_nli") for profile in ("smoke", "cpu", "full"))
+    assert "03_qlora_nli" not in [r.notebook for r in compare_runs.recorded("smoke", own="03_qlora_nli")]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.tasks.eda import audit, maps, risks
+from helpers.tasks.eda import audit, maps, risks, shortcuts
 
 TURN = {
     "prompt": [{"role": "user", "content": "a b c"}],
@@ -116,8 +116,8 @@ def _questions(n: int, planted: bool, seed: int) -> list[dict[str, Any]]:
 
 
 def test_options_only_shortcut_is_found_when_planted_and_only_then() -> None:
-    planted = audit.shortcut(_questions(200, True, 0), _questions(200, True, 1))
-    fair = audit.shortcut(_questions(400, False, 0), _questions(400, False, 1))
+    planted = shortcuts.shortcut(_questions(200, True, 0), _questions(200, True, 1))
+    fair = shortcuts.shortcut(_questions(400, False, 0), _questions(400, False, 1))
     assert planted.accuracy > 0.95 and set(planted.telling[:2]) == {"zest", "yolk"}
     assert fair.chance == 0.25 and fair.n == 400
     assert audit.wilson(round(fair.accuracy * fair.n), fair.n)[0] < 0.25 < 0.33 > fair.accuracy
@@ -137,11 +137,19 @@ def test_partial_input_shortcut_reads_only_what_it_is_given() -> None:
         return rows
 
     train, test = pairs(120, 0), pairs(120, 1)
-    assert audit.shortcut(train, test, partial=lambda e: e["h"]).accuracy == 1.0  # also when options are shuffled
-    blind = audit.shortcut(train, test, partial=lambda e: "same " + e["p"] * 3)
+    assert shortcuts.shortcut(train, test, partial=lambda e: e["h"]).accuracy == 1.0  # also when options are shuffled
+    blind = shortcuts.shortcut(train, test, partial=lambda e: "same " + e["p"] * 3)
     assert blind.accuracy < 0.5
     with pytest.raises(ValueError, match="same options"):
-        audit.shortcut(_questions(5, False, 0), test, partial=str)
+        shortcuts.shortcut(_questions(5, False, 0), test, partial=str)
+
+
+def test_a_blind_reader_sees_the_hypothesis_of_each_pair_and_nothing_of_other_tasks() -> None:
+    rows = {"train": [{"premise": "p", "hypothesis": "one"}], "test": [{"premise": "p", "hypothesis": "two"}]}
+    questions = {"train": [{"id": "a"}], "test": [{"id": "b"}]}
+    read = shortcuts.hypothesis_reader(rows, questions)
+    assert read is not None and [read({"id": name}) for name in "ab"] == ["one", "two"]
+    assert shortcuts.hypothesis_reader({"train": [{"title": "Soup"}]}, {"train": [{"id": "a"}]}) is None
 
 
 # ---------- copies
@@ -296,7 +304,7 @@ def test_neighbour_agreement_tells_clusters_from_noise() -> None:
 
 def test_import_is_cheap() -> None:
     code = (
-        "import sys\nfrom helpers.tasks import audit, features, risks\n"
+        "import sys\nfrom helpers.tasks.eda import audit, maps, risks, shortcuts\n"
         "print([m for m in ('torch', 'sklearn', 'pandas', 'scipy', 'datasets') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

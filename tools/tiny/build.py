@@ -25,7 +25,7 @@ from typing import Any
 from tools.tiny import architectures
 from tools.tiny.texts import STANCES, generic_chats, notes
 
-HERE = Path(__file__).parent
+KEPT = Path(__file__).parents[2] / "helpers" / "models" / "tiny"  # where the package looks for them
 
 # ChatML, as SmolLM2-Instruct uses it, without a default system message.
 CHAT_TEMPLATE = (
@@ -207,10 +207,10 @@ def command(known: Mapping[str, Any], train: Callable[[str, Path], dict[str, Any
     """The command line: train the named checkpoint and say how it went."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(known))
-    parser.add_argument("--folder", type=Path, help="default: next to this file")
+    parser.add_argument("--folder", type=Path, help="default: helpers/models/tiny/NAME")
     arguments = parser.parse_args()
     start = time.monotonic()
-    done = train(arguments.name, arguments.folder or HERE / arguments.name)
+    done = train(arguments.name, arguments.folder or KEPT / arguments.name)
     seconds = time.monotonic() - start
     print(f"{arguments.name}: {done['parameters']:,} parameters, loss {done['last_loss']}, {seconds:.0f} s")
 
