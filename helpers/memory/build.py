@@ -14,6 +14,7 @@ from torch import nn
 from helpers.errors import ModelError, ParameterError
 from helpers.memory.fake import FakeRun
 from helpers.memory.jobs import Job
+from helpers.models.families import FAMILIES
 from helpers.models.heads import HEAD, keep_head_in_float32
 from helpers.models.load import quiet_loading
 from helpers.models.skeletons import configuration, skeleton
@@ -68,8 +69,9 @@ def _bare(job: Job, config: Any) -> Any:
     if job.step == "contrast":
         return skeleton(config, AutoModel)
     options: dict[str, Any] = {}
-    if config.model_type == "blip-2" and config.image_token_index is None:
-        options["image_token_index"] = config.text_config.vocab_size - 1
+    family = FAMILIES.get(config.model_type)
+    if family is not None and config.image_token_id is None:
+        options["image_token_id"] = family.image_token(config)
     if job.step == "classify":
         return skeleton(
             config, AutoModelForSequenceClassification, num_labels=job.classes, pad_token_id=0, use_cache=False
@@ -83,9 +85,8 @@ def _inner(model: Any) -> Any:
 
 def kept_modules(kind: str) -> tuple[str, ...]:
     """Modules that are not quantised, by their full names: heads, and all that a picture goes through."""
-    from helpers.models.vision import KEPT
-
-    return KEPT.get(kind, ("lm_head", HEAD))
+    family = FAMILIES.get(kind)
+    return ("lm_head", HEAD) if family is None else family.kept
 
 
 def _quantise(model: Any, job: Job, kind: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from helpers.memory.jobs import Job
+from helpers.models.families import family_of
 from helpers.training.losses import completion_loss, label_word_loss
 
 # What a storage is for, by the part of the step in which it begins.
@@ -130,7 +131,8 @@ def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None 
         if job.new_tokens > 1:
             _grow(cache, job.new_tokens - 2)
             past = job.length + job.new_tokens - 2
-            writer = model.language_model if model.config.model_type == "blip-2" else model
+            family = family_of(model)
+            writer = model if family is None else family.writer(model)
             writer(
                 input_ids=torch.full((job.batch_size, 1), 7, device=device),
                 attention_mask=torch.ones(job.batch_size, past + 1, dtype=torch.long, device=device),

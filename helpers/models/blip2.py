@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig
 
 from helpers.errors import ModelError
+from helpers.models.families.blip2 import Blip2
 from helpers.models.load import _from_pretrained, resolve_model
 from helpers.models.quantize import check_quantisation
 from helpers.models.vision import LoadedVision, load_vision
@@ -45,6 +46,6 @@ def load_blip2(
     check_quantisation(quant, machine)
     source = resolve_model(model_id)
     kind = _from_pretrained(AutoConfig, source).model_type
-    if kind != "blip-2":
+    if kind != Blip2.model_type:
         raise ModelError(f"{model_id} is of kind {kind!r}, not a BLIP-2", f"use model_id={BLIP2!r}, or load_vision")
     return load_vision(model_id, quant=quant, machine=machine, dtype=dtype)
