@@ -34,8 +34,7 @@ def batch(job: Job, config: Any) -> dict[str, torch.Tensor]:
     answered = torch.zeros_like(ids)
     if job.trains and job.step not in ("classify", "label_words"):
         answered[:, length - min(max(1, job.labelled), length - 1) :] = 1
-    family = FAMILIES.get(config.model_type)
-    if family is not None:
+    if family := FAMILIES.get(config.model_type):
         tokens, token_id = family.picture_tokens(config, job.pixels), family.image_token(config)
         if tokens + 2 > length:
             what = f"length = {length} is too short for a picture of {tokens} tokens and a text"

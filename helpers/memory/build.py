@@ -69,9 +69,8 @@ def _bare(job: Job, config: Any) -> Any:
     if job.step == "contrast":
         return skeleton(config, AutoModel)
     options: dict[str, Any] = {}
-    family = FAMILIES.get(config.model_type)
-    if family is not None and config.image_token_id is None:
-        options["image_token_id"] = family.image_token(config)
+    if config.model_type in FAMILIES:
+        options["image_token_id"] = FAMILIES[config.model_type].image_token(config)
     if job.step == "classify":
         return skeleton(
             config, AutoModelForSequenceClassification, num_labels=job.classes, pad_token_id=0, use_cache=False
@@ -83,19 +82,13 @@ def _inner(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def kept_modules(kind: str) -> tuple[str, ...]:
-    """Modules that are not quantised, by their full names: heads, and all that a picture goes through."""
-    family = FAMILIES.get(kind)
-    return ("lm_head", HEAD) if family is None else family.kept
-
-
 def _quantise(model: Any, job: Job, kind: str) -> None:
     """Linear layers replaced by bitsandbytes', as transformers does it on loading."""
     if job.quant == "none":
         return
     import bitsandbytes as bnb
 
-    kept = kept_modules(kind)
+    kept = FAMILIES[kind].kept if kind in FAMILIES else ("lm_head", HEAD)
     for name, module in list(model.named_modules()):
         if type(module) is not nn.Linear or any(name == k or name.startswith(k + ".") for k in kept):
             continue

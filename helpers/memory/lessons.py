@@ -126,4 +126,4 @@ def picture_tokens(model: str, pixels: int | None) -> int:
     """Tokens that a picture takes in a prompt; 0 for models that read text."""
     config = configuration(model)
     family = FAMILIES.get(config.model_type)
-    return 0 if family is None else family.picture_tokens(config, pixels)
+    return family.picture_tokens(config, pixels) if family else 0

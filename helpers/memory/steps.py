@@ -131,8 +131,7 @@ def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None 
         if job.new_tokens > 1:
             _grow(cache, job.new_tokens - 2)
             past = job.length + job.new_tokens - 2
-            family = family_of(model)
-            writer = model if family is None else family.writer(model)
+            writer = family.writer(model) if (family := family_of(model)) else model
             writer(
                 input_ids=torch.full((job.batch_size, 1), 7, device=device),
                 attention_mask=torch.ones(job.batch_size, past + 1, dtype=torch.long, device=device),

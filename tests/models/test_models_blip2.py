@@ -22,10 +22,9 @@ from helpers.errors import DataError, ModelError
 from helpers.inference.vision import choice_scores, generate_vision
 from helpers.machine.hardware import describe
 from helpers.models.audit import audit
-from helpers.models.blip2 import BLIP2, load_blip2
 from helpers.models.families import FAMILIES
 from helpers.models.quantize import check_quantisation
-from helpers.models.vision import LoadedVision, load_processor, load_vision
+from helpers.models.vision import BLIP2, LoadedVision, load_blip2, load_processor, load_vision
 from helpers.models.vision_inputs import IGNORED, answer_opening, collate_vision, encode_vision
 from helpers.training import trainers
 from tools.tiny import architectures_blip2, build

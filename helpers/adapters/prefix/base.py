@@ -64,8 +64,7 @@ class Prefix(nn.Module, ABC):
         self.base = model.requires_grad_(False)
         self.n_tokens = n_tokens
         family = family_of(model)
-        own = POSITIONS.get(model.config.model_type, Positions())
-        self.positions = own if family is None else family.positions
+        self.positions = family.positions if family else POSITIONS.get(model.config.model_type, Positions())
         self._accepts = set(inspect.signature(model.forward).parameters)
         self.accepts_loss_kwargs = "kwargs" in self._accepts  # Trainer asks: may it say how many labels a step has?
         self.loss_type = getattr(model, "loss_type", None)  # and: does the model shift the labels?

@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from helpers.errors import DataError, ModelError
+from helpers.models.load import ModelSource
 
-if TYPE_CHECKING:
-    import torch
-
-    from helpers.models.load import ModelSource
+Inputs = dict[str, Any]  # of a model: name → tensor
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,9 @@ class ChatFormat:
     """How a conversation becomes text and pixels; as it stands, by the chat template, with no other inputs."""
 
     def write(self, processor: Any, prompt: list[Any], completion: list[Any]) -> tuple[str, str]:
-        """Messages of a prompt, and those of its completion → (text of the prompt, text of the completion).
-
-        Raises:
-            DataError: the template renders a prompt in another way once an answer follows.
-        """
+        """Messages of a prompt, and those of its completion → (text of the prompt, text of the completion)."""
         # Parts everywhere: SmolVLM's template leaves out a content that is one text.
-        prompt, completion = ([{**m, "content": parts(m)} for m in messages] for messages in (prompt, completion))
+        prompt, completion = ([{**m, "content": _parts(m)} for m in messages] for messages in (prompt, completion))
         start = processor.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
         if not completion:
             return start, ""
@@ -57,33 +51,26 @@ class ChatFormat:
         return start, answer[: answer.rindex(end) + len(end)] if end in answer else answer + end
 
     def look(self, processor: Any, pictures: list[Any]) -> Mapping[str, Any]:
-        """Pictures → what the vision tower reads, and what ``place`` needs to write their tokens."""
+        """Pictures → what the vision tower reads, and what ``place`` needs."""
         return processor.image_processor(pictures, return_tensors="pt")
 
     def place(self, processor: Any, seen: Mapping[str, Any], which: int) -> str:
-        """The text that takes the place of picture `which` of those in `seen`, from ``look``."""
+        """The text of picture `which` of those that ``look`` has seen."""
         return processor.replace_image_token(seen, which)
 
-    def extras(self, ids: torch.Tensor, completion: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
-        """Inputs that the model wants besides ids, mask and pixels.
-
-        Args:
-            ids: token ids ``(b, t)``.
-            completion: which of them belong to completions, 0 or 1, ``(b, t)``.
-            image_token: the id that a picture's tokens have.
-        """
+    def extras(self, ids: Any, completion: Any, image_token: int) -> Inputs:
+        """Inputs besides ids, mask and pixels, from ids and a 1 for each token of a completion, both ``(b, t)``."""
         return {}
 
 
 class VisionFamily(ChatFormat, ABC):
-    """One family of vision-language models. ``config`` is a configuration of transformers, or kept sizes as one.
+    """One family. ``config`` is its configuration in transformers; ``max_pixels`` only counts where sizes vary.
 
     Attributes:
         model_type: as in the configuration.
-        processor_class: name of the class that ``processor`` returns an instance of.
-        modules: part → its module's full name, for all that a picture goes through; inner modules first.
+        processor_class: name of the class of its processors.
+        modules: part → full name of its module, for all that a picture goes through; inner modules first.
         head: full name of the output head.
-        positions: how positions are counted.
     """
 
     model_type: ClassVar[str]
@@ -99,21 +86,14 @@ class VisionFamily(ChatFormat, ABC):
 
     @abstractmethod
     def processor(self, source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
-        """The processor of a checkpoint, for pictures and text.
-
-        Args:
-            max_pixels: most pixels of a picture, for a family that reads any number.
-
-        Raises:
-            ModelError: `max_pixels` is not possible, or the checkpoint's files do not do.
-        """
+        """The processor of a checkpoint; ModelError where `max_pixels` or the checkpoint does not do."""
 
     @abstractmethod
     def picture_tokens(self, config: Any, max_pixels: int | None = None) -> int:
         """Tokens that the largest picture takes in a prompt."""
 
-    def pixels(self, config: Any, rows: int, max_pixels: int | None = None) -> dict[str, torch.Tensor]:
-        """Random inputs of the vision tower for a largest picture in each row; here one square of one size."""
+    def pixels(self, config: Any, rows: int, max_pixels: int | None = None) -> Inputs:
+        """Random inputs of the vision tower, a largest picture in each row; here all have one square size."""
         import torch
 
         side = config.vision_config.image_size
@@ -128,30 +108,23 @@ class VisionFamily(ChatFormat, ABC):
         return model
 
 
-def parts(message: Mapping[str, Any]) -> list[dict[str, str]]:
-    """A message's content as a list of parts."""
+def plain_text(processor: Any, messages: list[Any], between: str) -> tuple[str, str]:
+    """Messages without a chat format: the places for pictures, and the texts."""
+    image = str(processor.image_token)
+    parts = [[image if part["type"] == "image" else part["text"] for part in _parts(m)] for m in messages]
+    text = between.join(map("".join, parts))
+    return image * text.count(image), text.replace(image, "")
+
+
+def _parts(message: Mapping[str, Any]) -> list[dict[str, str]]:
     content = message["content"]
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
-def joined(processor: Any, messages: list[Any], between: str) -> str:
-    """The texts of messages, with the image token where a picture is."""
-    image = str(processor.image_token)
-    return between.join(
-        "".join(image if part["type"] == "image" else part["text"] for part in parts(message)) for message in messages
-    )
-
-
-def apart(processor: Any, text: str) -> tuple[str, str]:
-    """The places for pictures, and the text without them."""
-    image = str(processor.image_token)
-    return image * text.count(image), text.replace(image, "")
-
-
 def check_pixels(source: ModelSource, images: Any, max_pixels: int | None, more: str = "") -> None:
     """Refuse another resolution than the one that `images` are brought to."""
-    if max_pixels is not None and max_pixels != images.size["height"] * images.size["width"]:
+    height, width = images.size["height"], images.size["width"]
+    if max_pixels is not None and max_pixels != height * width:
         raise ModelError(
-            f"{source.model_id} reads pictures of {images.size['height']} x {images.size['width']} pixels only",
-            f"leave max_pixels out{more}",
+            f"{source.model_id} reads pictures of {height} x {width} pixels only", f"leave max_pixels out{more}"
         )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers.errors import DataError, ModelError
-from helpers.models.families.base import VisionFamily, apart, check_pixels, joined
-from helpers.models.load import _from_pretrained
-
-if TYPE_CHECKING:
-    from helpers.models.load import ModelSource
+from helpers.models.families.base import VisionFamily, check_pixels, plain_text
+from helpers.models.load import ModelSource, _from_pretrained
 
 
 class Blip2(VisionFamily):
@@ -38,7 +35,7 @@ class Blip2(VisionFamily):
         check_pixels(source, images, max_pixels)
         processor = Blip2Processor(images, tokenizer, num_query_tokens=config.num_query_tokens)
         processor.image_token_id = tokenizer.convert_tokens_to_ids(str(processor.image_token))
-        if processor.image_token_id != config.image_token_index:
+        if processor.image_token_id != config.image_token_id:
             raise ModelError(
                 f"{source.model_id} keeps no place for pictures among its tokens: its files are of before 2024",
                 "fetch the checkpoint again",
@@ -55,12 +52,12 @@ class Blip2(VisionFamily):
         such as a line break, so it is written as it is decoded.
         """
         tokenizer = processor.tokenizer
-        pictures, question = apart(processor, joined(processor, prompt, " "))
+        pictures, question = plain_text(processor, prompt, " ")
         if not pictures:
             raise DataError("BLIP-2 reads a picture with every prompt", "leave the row out, or give it a blank picture")
         question = question.strip()
         end = tokenizer.decode([tokenizer.eos_token_id])
-        answer = (" " if question else "") + joined(processor, completion, " ") + end
+        answer = (" " if question else "") + "".join(plain_text(processor, completion, " ")) + end
         return f"{pictures}{tokenizer.bos_token}{question}", answer if completion else ""
 
     def place(self, processor: Any, seen: Mapping[str, Any], which: int) -> str:

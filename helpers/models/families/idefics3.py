@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 from helpers.errors import ModelError
-from helpers.models.families.base import VisionFamily
-from helpers.models.load import _from_pretrained
-
-if TYPE_CHECKING:
-    import torch
-
-    from helpers.models.load import ModelSource
+from helpers.models.families.base import Inputs, VisionFamily
+from helpers.models.load import ModelSource, _from_pretrained
 
 
 class Idefics3(VisionFamily):
@@ -37,14 +33,16 @@ class Idefics3(VisionFamily):
                 "leave max_pixels out",
             )
         # Older checkpoints keep the chat format in a file that only processors read.
-        template = tokenizer.chat_template or _from_pretrained(_ProcessorDict, source).get("chat_template")
+        files = SimpleNamespace(from_pretrained=Idefics3Processor.get_processor_dict)
+        template = tokenizer.chat_template or _from_pretrained(files, source)[0].get("chat_template")
         if template is None:
             raise ModelError(f"{source.model_id} has no chat format", "use an instruction-tuned checkpoint")
         images = _from_pretrained(Idefics3ImageProcessorPil, source)
         images.do_image_splitting = False
         images.size = images.max_image_size = {"longest_edge": tile}
-        tokens = self.picture_tokens(config)
-        processor = Idefics3Processor(images, tokenizer, image_seq_len=tokens, chat_template=template)
+        processor = Idefics3Processor(
+            images, tokenizer, image_seq_len=self.picture_tokens(config), chat_template=template
+        )
         tokenizer.eos_token = processor.end_of_utterance_token  # the chat format ends each turn with it
         return processor
 
@@ -57,20 +55,10 @@ class Idefics3(VisionFamily):
         vision = config.vision_config
         return int(vision.image_size // vision.patch_size // config.scale_factor) ** 2
 
-    def pixels(self, config: Any, rows: int, max_pixels: int | None = None) -> dict[str, torch.Tensor]:
+    def pixels(self, config: Any, rows: int, max_pixels: int | None = None) -> Inputs:
         """One tile a row, ``(rows, 1, 3, h, w)``, with a mask that says all of it is picture."""
         import torch
 
         tiles = super().pixels(config, rows)["pixel_values"][:, None]
         seen = torch.ones(rows, 1, *tiles.shape[-2:], dtype=torch.bool)
         return {"pixel_values": tiles, "pixel_attention_mask": seen}
-
-
-class _ProcessorDict:
-    """What a processor's files say, without making the processor."""
-
-    @staticmethod
-    def from_pretrained(place: str, **options: Any) -> dict[str, Any]:
-        from transformers import Idefics3Processor
-
-        return Idefics3Processor.get_processor_dict(place, **options)[0]

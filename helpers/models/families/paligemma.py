@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from helpers.models.families.base import Positions, VisionFamily, apart, check_pixels, joined
-from helpers.models.load import _from_pretrained
-
-if TYPE_CHECKING:
-    import torch
-
-    from helpers.models.load import ModelSource
+from helpers.models.families.base import Inputs, Positions, VisionFamily, check_pixels, plain_text
+from helpers.models.load import ModelSource, _from_pretrained
 
 
 class PaliGemma(VisionFamily):
@@ -30,13 +25,12 @@ class PaliGemma(VisionFamily):
     def write(self, processor: Any, prompt: list[Any], completion: list[Any]) -> tuple[str, str]:
         """No chat template: picture, bos, turns of the prompt by line, line break, answer, eos."""
         tokenizer = processor.tokenizer
-        pictures, question = apart(processor, joined(processor, prompt, "\n"))
-        start = f"{pictures}{tokenizer.bos_token}{question}\n"
-        return start, joined(processor, completion, "\n") + tokenizer.eos_token if completion else ""
+        pictures, question = plain_text(processor, prompt, "\n")
+        answer = "".join(plain_text(processor, completion, "\n")) + tokenizer.eos_token
+        return f"{pictures}{tokenizer.bos_token}{question}\n", answer if completion else ""
 
-    def extras(self, ids: torch.Tensor, completion: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
+    def extras(self, ids: Any, completion: Any, image_token: int) -> Inputs:
         return {"token_type_ids": completion.long()}  # 0: read in both directions, 1: read from left to right
 
     def picture_tokens(self, config: Any, max_pixels: int | None = None) -> int:
-        vision = config.vision_config
-        return int(vision.image_size // vision.patch_size) ** 2
+        return int(config.vision_config.image_size // config.vision_config.patch_size) ** 2

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers.errors import ModelError
-from helpers.models.families.base import Positions, VisionFamily
-from helpers.models.load import _from_pretrained
-
-if TYPE_CHECKING:
-    import torch
-
-    from helpers.models.load import ModelSource
+from helpers.models.families.base import Inputs, Positions, VisionFamily
+from helpers.models.load import ModelSource, _from_pretrained
 
 MOST_TOKENS = 1280  # of a picture, where nobody says how many pixels it may have
 
@@ -30,38 +25,35 @@ class Qwen2VL(VisionFamily):
 
         images = _from_pretrained(Qwen2VLImageProcessorPil, source)
         if max_pixels is not None:
-            least = (images.patch_size * images.merge_size) ** 2
-            if max_pixels < least:
+            side = images.patch_size * images.merge_size
+            if max_pixels < side**2:
                 raise ModelError(
                     f"max_pixels={max_pixels:,} is less than one token of {source.model_id} shows",
-                    f"give at least {least:,} ({images.patch_size * images.merge_size} pixels squared)",
+                    f"give at least {side**2:,} ({side} pixels squared)",
                 )
             # A small picture is enlarged to shortest_edge pixels, then each side rounded up to whole tokens: at most
             # doubled. A quarter leaves room for that.
-            fewest = max(least, min(images.size["shortest_edge"], max_pixels // 4))
+            fewest = max(side**2, min(images.size["shortest_edge"], max_pixels // 4))
             images.size = {"shortest_edge": fewest, "longest_edge": max_pixels}
         return PictureProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
 
-    def extras(self, ids: torch.Tensor, completion: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
+    def extras(self, ids: Any, completion: Any, image_token: int) -> Inputs:
         return {"mm_token_type_ids": (ids == image_token).int()}
 
     def picture_tokens(self, config: Any, max_pixels: int | None = None) -> int:
         return math.prod(self._grid(config, max_pixels))
 
-    def pixels(self, config: Any, rows: int, max_pixels: int | None = None) -> dict[str, torch.Tensor]:
+    def pixels(self, config: Any, rows: int, max_pixels: int | None = None) -> Inputs:
         """Patches of all pictures one after the other, and each picture's grid of patches."""
         import torch
 
         vision = config.vision_config
-        merge = vision.spatial_merge_size
-        tall, wide = self._grid(config, max_pixels)
-        patches = rows * merge**2 * tall * wide
+        tall, wide = (vision.spatial_merge_size * tokens for tokens in self._grid(config, max_pixels))
         width = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-        grid = torch.tensor([[1, merge * tall, merge * wide]] * rows)
-        return {"pixel_values": torch.rand(patches, width), "image_grid_thw": grid}
+        grid = torch.tensor([[1, tall, wide]] * rows)
+        return {"pixel_values": torch.rand(rows * tall * wide, width), "image_grid_thw": grid}
 
-    @staticmethod
-    def _grid(config: Any, max_pixels: int | None) -> tuple[int, int]:
+    def _grid(self, config: Any, max_pixels: int | None) -> tuple[int, int]:
         """Tokens of a largest picture, (from top to bottom, from left to right)."""
         side = config.vision_config.spatial_merge_size * config.vision_config.patch_size
         tokens = max(1, (max_pixels or MOST_TOKENS * side**2) // side**2)
