@@ -66,8 +66,7 @@ class LoadedVision:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        tokenizer: PreTrainedTokenizerBase = self.processor.tokenizer
-        return tokenizer
+        return self.processor.tokenizer
 
 
 def _model_type(source: ModelSource) -> str:
@@ -151,20 +150,15 @@ def load_blip2(
     return load_vision(model_id, quant=quant, machine=machine, dtype=dtype)
 
 
-def load_reader(
-    model_id: str,
-    *,
-    quant: Any = "none",
-    machine: Machine | None = None,
-    dtype: str | None = None,
-    max_pixels: int | None = None,
-) -> LoadedVision:
+def load_reader(model_id: str, *, max_pixels: int | None = None, **options: Any) -> LoadedVision:
     """``load_vision`` where the model reads pictures, else a language model; ``sees`` says which it is.
+
+    Args:
+        options: ``quant``, ``machine``, ``dtype``; see ``models.load``.
 
     Raises:
         ModelError: as in ``load_vision``; or ``max_pixels`` for a model that reads no pictures.
     """
-    options = {"quant": quant, "machine": machine, "dtype": dtype}
     if reads_pictures(model_id):
         return load_vision(model_id, max_pixels=max_pixels, **options)
     if max_pixels is not None:

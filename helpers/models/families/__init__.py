@@ -1,14 +1,11 @@
 """Vision-language families: all that the code has to know about one stands in its record, one file a family.
 
-To add a family, copy the file here that is most like it, and name the new class in ``FAMILIES``:
-
-1. ``model_type`` (as in its ``config.json``), ``processor_class``, ``modules`` (what a picture goes through);
-2. ``processor``: how its processor is built from a checkpoint's files, and ``picture_tokens``, for the memory plan;
-3. where it differs from ``VisionFamily``: how a conversation is written (``write``, ``look``, ``place``), which inputs
-   its model wants besides ids and pixels (``extras``), how it counts ``positions``, and what its ``pixels`` look like.
-
-Loading, quantising, encoding, prefixes, parameter counts and memory plans read the record; there is nothing else to
-change. A language model that reads text only needs no record. transformers is imported on first use only.
+To add a family, write a file with a subclass of ``VisionFamily`` and name the class in ``FAMILIES``. It has to say its
+``model_type``, ``processor_class``, ``modules``, ``processor`` and ``picture_tokens``; and, only where it differs from
+what stands in ``base.py``, how a conversation is written (``write``, ``look``, ``place``), which inputs its model wants
+besides ids and pixels (``extras``), how it counts ``positions``, and what its ``pixels`` look like. Loading,
+quantising, encoding, prefixes, parameter counts and memory plans read the record; there is nothing else to change. A
+language model that reads text only needs no record. torch and transformers are imported on first use only.
 """
 
 from __future__ import annotations
