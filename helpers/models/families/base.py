@@ -103,10 +103,6 @@ class VisionFamily(ChatFormat, ABC):
         """The id that a picture's tokens have."""
         return config.image_token_id
 
-    def writer(self, model: Any) -> Any:
-        """The module that writes on from a cache, one token at a time."""
-        return model
-
 
 def plain_text(processor: Any, messages: list[Any], between: str) -> tuple[str, str]:
     """Messages without a chat format: the places for pictures, and the texts."""

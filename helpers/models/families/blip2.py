@@ -70,7 +70,3 @@ class Blip2(VisionFamily):
     def image_token(self, config: Any) -> int:
         """The last token where the sizes are of before 2024, when no token stood for pictures."""
         return config.image_token_id or config.text_config.vocab_size - 1
-
-    def writer(self, model: Any) -> Any:
-        """The OPT: the whole model takes no cache on without a picture."""
-        return model.language_model
