@@ -59,6 +59,8 @@ if not Path(str(getattr(_loaded, "__file__", ""))).is_relative_to(GUARD):  # a w
     sys.modules.pop("sitecustomize", None)  # the system's own, if any, has done its work
 import sitecustomize  # noqa: E402  (tests/nonet: installs the socket guard in this process)
 
+from helpers.models.families import FAMILIES  # noqa: E402
+
 NetworkForbidden = sitecustomize.NetworkForbidden
 
 
@@ -115,9 +117,12 @@ def questions() -> Any:
     return tasks.get("scienceqa").load(n_train=60, n_eval=10)["train"]
 
 
-@pytest.fixture(scope="session", params=["qwen2_vl", "paligemma", "idefics3"])
+@pytest.fixture(scope="session", params=[kind for kind in FAMILIES if kind != "blip-2"])
 def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small vision-language model whose random weights are large enough for clear preferences, and its processor."""
+    """A small vision-language model whose random weights are large enough for clear preferences, and its processor.
+
+    Of every family but BLIP-2, which answers no question without a picture and has tests of its own.
+    """
     import torch
     from vision_cases import randomise
 

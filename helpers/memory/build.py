@@ -14,6 +14,7 @@ from torch import nn
 from helpers.errors import ModelError, ParameterError
 from helpers.memory.fake import FakeRun
 from helpers.memory.jobs import Job
+from helpers.models.families import FAMILIES
 from helpers.models.heads import HEAD, keep_head_in_float32
 from helpers.models.load import quiet_loading
 from helpers.models.skeletons import configuration, skeleton
@@ -68,8 +69,8 @@ def _bare(job: Job, config: Any) -> Any:
     if job.step == "contrast":
         return skeleton(config, AutoModel)
     options: dict[str, Any] = {}
-    if config.model_type == "blip-2" and config.image_token_index is None:
-        options["image_token_index"] = config.text_config.vocab_size - 1
+    if config.model_type in FAMILIES:
+        options["image_token_id"] = FAMILIES[config.model_type].image_token(config)
     if job.step == "classify":
         return skeleton(
             config, AutoModelForSequenceClassification, num_labels=job.classes, pad_token_id=0, use_cache=False
@@ -81,20 +82,13 @@ def _inner(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def kept_modules(kind: str) -> tuple[str, ...]:
-    """Modules that are not quantised, by their full names: heads, and all that a picture goes through."""
-    from helpers.models.vision import KEPT
-
-    return KEPT.get(kind, ("lm_head", HEAD))
-
-
 def _quantise(model: Any, job: Job, kind: str) -> None:
     """Linear layers replaced by bitsandbytes', as transformers does it on loading."""
     if job.quant == "none":
         return
     import bitsandbytes as bnb
 
-    kept = kept_modules(kind)
+    kept = FAMILIES[kind].kept if kind in FAMILIES else ("lm_head", HEAD)
     for name, module in list(model.named_modules()):
         if type(module) is not nn.Linear or any(name == k or name.startswith(k + ".") for k in kept):
             continue

@@ -11,11 +11,11 @@ from helpers.config.lessons import LESSONS, find_lesson
 from helpers.config.settings import resolve
 from helpers.errors import HardwareError, ParameterError
 from helpers.hints import did_you_mean
-from helpers.memory.batches import PICTURES
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import PARAMETER, lesson_jobs
 from helpers.memory.planner import GB, Plan, plan
 from helpers.memory.search import FIELDS, cheapest
+from helpers.models.families import FAMILIES
 from helpers.models.skeletons import configuration
 
 
@@ -137,7 +137,7 @@ def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any)
             )
     own = {"dtype": machine.dtype, "device": machine.device, "capability": machine.capability or (7, 5)}
     kind = configuration(what).model_type
-    if kind in PICTURES:
+    if kind in FAMILIES:
         own["step"] = "vision"
     elif kind == "clip":
         own |= {"step": "contrast", "method": "soft", "quant": "none"}

@@ -10,6 +10,9 @@ from typing import Any
 from helpers.config.lessons import LESSONS
 from helpers.errors import ParameterError
 from helpers.memory.jobs import Job
+from helpers.models.families import FAMILIES
+from helpers.models.load import resolve_model
+from helpers.models.skeletons import configuration
 
 # Letters a token stands for at least, in English under the tokenizers taught: a text is rather planned too long.
 LETTERS = 3
@@ -82,18 +85,13 @@ def lesson_jobs(
 
 def reads_pictures(model: str) -> bool:
     """Whether a picture has a place in this model's prompt."""
-    from helpers.memory.batches import PICTURES
-    from helpers.models.skeletons import configuration
-
-    return configuration(model).model_type in PICTURES
+    return configuration(model).model_type in FAMILIES
 
 
 def most_pixels(model: str, asked: int | None) -> int | None:
     """Most pixels that a picture keeps: as asked for, else what the files of a model that is here say."""
     if asked is not None or not (model.startswith("tiny/") or Path(model).is_dir()):
         return asked
-    from helpers.models.load import resolve_model
-
     file = Path(resolve_model(model).location) / "processor_config.json"
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     most = kept.get("image_processor", {}).get("size", {}).get("longest_edge")
@@ -102,10 +100,6 @@ def most_pixels(model: str, asked: int | None) -> int | None:
 
 def picture_tokens(model: str, pixels: int | None) -> int:
     """Tokens that a picture takes in a prompt; 0 for models that read text."""
-    from helpers.memory.batches import PICTURES
-    from helpers.models.skeletons import configuration
-
     config = configuration(model)
-    if config.model_type not in PICTURES:
-        return 0
-    return PICTURES[config.model_type](Job(model, batch_size=1, pixels=pixels), config)[1]
+    family = FAMILIES.get(config.model_type)
+    return family.picture_tokens(config, pixels) if family else 0

@@ -125,12 +125,13 @@ def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None 
     device = inputs["input_ids"].device
     with mark(ACTIVATIONS), context:
         out = model(**inputs, use_cache=True, **_last_only(model))
-        cache = out.past_key_values if hasattr(out, "past_key_values") else out.language_model_outputs.past_key_values
-        del out
+        nested = getattr(out, "language_model_outputs", None)  # BLIP-2's language model writes on by itself
+        cache = (nested or out).past_key_values
+        writer = model.language_model if nested else model
+        del out, nested
         if job.new_tokens > 1:
             _grow(cache, job.new_tokens - 2)
             past = job.length + job.new_tokens - 2
-            writer = model.language_model if model.config.model_type == "blip-2" else model
             writer(
                 input_ids=torch.full((job.batch_size, 1), 7, device=device),
                 attention_mask=torch.ones(job.batch_size, past + 1, dtype=torch.long, device=device),

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from helpers.models.families import FAMILIES
 from helpers.models.heads import HEAD
 from helpers.models.quantize import unpacked_size
 from helpers.models.skeletons import skeleton
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from torch import nn
 
-# Parts by the names of their modules in transformers, first match first; the rest is the language model.
+# Parts by the names of their modules in transformers, first match first; the rest is the language model. Here are
+# CLIP's, the heads, and the queries, which are no module; those of vision-language families are added below.
 PARTS = {
-    "projection": r"language_projection|multi_modal_projector|connector|visual\.merger|(visual|text)_projection",
-    "vision tower": r"vision_model|vision_tower|visual",
-    "Q-Former": r"qformer|query_tokens",
-    "output head": rf"lm_head|{HEAD}",
+    "projection": ["visual_projection", "text_projection"],
+    "vision tower": ["vision_model"],
+    "Q-Former": ["query_tokens"],
+    "output head": ["lm_head", HEAD],
 }
+for _family in FAMILIES.values():
+    for _name, _module in _family.modules.items():
+        PARTS.setdefault(_name, []).append(_module.removeprefix("model."))
 REST = "language model"
 ADAPTERS = r"(^|\.)(lora_\w+|prompt_encoder|modules_to_save)(\.|$)"
 
@@ -109,7 +114,8 @@ def audit(model: nn.Module) -> Audit:
 
 
 def _part(name: str) -> str:
-    found = (part for part, modules in PARTS.items() if re.search(rf"(^|\.)({modules})(\.|$)", name))
+    dotted = f".{name}."
+    found = (part for part, modules in PARTS.items() if any(f".{module}." in dotted for module in modules))
     where = next(found, REST)
     return f"adapters in the {where}" if re.search(ADAPTERS, name) else where
 

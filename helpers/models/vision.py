@@ -1,24 +1,19 @@
-"""Vision-language models and their processors: Qwen2-VL, PaliGemma, Idefics3 (SmolVLM) and BLIP-2 with an OPT.
+"""Vision-language models and their processors, of the families in ``models.families``.
 
 A processor turns pictures into pixel tensors and reserves as many tokens for each as the model will put there.
-All are loaded for pictures only: transformers' own Qwen2-VL processor also wants a video processor, which needs
-torchvision, and no lesson shows a video.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, Blip2Processor, Idefics3Processor, PaliGemmaProcessor, Qwen2VLProcessor
-from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
-from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-from transformers.processing_utils import ProcessorMixin
+from transformers import AutoConfig
 
 from helpers.errors import DataError, ModelError
+from helpers.models.families import FAMILIES, VisionFamily
+from helpers.models.families.blip2 import Blip2
 from helpers.models.load import ModelSource, _from_pretrained, load, load_tokenizer, load_with, resolve_model
 from helpers.models.quantize import check_quantisation
 
@@ -27,15 +22,7 @@ if TYPE_CHECKING:
 
     from helpers.machine.hardware import Machine
 
-
-class PictureProcessor(Qwen2VLProcessor):
-    """Qwen2-VL's processor without its video part: the same tokens and pixels for pictures and text."""
-
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None) -> None:
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+BLIP2 = "Salesforce/blip2-opt-2.7b"
 
 
 class TextProcessor:
@@ -79,124 +66,21 @@ class LoadedVision:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        tokenizer: PreTrainedTokenizerBase = self.processor.tokenizer
-        return tokenizer
+        return self.processor.tokenizer
 
 
-def _qwen2_vl(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
-    images = _from_pretrained(Qwen2VLImageProcessorPil, source)
-    if max_pixels is not None:
-        least = (images.patch_size * images.merge_size) ** 2
-        if max_pixels < least:
-            raise ModelError(
-                f"max_pixels={max_pixels:,} is less than one token of {source.model_id} shows",
-                f"give at least {least:,} ({images.patch_size * images.merge_size} pixels squared)",
-            )
-        # A small picture is enlarged to shortest_edge pixels, then each side rounded up to whole tokens: at most
-        # doubled. A quarter leaves room for that.
-        fewest = max(least, min(images.size["shortest_edge"], max_pixels // 4))
-        images.size = {"shortest_edge": fewest, "longest_edge": max_pixels}
-    return PictureProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
+def _model_type(source: ModelSource) -> str:
+    return _from_pretrained(AutoConfig, source).model_type
 
 
-def _paligemma(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
-    images = _from_pretrained(SiglipImageProcessorPil, source)
-    _check_pixels(source, images, max_pixels, "; PaliGemma has one checkpoint per resolution (224, 448, 896)")
-    return PaliGemmaProcessor(images, tokenizer)
-
-
-def _check_pixels(source: ModelSource, images: Any, max_pixels: int | None, more: str = "") -> None:
-    """Refuse another resolution than the one that `images` are brought to."""
-    if max_pixels is not None and max_pixels != images.size["height"] * images.size["width"]:
-        raise ModelError(
-            f"{source.model_id} reads pictures of {images.size['height']} x {images.size['width']} pixels only",
-            f"leave max_pixels out{more}",
-        )
-
-
-class _ProcessorDict:
-    """What a processor's files say, without making the processor."""
-
-    @staticmethod
-    def from_pretrained(place: str, **options: Any) -> dict[str, Any]:
-        found: dict[str, Any] = Idefics3Processor.get_processor_dict(place, **options)[0]
-        return found
-
-
-def _idefics3(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
-    """One tile for each picture, which is squeezed into the square that the vision tower sees.
-
-    The model can also read a picture cut into many tiles; each would take as many tokens as the whole picture here.
-    """
-    config = _from_pretrained(AutoConfig, source)
-    tile = config.vision_config.image_size
-    if max_pixels is not None and max_pixels != tile**2:
-        raise ModelError(
-            f"{source.model_id} reads each picture here as one tile of {tile} x {tile} pixels", "leave max_pixels out"
-        )
-    # Older checkpoints keep the chat format in a file that only processors read.
-    template = tokenizer.chat_template or _from_pretrained(_ProcessorDict, source).get("chat_template")
-    if template is None:
-        raise ModelError(f"{source.model_id} has no chat format", "use an instruction-tuned checkpoint")
-    images = _from_pretrained(Idefics3ImageProcessorPil, source)
-    images.do_image_splitting = False
-    images.size = images.max_image_size = {"longest_edge": tile}
-    tokens = (tile // config.vision_config.patch_size // config.scale_factor) ** 2
-    processor = Idefics3Processor(images, tokenizer, image_seq_len=tokens, chat_template=template)
-    tokenizer.eos_token = processor.end_of_utterance_token  # the chat format ends each turn with it
-    return processor
-
-
-def _blip2(source: ModelSource, tokenizer: Any, max_pixels: int | None) -> Any:
-    """Pictures as queries of the Q-Former, one token each; an answer ends with the token that the checkpoint names.
-
-    The published OPT checkpoints end a caption with a line break, not with OPT's own end token.
-    """
-    config = _from_pretrained(AutoConfig, source)
-    if not config.use_decoder_only_language_model:
-        raise ModelError(
-            f"{source.model_id} has an encoder-decoder ({config.text_config.model_type}), which answers in another way",
-            "use a BLIP-2 with an OPT, such as Salesforce/blip2-opt-2.7b",
-        )
-    images = _from_pretrained(BlipImageProcessorPil, source)
-    _check_pixels(source, images, max_pixels)
-    processor = Blip2Processor(images, tokenizer, num_query_tokens=config.num_query_tokens)
-    processor.image_token_id = tokenizer.convert_tokens_to_ids(str(processor.image_token))
-    if processor.image_token_id != config.image_token_index:
-        raise ModelError(
-            f"{source.model_id} keeps no place for pictures among its tokens: its files are of before 2024",
-            "fetch the checkpoint again",
-        )
-    end = config.text_config.eos_token_id
-    if end is not None and end != tokenizer.eos_token_id:
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
-    return processor
-
-
-PROCESSORS: dict[str, Callable[[ModelSource, Any, int | None], Any]] = {
-    "qwen2_vl": _qwen2_vl,
-    "paligemma": _paligemma,
-    "idefics3": _idefics3,
-    "blip-2": _blip2,
-}
-
-# What never is quantised: all that a picture goes through, and the output head.
-KEPT = {
-    "qwen2_vl": ("model.visual", "lm_head"),
-    "paligemma": ("model.vision_tower", "model.multi_modal_projector", "lm_head"),
-    "idefics3": ("model.vision_model", "model.connector", "lm_head"),
-    "blip-2": ("vision_model", "qformer", "language_projection", "language_model.lm_head"),
-}
-
-
-def _kind(source: ModelSource) -> str:
-    kind: str = _from_pretrained(AutoConfig, source).model_type
-    if kind not in PROCESSORS:
+def _family(source: ModelSource) -> VisionFamily:
+    kind = _model_type(source)
+    if kind not in FAMILIES:
         raise ModelError(
             f"{source.model_id} is of kind {kind!r}, which reads no pictures here",
-            f"use a model of one of the kinds {', '.join(PROCESSORS)}",
+            f"use a model of one of the kinds {', '.join(FAMILIES)}",
         )
-    return kind
+    return FAMILIES[kind]
 
 
 def load_processor(model_id: str, max_pixels: int | None = None) -> Any:
@@ -210,7 +94,7 @@ def load_processor(model_id: str, max_pixels: int | None = None) -> Any:
         ModelError: not found, gated, not a vision-language model known here, or ``max_pixels`` not possible.
     """
     source = resolve_model(model_id)
-    return PROCESSORS[_kind(source)](source, load_tokenizer(model_id), max_pixels)
+    return _family(source).processor(source, load_tokenizer(model_id), max_pixels)
 
 
 def load_vision(
@@ -237,25 +121,44 @@ def load_vision(
     processor = load_processor(model_id, max_pixels)
     loaded = load_with(
         AutoModelForImageTextToText, model_id, quant=quant, machine=machine, dtype=dtype,
-        kept=KEPT[_kind(resolve_model(model_id))],
+        kept=_family(resolve_model(model_id)).kept,
     )  # fmt: skip
     return LoadedVision(loaded.model, processor, loaded.source, loaded.dtype)
 
 
-def load_reader(
-    model_id: str,
-    *,
-    quant: Any = "none",
-    machine: Machine | None = None,
-    dtype: str | None = None,
-    max_pixels: int | None = None,
+def load_blip2(
+    model_id: str = BLIP2, *, quant: Any = "nf4", machine: Machine | None = None, dtype: str | None = None
 ) -> LoadedVision:
+    """Load a BLIP-2 with an OPT, the OPT's linear layers in 4 bits unless told otherwise; see ``load_vision``.
+
+    Vision tower, Q-Former, projection and head (one matrix with the token embeddings) are not quantised: they stay in
+    the compute dtype, but for the Q-Former and its queries, which transformers keeps in float32 beside float16. The
+    2.7B model's weights then take about 4.1 GB, which leaves room for training on a 16 GB P100. LLM.int8, as published
+    for Project C, needs a newer GPU and is refused on a P100 before anything is fetched. LoRA and prefix tuning work
+    on it; PEFT's prompt tuning and p-tuning do not (a TypeError at the first batch).
+
+    Raises:
+        ModelError: see ``load_vision``; or `model_id` is no BLIP-2.
+    """
+    from helpers.machine import hardware
+
+    machine = machine or hardware.probe()
+    check_quantisation(quant, machine)
+    kind = _model_type(resolve_model(model_id))
+    if kind != Blip2.model_type:
+        raise ModelError(f"{model_id} is of kind {kind!r}, not a BLIP-2", f"use model_id={BLIP2!r}, or load_vision")
+    return load_vision(model_id, quant=quant, machine=machine, dtype=dtype)
+
+
+def load_reader(model_id: str, *, max_pixels: int | None = None, **options: Any) -> LoadedVision:
     """``load_vision`` where the model reads pictures, else a language model; ``sees`` says which it is.
+
+    Args:
+        options: ``quant``, ``machine``, ``dtype``; see ``models.load``.
 
     Raises:
         ModelError: as in ``load_vision``; or ``max_pixels`` for a model that reads no pictures.
     """
-    options = {"quant": quant, "machine": machine, "dtype": dtype}
     if reads_pictures(model_id):
         return load_vision(model_id, max_pixels=max_pixels, **options)
     if max_pixels is not None:
@@ -266,4 +169,4 @@ def load_reader(
 
 def reads_pictures(model_id: str) -> bool:
     """Whether `model_id` is a vision-language model that can be loaded here; only its configuration is read."""
-    return _from_pretrained(AutoConfig, resolve_model(model_id)).model_type in PROCESSORS
+    return _model_type(resolve_model(model_id)) in FAMILIES

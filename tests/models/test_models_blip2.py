@@ -22,9 +22,9 @@ from helpers.errors import DataError, ModelError
 from helpers.inference.vision import choice_scores, generate_vision
 from helpers.machine.hardware import describe
 from helpers.models.audit import audit
-from helpers.models.blip2 import BLIP2, load_blip2
+from helpers.models.families import FAMILIES
 from helpers.models.quantize import check_quantisation
-from helpers.models.vision import KEPT, LoadedVision, load_processor, load_vision
+from helpers.models.vision import BLIP2, LoadedVision, load_blip2, load_processor, load_vision
 from helpers.models.vision_inputs import IGNORED, answer_opening, collate_vision, encode_vision
 from helpers.training import trainers
 from tools.tiny import architectures_blip2, build
@@ -331,7 +331,7 @@ def test_only_the_language_models_layers_are_packed(folder: Path, blip2: LoadedV
             assert (type(module) is not torch.nn.Linear) is inside, name
             if not inside:
                 assert torch.equal(module.weight, plain[name].weight) and module.weight.dtype == torch.float32
-    assert all(name in plain for name in KEPT["blip-2"])
+    assert all(name in plain for name in FAMILIES["blip-2"].kept)
     assert packed.model.get_output_embeddings().weight is packed.model.get_input_embeddings().weight
     assert audit(packed.model).total == audit(blip2.model).total
     pixels = encode_vision(packed.processor, talk(0)).pixels

@@ -17,10 +17,9 @@ from vision_cases import gradients
 from helpers import inference, models, tasks
 from helpers.errors import DataError, ModelError
 from helpers.inference.vision import choice_scores, generate_vision
+from helpers.models.families import FAMILIES, family_of, format_of
 from helpers.models.load import ModelSource, _from_pretrained
 from helpers.models.vision import (
-    KEPT,
-    PROCESSORS,
     LoadedVision,
     load_processor,
     load_reader,
@@ -61,8 +60,7 @@ def test_loaded_as_saved(vision: LoadedVision, vision_folder: Path) -> None:
     assert {p.dtype for p in vision.model.parameters()} == {torch.float32}
     assert vision.source.origin == "local" and vision.source.location == str(vision_folder)
     assert vision.tokenizer is vision.processor.tokenizer and vision.tokenizer.padding_side == "right"
-    assert vision.model.config.model_type in PROCESSORS
-    assert PROCESSORS.keys() == KEPT.keys()
+    assert family_of(vision.model) is FAMILIES[vision.model.config.model_type] is format_of(vision.processor)
     again = load_vision(str(vision_folder), dtype="bfloat16")
     assert {p.dtype for p in again.model.parameters()} == {torch.bfloat16}
     assert models.fingerprint(again.model) != models.fingerprint(vision.model)
@@ -176,7 +174,7 @@ def test_the_eyes_and_the_head_are_not_packed(packed: LoadedVision, vision: Load
         if kept:
             assert torch.equal(module.weight, plain[name].weight) and module.weight.dtype == torch.float32
     assert sum(sees(n) for n in linear) > 12 and sum(reads(n) for n in linear) == 7 * 4
-    assert all(n in plain for n in KEPT[vision.model.config.model_type])
+    assert all(n in plain for n in FAMILIES[vision.model.config.model_type].kept)
     count, whole = models.count_parameters(packed.model), models.count_parameters(vision.model)
     assert count.total == whole.total
     assert count.quantised == sum(m.weight.numel() for n, m in plain.items() if isinstance(linear.get(n), Linear4bit))

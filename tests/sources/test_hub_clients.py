@@ -149,9 +149,9 @@ def test_the_course_loads_models_that_see(hub: LocalHub, client: Client) -> None
     found = ok(
         client,
         """
-from helpers.models import blip2, clip, vision
+from helpers.models import clip, vision
 qwen = vision.load_reader("Qwen/Qwen2-VL-2B-Instruct", max_pixels=256 * 28 * 28)
-value = [qwen.sees, str(blip2.load_blip2(quant="none").source), str(clip.load_clip().source)]
+value = [qwen.sees, str(vision.load_blip2(quant="none").source), str(clip.load_clip().source)]
 """,
     )
     assert found == [True, "Salesforce/blip2-opt-2.7b (hub)", "openai/clip-vit-base-patch32 (hub)"]

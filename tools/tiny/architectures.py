@@ -84,7 +84,7 @@ def qwen2_vl_processor(tokenizer: Any) -> Any:
     """Adds Qwen2-VL's picture tokens and chat format to `tokenizer`."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    from helpers.models.vision import PictureProcessor
+    from helpers.models.families.qwen2_vl_processor import PictureProcessor
 
     tokenizer.add_special_tokens({"additional_special_tokens": list(QWEN_TOKENS.values())})
     tokenizer.chat_template = QWEN_TEMPLATE

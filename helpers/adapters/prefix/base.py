@@ -1,4 +1,4 @@
-"""What the three kinds of prefix share: one interface, positions, saving, and how model families differ."""
+"""What the three kinds of prefix share: one interface, positions and saving."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -17,33 +16,16 @@ from transformers import PreTrainedModel
 from helpers.errors import ModelError
 from helpers.inference.batching import positions
 from helpers.models import guard_cpu_kernels
+from helpers.models.families import Positions, family_of
 
 CONFIG, WEIGHTS = "prefix.json", "prefix.safetensors"
 
 
-@dataclass(frozen=True)
-class Family:
-    """How a model family counts positions and reads its prompt, where that is not what most decoders do.
-
-    Attributes:
-        first_position: position of the first token.
-        multimodal_rope: the model computes three-dimensional positions itself where a row holds pictures.
-        bidirectional_prompt: tokens of the prompt see each other in both directions.
-        learned_positions: positions are rows of a table, so that there is none beyond its last.
-    """
-
-    first_position: int = 0
-    multimodal_rope: bool = False
-    bidirectional_prompt: bool = False
-    learned_positions: bool = False
-
-
-FAMILIES = {  # by model_type; every other decoder is Family()
-    "gpt2": Family(learned_positions=True),
-    "opt": Family(learned_positions=True),
-    "paligemma": Family(first_position=1, bidirectional_prompt=True),
-    "qwen2_vl": Family(multimodal_rope=True),
-    "qwen2_5_vl": Family(multimodal_rope=True),
+# By model_type; vision-language families say it in their records, every other decoder is Positions().
+POSITIONS = {
+    "gpt2": Positions(learned=True),
+    "opt": Positions(learned=True),
+    "qwen2_5_vl": Positions(multimodal_rope=True),
 }
 
 
@@ -81,7 +63,8 @@ class Prefix(nn.Module, ABC):
         guard_cpu_kernels(model)
         self.base = model.requires_grad_(False)
         self.n_tokens = n_tokens
-        self.family = FAMILIES.get(model.config.model_type, Family())
+        family = family_of(model)
+        self.positions = family.positions if family else POSITIONS.get(model.config.model_type, Positions())
         self._accepts = set(inspect.signature(model.forward).parameters)
         self.accepts_loss_kwargs = "kwargs" in self._accepts  # Trainer asks: may it say how many labels a step has?
         self.loss_type = getattr(model, "loss_type", None)  # and: does the model shift the labels?
@@ -132,7 +115,7 @@ class Prefix(nn.Module, ABC):
         """
         if inputs is not None:
             kwargs["input_ids"] = inputs
-        if self.family.learned_positions and "max_new_tokens" in kwargs:
+        if self.positions.learned and "max_new_tokens" in kwargs:
             mask, ids = kwargs.get("attention_mask"), kwargs["input_ids"]
             longest = ids.shape[1] if mask is None else int(mask.sum(1).max())
             self._check_room(longest + kwargs["max_new_tokens"] - 1)
@@ -145,13 +128,13 @@ class Prefix(nn.Module, ABC):
             past: real tokens in the cache.
         """
         pictures = any(name.endswith("_grid_thw") for name in inputs)
-        if self.family.multimodal_rope and (pictures or past):
+        if self.positions.multimodal_rope and (pictures or past):
             return
         if "position_ids" not in inputs and "position_ids" in self._accepts:
             tokens = inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"]
             counted = count_positions(inputs.get("attention_mask"), tokens, past)
-            inputs["position_ids"] = counted + self.family.first_position
-        if self.family.learned_positions:
+            inputs["position_ids"] = counted + self.positions.first
+        if self.positions.learned:
             self._check_room(int(inputs["position_ids"].max()) + 1)
 
     def _check_room(self, length: int) -> None:

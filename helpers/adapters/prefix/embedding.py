@@ -109,7 +109,7 @@ class EmbeddingPrefix(Prefix):
         if inputs.get("position_ids") is not None:
             places = inputs["position_ids"] + self.n_tokens
             if first:
-                own = torch.arange(self.n_tokens, device=places.device) + self.family.first_position
+                own = torch.arange(self.n_tokens, device=places.device) + self.positions.first
                 places = torch.cat([own.expand(*places.shape[:-1], -1), places], dim=-1)
             inputs["position_ids"] = places
         if first and inputs.get("inputs_embeds") is not None:

@@ -23,9 +23,10 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import create_causal_mask
 
-from helpers.adapters.prefix.base import Family, Prefix, count_positions, raise_foreign_cache
+from helpers.adapters.prefix.base import Prefix, count_positions, raise_foreign_cache
 from helpers.adapters.prefix.encoder import PrefixEncoder, prefix_length
 from helpers.errors import ModelError
+from helpers.models.families import Positions
 
 ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of any shape
 
@@ -62,7 +63,7 @@ class KeyValuePrefix(Prefix):
         super().__init__(model, prefix_length(init, n_tokens))
         check_cache(model)
         text = [] if isinstance(init, str) else list(init)
-        computed = text_key_values(model, text or [0], self.family)
+        computed = text_key_values(model, text or [0], self.positions)
         self.shape = computed.shape[1:]  # layers, 2 (keys, values), heads, head size
         start = None if init == "random" else computed.new_zeros(self.n_tokens, *self.shape)
         if start is not None and text:
@@ -213,7 +214,7 @@ def raise_checkpointing() -> NoReturn:
     )
 
 
-def text_key_values(model: PreTrainedModel, ids: Sequence[int], family: Family) -> torch.Tensor:
+def text_key_values(model: PreTrainedModel, ids: Sequence[int], positions: Positions) -> torch.Tensor:
     """Keys and values of a text at the first positions, float32 ``(n, layers, 2, heads, head size)``.
 
     Where prompts are read in both directions, so is this text; what comes after is not seen by it.
@@ -222,7 +223,7 @@ def text_key_values(model: PreTrainedModel, ids: Sequence[int], family: Family) 
     tokens = torch.tensor([list(ids)], device=model.device)
     shape = (1, 1, len(ids), len(ids))
     mask = None
-    if family.bidirectional_prompt:
+    if positions.bidirectional_prompt:
         eager = decoder.config._attn_implementation == "eager"
         mask = torch.zeros(shape, device=model.device) if eager else torch.ones(shape, device=model.device).bool()
     training = decoder.training
@@ -230,7 +231,7 @@ def text_key_values(model: PreTrainedModel, ids: Sequence[int], family: Family) 
     try:
         with torch.no_grad():
             cache = DynamicCache()
-            places = torch.arange(len(ids), device=model.device)[None] + family.first_position
+            places = torch.arange(len(ids), device=model.device)[None] + positions.first
             decoder(input_ids=tokens, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True)
     finally:
         decoder.train(training)

@@ -56,7 +56,7 @@ class PeftPrefix(Prefix):
         super().__init__(model, prefix_length(init, n_tokens))
         if self.n_tokens == 0:
             raise ModelError("PEFT's prefix has at least one token", "set n_tokens, or use kind='key_value'")
-        if self.family.multimodal_rope:
+        if self.positions.multimodal_rope:
             raise ModelError(
                 f"PEFT's prefix tuning does not run on {type(model).__name__}: its multimodal positions do not count "
                 "the prefix",
@@ -78,7 +78,7 @@ class PeftPrefix(Prefix):
         self.peft = get_peft_model(model, settings)
         self.encoder = self.peft.prompt_encoder[self.peft.active_adapter]
         if not isinstance(init, str):
-            self.encoder.load_prompt_embeddings(text_key_values(model, init, self.family).flatten(1))
+            self.encoder.load_prompt_embeddings(text_key_values(model, init, self.positions).flatten(1))
         self.hidden = hidden
 
     def _run(self, inputs: dict[str, Any]) -> Any:
