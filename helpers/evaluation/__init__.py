@@ -3,7 +3,6 @@
 from helpers.evaluation.embeddings import EMBEDDERS, Embedder, get_embedder
 from helpers.evaluation.metrics import (
     CHOICE_METRICS,
-    LOWER_IS_BETTER,
     METRICS,
     TEXT_METRICS,
     Scores,
@@ -28,7 +27,6 @@ from helpers.evaluation.statistics import (
 __all__ = [
     "CHOICE_METRICS",
     "EMBEDDERS",
-    "LOWER_IS_BETTER",
     "METRICS",
     "TEXT_METRICS",
     "Embedder",

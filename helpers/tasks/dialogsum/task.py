@@ -45,7 +45,6 @@ class DialogsumTask(Task):
     forms = {"summary": "generation", "topic": "choice"}
     main_form = "summary"
     bare_questions = {"topic": TOPIC_QUESTION}
-    metrics = ("perplexity", "bleu", "rouge1", "rouge2", "rougeL", "cosine", "accuracy")
     columns = ("id", "dialogue", "summary", "topic")
     built_in = ("generator",)
 

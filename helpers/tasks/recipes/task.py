@@ -63,7 +63,6 @@ class RecipesTask(Task):
         "missing": recipes_forms.MISSING_QUESTION,
         "substitute": "What can replace this ingredient in this recipe?",
     }
-    metrics = ("perplexity", "bleu", "rouge1", "rouge2", "rougeL", "cosine", "accuracy")
     columns = ("id", "title", "category", "ingredients", "steps", "swaps")
     built_in = ("generator", "wikibooks")
 
@@ -114,11 +113,6 @@ _FORMS: dict[str, Callable[[Sequence[Row], int], list[Row]]] = {
     "missing": recipes_forms.missing_examples,
     "substitute": _substitute,
 }
-
-
-def generic_text(n: int, seed: int = 0) -> list[str]:
-    """See ``generator.generic_text``."""
-    return generator.generic_text(n, seed)
 
 
 def recipe_text(row: Row) -> str:

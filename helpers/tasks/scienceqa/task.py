@@ -13,7 +13,6 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from numbers import Integral
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +45,6 @@ class ScienceqaTask(Task):
     forms = {"QTCH": "choice", "QTCHL": "choice", "QTCHLS": "choice", "QTCHS": "choice"}
     main_form = "QTCH"
     bare_questions = dict.fromkeys(forms, INSTRUCTION)
-    metrics = ("accuracy", "valid_rate", "bleu", "rougeL", "meteor", "cosine")
     columns = (
         "id", "question", "choices", "answer", "hint", "image", "task", "grade", "subject", "topic", "category",
         "skill", "lecture", "solution",
@@ -142,21 +140,6 @@ class ScienceqaTask(Task):
             "images": images,
         }
 
-    def score(
-        self,
-        predictions: Sequence[str | int | None],
-        references: Sequence[Mapping[str, Any]],
-        first_number: int = FIRST_NUMBER,
-    ) -> dict[str, float]:
-        """``accuracy`` and ``valid_rate`` of choices: indices, or text as ``read_answer`` reads it. An empty text
-        is invalid and wrong."""
-        if len(predictions) == len(references):
-            predictions = [
-                int(p) if isinstance(p, Integral) else _index(read_answer(str(p or ""), e["options"], first_number))
-                for p, e in zip(predictions, references, strict=True)
-            ]
-        return super().score(predictions, references)
-
 
 def prompt(row: Mapping[str, Any], form: str) -> str:
     """The instruction, then a labelled line for each letter of ``form``; what a row does not have is left out."""
@@ -209,10 +192,6 @@ def read_answer(text: str, options: Sequence[str], first_number: int = FIRST_NUM
         lettered = parse_answer(text, [f"choice {letter_of(i)}" for i in range(len(options))])
         return lettered if lettered.reason == "letter" else found
     return found
-
-
-def _index(answer: Answer) -> int:
-    return -1 if answer.index is None else answer.index
 
 
 def blank_image(size: int = 192) -> Image:

@@ -54,7 +54,6 @@ class SnliTask(Task):
     forms = {"nli": "choice"}
     main_form = "nli"
     bare_questions = {"nli": QUESTION}
-    metrics = ("accuracy", "macro_f1", "valid_rate", "perplexity")
     columns = ("id", "premise", "hypothesis", "label")
     built_in = ("generator",)
 
@@ -96,11 +95,6 @@ class SnliTask(Task):
             for row in (dict(row) for row in rows)
         ]
         return base.make_examples(made)
-
-
-def generic_text(n: int, seed: int = 0) -> list[str]:
-    """See ``generator.generic_text``."""
-    return generator.generic_text(n, seed)
 
 
 def check_no_leak(parts: dict[str, list[Row]]) -> None:

@@ -13,7 +13,6 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
@@ -35,7 +34,6 @@ __all__ = [
     "caption",
     "compositional",
     "read_caption",
-    "score_captions",
     "slots_right",
 ]
 
@@ -53,7 +51,6 @@ class ZapposTask(Task):
     forms = {"caption": "generation", "type": "choice", "colour": "choice", "material": "choice"}
     main_form = "caption"
     bare_questions = QUESTIONS
-    metrics = ("slot_accuracy", "accuracy", "valid_rate", "bleu", "rouge2", "rougeL")
     columns = ("id", "image", "category", "subcategory", "brand", "colour", "material", "type", "materials")
     built_in = ("generator", "kaggle:steer01/ut-zap50k-images")
 
@@ -131,48 +128,11 @@ class ZapposTask(Task):
             "images": [as_rgb(example["image"])],
         }
 
-    def score(
-        self, predictions: Sequence[str | int | None], references: Sequence[Mapping[str, Any]]
-    ) -> dict[str, float]:
-        """See ``Task.score``; captions also get the accuracies of ``score_captions``."""
-        found = super().score(predictions, references)
-        if references[0]["options"]:
-            return found
-        return found | score_captions([str(p or "") for p in predictions], references)
-
 
 def slots_right(prediction: str | None, reference: str | Mapping[str, Any]) -> dict[str, bool]:
     """For each slot that the reference fills, whether the caption says the same there. An empty one says nothing."""
     said = read_caption(prediction)
     return {name: said[name] == word for name, word in slots_of(reference).items() if word}
-
-
-def score_captions(
-    predictions: Sequence[str | None], references: Sequence[str | Mapping[str, Any]]
-) -> dict[str, float]:
-    """How often captions have the right words: what the fixed words around them cannot inflate.
-
-    Args:
-        references: captions, or rows or examples with type, colour and material. Slots without a truth are not
-            scored.
-
-    Returns:
-        ``type_accuracy``, ``colour_accuracy``, ``material_accuracy`` (each absent where no reference fills the slot),
-        ``slot_accuracy``, their mean, and ``all_slots``, the share of captions without a wrong slot.
-    """
-    if len(predictions) != len(references):
-        raise DataError(f"{len(predictions)} predictions for {len(references)} references")
-    right = [slots_right(p, r) for p, r in zip(predictions, references, strict=True)]
-    scored = [found for found in right if found]
-    if not scored:
-        raise DataError("nothing to score: no reference has a type, colour or material")
-    shares = {}
-    for name in SLOTS:
-        hits = [found[name] for found in scored if name in found]
-        if hits:
-            shares[f"{name}_accuracy"] = sum(hits) / len(hits)
-    mean = sum(shares.values()) / len(shares)
-    return shares | {"slot_accuracy": mean, "all_slots": sum(all(f.values()) for f in scored) / len(scored)}
 
 
 def check_no_leak(parts: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]) -> None:
