@@ -118,6 +118,7 @@ def questions() -> Any:
 @pytest.fixture(scope="session", params=["qwen2_vl", "paligemma", "idefics3"])
 def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small vision-language model whose random weights are large enough for clear preferences, and its processor."""
+    import idefics3_cases
     import torch
     from vision_cases import randomise
 
@@ -127,9 +128,10 @@ def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_facto
 
     examples = tasks.get("scienceqa").examples(questions, "QTCHLS")
     tokenizer = train_tokenizer([f"{e['prompt']}\n{e['completion']}" for e in examples], 640)
-    processor = getattr(architectures, f"{request.param}_processor")(tokenizer)
+    shapes = idefics3_cases if request.param == "idefics3" else architectures
+    processor = getattr(shapes, f"{request.param}_processor")(tokenizer)
     torch.manual_seed(0)
-    model = getattr(architectures, request.param)(tokenizer)
+    model = getattr(shapes, request.param)(tokenizer)
     randomise(model, tokenizer.eos_token_id, processor.image_token_id, stop=3)
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)
