@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
@@ -28,6 +27,7 @@ from helpers.sources.local import RawRows
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
+from helpers.tasks.reading import begin, drop, with_ids
 from helpers.tasks.recipes import forms as recipes_forms
 from helpers.tasks.recipes import generator
 from helpers.tasks.recipes.swaps import from_column, mine_swaps, row_swaps
@@ -211,40 +211,34 @@ def parse_text(text: str) -> dict[str, Any]:
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     """Rows with a title, enough ingredients and enough steps; the others counted by reason."""
-    report.rows_read, report.licence = raw.read, report.licence or raw.licence
-    report.notes += raw.notes
-    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
+    begin(raw, report)
     rows: list[Row] = []
-    seen_ids: Counter[str] = Counter()
     for number, row in enumerate(reader.pick_columns(raw, ALIASES, OPTIONAL)):
         title = " ".join(str(row["title"] or "").split())
         # "For the sauce:" is a heading, not an ingredient
         ingredients = [line for line in as_list(row["ingredients"], "ingredients") if line[-1] != ":"]
         steps = as_list(row["steps"], "steps")
         if not title or title.lower() in ("nan", "none"):
-            dropped["no title"] += 1
+            drop(report, "no title")
         elif not ingredients:
-            dropped["no ingredients"] += 1
+            drop(report, "no ingredients")
         elif len(ingredients) < LEAST_INGREDIENTS:
-            dropped[f"fewer than {LEAST_INGREDIENTS} ingredients"] += 1
+            drop(report, f"fewer than {LEAST_INGREDIENTS} ingredients")
         elif not steps:
-            dropped["no steps"] += 1
+            drop(report, "no steps")
         elif len(steps) < LEAST_STEPS:
-            dropped[f"fewer than {LEAST_STEPS} steps"] += 1
+            drop(report, f"fewer than {LEAST_STEPS} steps")
         else:
-            key = str(row["id"] if row["id"] not in (None, "") else number)
-            seen_ids[key] += 1
             rows.append(
                 {
-                    "id": key if seen_ids[key] == 1 else f"{key}#{seen_ids[key]}",
+                    "id": str(row["id"] if row["id"] not in (None, "") else number),
                     "title": title,
                     "category": str(row["category"] or "") or guess_course(title, "", ingredients),
                     "ingredients": ingredients,
                     "steps": steps,
                 }
             )
-    report.dropped = dict(dropped)
-    return rows
+    return with_ids(rows, "#")
 
 
 def _without_duplicates(rows: list[Row], report: LoadReport) -> list[Row]:

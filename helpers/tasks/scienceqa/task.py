@@ -22,7 +22,7 @@ from helpers.tasks import base
 from helpers.tasks.answers import Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.pictures import as_rgb
+from helpers.tasks.pictures import as_rgb, undecoded, vision_messages
 from helpers.tasks.scienceqa import rows as scienceqa_rows
 
 if TYPE_CHECKING:  # pragma: no cover
@@ -116,7 +116,7 @@ class ScienceqaTask(Task):
                 "image": row["image"],
                 "gold_solution": row["solution"],
             }
-            for row in _undecoded(rows)
+            for row in undecoded(rows)
         ]
         return base.make_examples(made, {"image": Image(), "gold_solution": Value("string")})
 
@@ -132,13 +132,7 @@ class ScienceqaTask(Task):
         """
         image = example["image"]
         images = [as_rgb(image)] if image is not None else [blank_image()] if blank else []
-        content: list[dict[str, str]] = [{"type": "image"} for _ in images]
-        content.append({"type": "text", "text": example["prompt"]})
-        return {
-            "prompt": [{"role": "user", "content": content}],
-            "completion": [{"role": "assistant", "content": [{"type": "text", "text": example["completion"]}]}],
-            "images": images,
-        }
+        return vision_messages(example, images)
 
 
 def prompt(row: Mapping[str, Any], form: str) -> str:
@@ -237,11 +231,6 @@ def _cut_scenes(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str
                 f"Lower n_train or n_eval; {len(groups):,} differ in more than the hint",
             )
     return parts
-
-
-def _undecoded(rows: Any) -> list[Row]:
-    """Rows with pictures still encoded, where they come from a Dataset."""
-    return [dict(row) for row in (reader.encoded(rows) if hasattr(rows, "features") else rows)]
 
 
 def _types(columns: Sequence[str]) -> dict[str, Any]:

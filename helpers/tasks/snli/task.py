@@ -21,6 +21,7 @@ from helpers.sources.local import RawRows
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
+from helpers.tasks.reading import begin, drop, with_ids
 from helpers.tasks.snli import generator
 from helpers.tasks.snli.words import LABELS
 
@@ -161,32 +162,27 @@ def _too_few(groups: list[list[Row]], n_train: int | None, n_eval: int, what: st
 
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
-    report.rows_read, report.licence, report.notes = raw.read, raw.licence, list(raw.notes)
+    begin(raw, report)
     picked = reader.pick_columns(raw, ALIASES, optional=("id",))
     labels = read_labels([row["label"] for row in picked], raw.name)
-    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
     rows: list[Row] = []
     pairs: set[tuple[str, str]] = set()
-    ids: Counter[str] = Counter()
     for number, (row, label) in enumerate(zip(picked, labels, strict=True)):
         premise, hypothesis = (" ".join(str(row[key] or "").split()) for key in ("premise", "hypothesis"))
         pair = (premise.lower(), hypothesis.lower())
         if label < 0:
-            dropped["without an agreed label"] += 1
+            drop(report, "without an agreed label")
         elif not premise or premise.lower() == "nan":
-            dropped["no premise"] += 1
+            drop(report, "no premise")
         elif not hypothesis or hypothesis.lower() in ("nan", "n/a"):
-            dropped["no hypothesis"] += 1
+            drop(report, "no hypothesis")
         elif pair in pairs:
             report.duplicates_removed += 1
         else:
             pairs.add(pair)
             key = str(row["id"] if row["id"] not in (None, "") else number)
-            ids[key] += 1
-            key = key if ids[key] == 1 else f"{key}~{ids[key]}"
             rows.append({"id": key, "premise": premise, "hypothesis": hypothesis, "label": label})
-    report.dropped = dict(dropped)
-    return rows
+    return with_ids(rows)
 
 
 def read_labels(values: Sequence[Any], source: str) -> list[int]:

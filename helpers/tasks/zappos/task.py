@@ -13,11 +13,10 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from helpers.sources import reader
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.pictures import as_rgb, picture_digest
+from helpers.tasks.pictures import as_rgb, picture_digest, undecoded, vision_messages
 from helpers.tasks.zappos import folder as zappos_folder
 from helpers.tasks.zappos import rows as zappos_rows
 from helpers.tasks.zappos.pairs import CompositionalSplit, compositional, in_turn
@@ -97,7 +96,7 @@ class ZapposTask(Task):
 
         form = form or self.main_form
         self.form_kind(form)
-        given = [dict(row) for row in (reader.encoded(rows) if hasattr(rows, "features") else rows)]
+        given = undecoded(rows)
         options = [] if form == "caption" else _options(form, given)
         made: list[Row] = [
             {
@@ -120,13 +119,7 @@ class ZapposTask(Task):
 
         A caption is asked for by the picture alone.
         """
-        words = [{"type": "text", "text": example["prompt"]}] if example["prompt"] else []
-        content: list[dict[str, str]] = [{"type": "image"}, *words]
-        return {
-            "prompt": [{"role": "user", "content": content}],
-            "completion": [{"role": "assistant", "content": [{"type": "text", "text": example["completion"]}]}],
-            "images": [as_rgb(example["image"])],
-        }
+        return vision_messages(example, [as_rgb(example["image"])])
 
 
 def slots_right(prediction: str | None, reference: str | Mapping[str, Any]) -> dict[str, bool]:
