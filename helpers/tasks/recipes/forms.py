@@ -14,17 +14,7 @@ from helpers.tasks.recipes.text import ingredient_name, name_words
 
 # Found in nearly every kitchen, so they say nothing about the dish: never asked for, never offered.
 PANTRY = frozenset(
-    [
-        "salt",
-        "pepper",
-        "black pepper",
-        "salt and pepper",
-        "water",
-        "oil",
-        "vegetable oil",
-        "cooking oil",
-        "seasoning",
-    ]
+    ["salt", "pepper", "black pepper", "salt and pepper", "water", "oil", "vegetable oil", "cooking oil", "seasoning"]
 )
 
 

@@ -100,15 +100,7 @@ def strip_bullet(line: str) -> str:
 
 
 _NUMBER = re.compile(r"^[\d.,/⁄½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚×x%°~+\-–—]+(?:[a-z]{1,3}\.?)?$")
-
-
-_IES = {
-    "chilies": "chili",
-    "chillies": "chili",
-    "cookies": "cookie",
-    "brownies": "brownie",
-    "veggies": "veggie",
-}
+_IES = dict.fromkeys(("chilies", "chillies"), "chili") | {f"{word}s": word for word in ("cookie", "brownie", "veggie")}
 
 
 def singular(word: str) -> str:
