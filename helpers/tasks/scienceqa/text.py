@@ -140,9 +140,9 @@ def _skill(
     """A skill that always offers the same choices."""
 
     def make(wanted: str, rng: random.Random) -> Scene:
-        question, because, conclusion, *hint = ask(wanted, rng)
+        question, because, conclusion, hint = (*ask(wanted, rng), "")[:4]
         solution = f"{because}, so {conclusion.format(wanted)}."
-        return Scene(question, choices, choices.index(wanted), solution, *hint)
+        return Scene(question, choices, choices.index(wanted), solution, hint)
 
     return Skill(name, subject, topic, category, grade, lecture, choices, make)
 
