@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # pragma: no cover
@@ -31,6 +32,17 @@ def begin(raw: RawRows, report: LoadReport) -> None:
 def drop(report: LoadReport, reason: str, count: int = 1) -> None:
     """Count rows that cannot be used."""
     report.dropped[reason] = report.dropped.get(reason, 0) + count
+
+
+def example(
+    row: Mapping[str, Any], form: str, prompt: str, completion: str, options: Sequence[str] = (), answer: int = -1,
+    **more: Any,
+) -> Row:  # fmt: skip
+    """A row's question in the columns of ``Task.examples``, and what a task has besides."""
+    return {
+        "id": f"{row['id']}-{form}", "form": form, "prompt": prompt, "completion": completion,
+        "options": list(options), "answer": answer, **more,
+    }  # fmt: skip
 
 
 def with_ids(rows: list[Row], sign: str = "~") -> list[Row]:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import DataError
+from helpers.tasks.zappos import caption, compositional, slots_right
 from helpers.tasks.zappos.pairs import in_turn
-from helpers.tasks.zappos.task import caption, compositional, read_caption, slots_right
-from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS, SLOTS, material_of, type_of
+from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS, SLOTS, material_of, read_caption, type_of
 
 
 # ---------- words

@@ -21,7 +21,7 @@ from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.choices import Question, balanced_choices
 from helpers.tasks.dedupe import without_copies
 from helpers.tasks.dialogsum import generator
-from helpers.tasks.reading import begin, drop, text, with_ids
+from helpers.tasks.reading import begin, drop, example, text, with_ids
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -87,13 +87,7 @@ class DialogsumTask(Task):
 
 
 def _summary(rows: Sequence[Row]) -> list[Row]:
-    return [
-        {
-            "id": f"{row['id']}-summary", "form": "summary", "prompt": f"{SUMMARY_QUESTION}\n\n{row['dialogue']}",
-            "completion": row["summary"], "options": [], "answer": -1,
-        }
-        for row in rows
-    ]  # fmt: skip
+    return [example(row, "summary", f"{SUMMARY_QUESTION}\n\n{row['dialogue']}", row["summary"]) for row in rows]
 
 
 def _topic(rows: Sequence[Row], seed: int) -> list[Row]:
@@ -106,12 +100,8 @@ def _topic(rows: Sequence[Row], seed: int) -> list[Row]:
     made = []
     for choice in balanced_choices(questions, unlike, random.Random(f"topic-{seed}")):
         row = rows[choice.row]
-        made.append(
-            {
-                "id": f"{row['id']}-topic", "form": "topic", "prompt": f"{TOPIC_QUESTION}\n\n{row['dialogue']}",
-                "completion": row["topic"], "options": choice.options, "answer": choice.answer,
-            }
-        )  # fmt: skip
+        prompt = f"{TOPIC_QUESTION}\n\n{row['dialogue']}"
+        made.append(example(row, "topic", prompt, row["topic"], choice.options, choice.answer))
     return made
 
 

@@ -84,7 +84,8 @@ class RecipesTask(Task):
         report.usable = len(rows)
         parts = base.cut(rows, n_train, n_eval, f"recipes in {source}")
         check_no_leak(parts)
-        swaps = mine_swaps(_swap_evidence(rows, source, seed))
+        # A few generated recipes would hold too few twins.
+        swaps = mine_swaps(list(islice(generator.recipes(seed), 3000)) if source == "generator" else rows)
         for row in (row for part in parts.values() for row in part):
             row["swaps"] = row_swaps(row, swaps)
         return base.make_splits(parts, self.columns, report)
@@ -144,11 +145,6 @@ def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) 
             return kept[:need]
     report.rows_read = len(rows)
     return kept
-
-
-def _swap_evidence(rows: list[Row], source: str, seed: int) -> list[Row]:
-    """The recipes that swaps are mined from; a few generated ones would hold too few twins."""
-    return list(islice(generator.recipes(seed), 3000)) if source == "generator" else rows
 
 
 def _wikibooks() -> RawRows:

@@ -23,6 +23,7 @@ from helpers.tasks.answers import Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.pictures import as_rgb, undecoded, vision_messages
+from helpers.tasks.reading import example
 from helpers.tasks.scienceqa import rows as scienceqa_rows
 
 if TYPE_CHECKING:  # pragma: no cover
@@ -105,19 +106,13 @@ class ScienceqaTask(Task):
 
         form = form or self.main_form
         self.form_kind(form)
-        made: list[Row] = [
-            {
-                "id": f"{row['id']}-{form}",
-                "form": form,
-                "prompt": prompt(row, form),
-                "completion": completion(row["choices"][row["answer"]], row["solution"]),
-                "options": list(row["choices"]),
-                "answer": row["answer"],
-                "image": row["image"],
-                "gold_solution": row["solution"],
-            }
+        made = [
+            example(
+                row, form, prompt(row, form), completion(row["choices"][row["answer"]], row["solution"]),
+                row["choices"], row["answer"], image=row["image"], gold_solution=row["solution"],
+            )
             for row in undecoded(rows)
-        ]
+        ]  # fmt: skip
         return base.make_examples(made, {"image": Image(), "gold_solution": Value("string")})
 
     def with_options(self, example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:

@@ -12,6 +12,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from helpers.sources.local import RawRows
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.reading import begin, drop, with_ids
+from helpers.tasks.reading import begin, drop, example, with_ids
 from helpers.tasks.snli import generator
 from helpers.tasks.snli.words import LABELS
 
@@ -84,17 +85,13 @@ class SnliTask(Task):
         """Each pair as a question answered by yes (entailment), maybe (neutral) or no (contradiction)."""
         form = form or self.main_form
         self.form_kind(form)
-        made: list[Row] = [
-            {
-                "id": f"{row['id']}-{form}",
-                "form": form,
-                "prompt": f"{QUESTION}\n{row['premise']}\n{row['hypothesis']}",
-                "completion": VERBALISERS[row["label"]],
-                "options": list(VERBALISERS),
-                "answer": row["label"],
-            }
+        made = [
+            example(
+                row, form, f"{QUESTION}\n{row['premise']}\n{row['hypothesis']}", VERBALISERS[row["label"]], VERBALISERS,
+                row["label"],
+            )
             for row in (dict(row) for row in rows)
-        ]
+        ]  # fmt: skip
         return base.make_examples(made)
 
 
@@ -111,11 +108,7 @@ def _fold(text: str) -> str:
 def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) -> list[list[Row]]:
     n_train = 3000 if n_train is None else n_train
     need = sum(math.ceil(size / 3) for size in (n_train, n_eval, base.validation_size(n_eval)))
-    groups: list[list[Row]] = []
-    for triple in generator.triples(seed):
-        groups.append(triple)
-        if len(groups) == need:
-            break
+    groups = list(islice(generator.triples(seed), need))
     report.rows_read = sum(map(len, groups))
     return groups
 

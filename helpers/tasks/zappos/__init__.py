@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.tasks.zappos.task import ZapposTask, caption, compositional, slots_right
+from helpers.tasks.zappos.pairs import compositional
+from helpers.tasks.zappos.task import ZapposTask, slots_right
+from helpers.tasks.zappos.words import caption
 
 __all__ = ["ZapposTask", "caption", "compositional", "slots_right"]

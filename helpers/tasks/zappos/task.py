@@ -17,24 +17,16 @@ from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.pictures import as_rgb, picture_digest, undecoded, vision_messages
+from helpers.tasks.reading import example
 from helpers.tasks.zappos import folder as zappos_folder
 from helpers.tasks.zappos import rows as zappos_rows
-from helpers.tasks.zappos.pairs import CompositionalSplit, compositional, in_turn
+from helpers.tasks.zappos.pairs import in_turn
 from helpers.tasks.zappos.words import COLOURS, MATERIALS, SLOTS, caption, read_caption, slots_of
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
 
     from helpers.tasks.splits import TaskSplits
-
-__all__ = [
-    "CompositionalSplit",
-    "ZapposTask",
-    "caption",
-    "compositional",
-    "read_caption",
-    "slots_right",
-]
 
 QUESTIONS = {
     "type": "What kind of shoe is this?",
@@ -98,20 +90,15 @@ class ZapposTask(Task):
         self.form_kind(form)
         given = undecoded(rows)
         options = [] if form == "caption" else _options(form, given)
-        made: list[Row] = [
-            {
-                "id": f"{row['id']}-{form}",
-                "form": form,
-                "prompt": QUESTIONS.get(form, ""),
-                "completion": row[form] if options else caption(*(row[name] for name in SLOTS)),
-                "options": options,
-                "answer": options.index(row[form]) if options else -1,
-                "image": row["image"],
-                **{name: row[name] for name in SLOTS},
-            }
+        made = [
+            example(
+                row, form, QUESTIONS.get(form, ""),
+                row[form] if options else caption(*(row[name] for name in SLOTS)), options,
+                options.index(row[form]) if options else -1, image=row["image"], **{name: row[name] for name in SLOTS},
+            )
             for row in given
             if form == "caption" or row[form]
-        ]
+        ]  # fmt: skip
         return base.make_examples(made, {"image": Image(), **dict.fromkeys(SLOTS, Value("string"))})
 
     def to_vision_messages(self, example: Mapping[str, Any]) -> dict[str, Any]:
