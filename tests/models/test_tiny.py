@@ -20,14 +20,14 @@ from helpers.tasks.scienceqa import generator as scienceqa_generator
 from helpers.tasks.scienceqa import read_answer
 from helpers.tasks.scienceqa import task as scienceqa
 from helpers.tasks.scienceqa.images import IMAGE_SKILLS
-from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, describe, sample
+from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, sample
 from helpers.tasks.snli.task import QUESTION, VERBALISERS
 from helpers.tasks.zappos import generator as zappos_generator
 from helpers.tasks.zappos import slots_right
 from helpers.tasks.zappos.words import COLOURS as SHOE_COLOURS
 from helpers.tasks.zappos.words import DRAWN, MATERIALS, SLOTS, read_caption
 from tools.tiny import build, build_blip2, build_clip, build_vision, shoes
-from tools.tiny.pictures import FORMS, TEXTBOOK, answered, stands_out
+from tools.tiny.pictures import FORMS, TEXTBOOK, answered, describe, stands_out
 from tools.tiny.texts import STANCES, notes
 
 BUILDERS = (build, build_vision, build_clip, build_blip2)
