@@ -39,7 +39,7 @@ def main() -> None:
     from helpers.files import write_atomic
     from helpers.machine import hardware
     from helpers.runs import display, records
-    from helpers.tasks.zappos.generator import write_folder
+    from tools.shoe_folder import write_folder
 
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="peft-lab-pictures-") as scratch:

@@ -82,8 +82,9 @@ def gpu_jobs(capability: tuple[int, int]) -> list[Any]:
 
 def compare(jobs: list[Any], device: Any) -> list[dict[str, Any]]:
     """A row a job: what was done, planned and measured GB, their ratio, seconds of planning."""
+    from benchmarks.random_models import load_random, measure_gpu
     from helpers.memory import plan
-    from helpers.memory.measure import measure_cpu, measure_gpu
+    from helpers.memory.measure import measure_cpu
 
     rows = []
     for job in jobs:
@@ -91,7 +92,10 @@ def compare(jobs: list[Any], device: Any) -> list[dict[str, Any]]:
         found = plan(job)
         seconds = time.perf_counter() - began
         planned = found.allocated if device.type == "cuda" else found.tensors
-        measured = measure_gpu(job) if device.type == "cuda" else measure_cpu(job, random_weights=job.model == SMOL)
+        if device.type == "cuda":
+            measured = measure_gpu(job)
+        else:
+            measured = measure_cpu(job, load_random(job, device) if job.model == SMOL else None)
         rows.append(
             {
                 "model": job.model, "step": job.step, "method": job.method, "quant": job.quant, "dtype": job.dtype,

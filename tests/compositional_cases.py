@@ -15,7 +15,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from helpers.adapters.compositional import Candidates, ImageFeatures, LabelledImages, closed_world
+from helpers.adapters.compositional import LabelledImages, closed_world
+from helpers.adapters.compositional.features import ImageFeatures
+from helpers.adapters.compositional.measures import Candidates
 
 STATES = ["leather", "rubber", "faux fur", "suede", "wool"]
 OBJECTS = ["boots", "sandals", "ankle boots", "slippers", "oxfords", "heels"]

@@ -123,6 +123,7 @@ def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_facto
 
     Of every family but BLIP-2, which answers no question without a picture and has tests of its own.
     """
+    import idefics3_cases
     import torch
     from vision_cases import randomise
 
@@ -132,9 +133,10 @@ def vision_folder(request: pytest.FixtureRequest, questions: Any, tmp_path_facto
 
     examples = tasks.get("scienceqa").examples(questions, "QTCHLS")
     tokenizer = train_tokenizer([f"{e['prompt']}\n{e['completion']}" for e in examples], 640)
-    processor = getattr(architectures, f"{request.param}_processor")(tokenizer)
+    shapes = idefics3_cases if request.param == "idefics3" else architectures
+    processor = getattr(shapes, f"{request.param}_processor")(tokenizer)
     torch.manual_seed(0)
-    model = getattr(architectures, request.param)(tokenizer)
+    model = getattr(shapes, request.param)(tokenizer)
     randomise(model, tokenizer.eos_token_id, processor.image_token_id, stop=3)
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)

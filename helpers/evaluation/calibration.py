@@ -181,11 +181,9 @@ def threshold_for(confidence: ArrayLike, right: ArrayLike, accuracy: float, leve
 
 def confusion(gold: Sequence[int], predicted: Sequence[int], classes: int) -> np.ndarray:
     """Counts ``(classes, classes)``: row = true class, column = predicted one. Unreadable answers (−1) are left out."""
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    for g, p in zip(gold, predicted, strict=True):
-        if p >= 0:
-            counts[g, p] += 1
-    return counts
+    from sklearn.metrics import confusion_matrix
+
+    return np.asarray(confusion_matrix(gold, predicted, labels=range(classes)))
 
 
 def _checked(confidence: ArrayLike, right: ArrayLike, bins: int) -> tuple[FloatArray, FloatArray, np.ndarray]:

@@ -1,40 +1,27 @@
-"""The course's metrics as ``evaluate.Metric`` classes, for code that speaks that interface.
+"""The course's metrics as ``evaluate.Metric`` classes, for code that speaks that interface; nothing is fetched.
 
-``evaluate.load("bleu")`` fetches a script from the Hub; ``load("bleu")`` here fetches nothing. Importing
-this module imports ``evaluate``, which takes seconds: import it only where it is used.
+Importing this module imports ``evaluate``, which takes seconds: import it only where it is used.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import evaluate
 
 from helpers.errors import ParameterError
-from helpers.evaluation.embeddings import Embedder
-from helpers.evaluation.metrics import (
-    CHOICE_METRICS,
-    METRICS,
-    TEXT_METRICS,
-    Scores,
-    score_choices,
-    score_nll,
-    score_texts,
-)
+from helpers.evaluation.metrics import CHOICE_METRICS, METRICS, score_choices, score_nll, score_texts
 
 
 class LabMetric(evaluate.Metric):
-    """Base: one metric, named by ``config_name``; ``compute`` returns ``{name: value}``.
+    """One metric, named by ``config_name``; ``compute`` returns ``{name: value}``.
 
-    ``compute(..., interval=True, seed=0)`` adds ``<name>_low`` and ``<name>_high``, the 95 % interval.
+    Text metrics take lists of texts, cosine also ``compute(..., embedder=get_embedder(...))``; choice metrics take
+    option indices, −1 for an unreadable answer; perplexity takes summed negative log-likelihoods in nats as predictions
+    and numbers of tokens as references.
     """
-
-    prediction_type = "string"
-    reference_type = "string"
-    inputs = "predictions and references: lists of texts."
 
     def __init__(self, config_name: str, **kwargs: Any) -> None:
         # In memory, and its obligatory folder in the temp directory: works where the home is read-only,
@@ -44,82 +31,25 @@ class LabMetric(evaluate.Metric):
         super().__init__(config_name=config_name, **kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=f"{self.config_name}, as defined in helpers.evaluation.metrics",
-            citation="",
-            inputs_description=self.inputs,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value(self.prediction_type),
-                    "references": datasets.Value(self.reference_type),
-                }
-            ),
-        )
+        numbers = {"perplexity": ("float64", "int64"), **dict.fromkeys(CHOICE_METRICS, ("int64", "int64"))}
+        types = numbers.get(self.config_name, ("string", "string"))
+        columns = zip(("predictions", "references"), map(datasets.Value, types), strict=True)
+        about = f"{self.config_name}, as defined in helpers.evaluation.metrics"
+        return evaluate.MetricInfo(about, "", datasets.Features(dict(columns)), inputs_description=self.__doc__ or "")
 
-    def _score(self, predictions: Sequence[Any], references: Sequence[Any], **options: Any) -> Scores:
-        raise NotImplementedError
-
-    def _compute(
-        self,
-        predictions: Sequence[Any],
-        references: Sequence[Any],
-        interval: bool = False,
-        seed: int = 0,
-        **options: Any,
-    ) -> dict[str, float]:
-        scores, name = self._score(predictions, references, **options), self.config_name
-        if not interval:
-            return {name: scores.value(name)}
-        found = scores.estimates(seed)[name]
-        return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-class TextMetric(LabMetric):
-    """BLEU, ROUGE, METEOR and cosine; cosine takes ``compute(..., embedder=get_embedder(...))``."""
-
-    def _score(
-        self,
-        predictions: Sequence[Any],
-        references: Sequence[Any],
-        embedder: Embedder | None = None,
-        **options: Any,
-    ) -> Scores:
-        return score_texts(predictions, references, [self.config_name], embedder)
-
-
-class ChoiceMetric(LabMetric):
-    """accuracy, macro_f1, valid_rate over option indices; −1 marks an unreadable answer."""
-
-    prediction_type = "int64"
-    reference_type = "int64"
-    inputs = "predictions: option indices, -1 for an unreadable answer. references: option indices."
-
-    def _score(self, predictions: Sequence[Any], references: Sequence[Any], **options: Any) -> Scores:
-        scores = score_choices(predictions, references, options.get("n_classes"))
-        return Scores([scores.parts[self.config_name]])
-
-
-class Perplexity(LabMetric):
-    """``predictions``: summed negative log-likelihoods in nats; ``references``: numbers of tokens."""
-
-    prediction_type = "float64"
-    reference_type = "int64"
-    inputs = "predictions: summed negative log-likelihood of each text, nats. references: token counts."
-
-    def _score(self, predictions: Sequence[Any], references: Sequence[Any], **options: Any) -> Scores:
-        return score_nll(predictions, references)
+    def _compute(self, predictions: list[Any], references: list[Any], **options: Any) -> dict[str, float]:
+        name = self.config_name
+        if name in CHOICE_METRICS:
+            scores = score_choices(predictions, references)
+        elif name == "perplexity":
+            scores = score_nll(predictions, references)
+        else:
+            scores = score_texts(predictions, references, [name], **options)
+        return {name: scores.value(name)}
 
 
 def load(name: str) -> LabMetric:
-    """The metric of that name, without a network.
-
-    Raises:
-        ParameterError: unknown name.
-    """
-    if name in TEXT_METRICS:
-        return TextMetric(name)
-    if name in CHOICE_METRICS:
-        return ChoiceMetric(name)
-    if name == "perplexity":
-        return Perplexity(name)
-    raise ParameterError(f"Metric {name!r} is not one of {', '.join(METRICS)}")
+    """The metric of that name, without a network; ParameterError for another."""
+    if name not in METRICS:
+        raise ParameterError(f"Metric {name!r} is not one of {', '.join(METRICS)}")
+    return LabMetric(name)

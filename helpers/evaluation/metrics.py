@@ -49,7 +49,6 @@ CHOICE_METRICS = ("accuracy", "macro_f1", "valid_rate")
 METRICS = (*CHOICE_METRICS, "perplexity", *TEXT_METRICS)
 DEFAULT_TEXT_METRICS = ("bleu", "rouge1", "rouge2", "rougeL", "meteor")
 PROPORTIONS = frozenset({"accuracy", "valid_rate"})
-LOWER_IS_BETTER = frozenset({"perplexity"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
-from helpers.evaluation.statistics import DRAWS, LEVEL, FloatArray
+from helpers.evaluation.statistics import DRAWS, LEVEL, FloatArray, check_level
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class Pooled:
 
     Attributes:
         mean, sd: of the seeds' values; ``sd`` with n − 1, NaN for one seed.
-        smallest, largest: of the seeds' values.
         low, high: Student's t interval of the mean over seeds; NaN for one seed.
         boot_low, boot_high: percentile bootstrap over seeds. With few seeds it is too narrow (with 3 it covers
             about 3 times in 4 where it says 19 in 20), because three values know little of a distribution's tails.
@@ -28,8 +27,6 @@ class Pooled:
 
     mean: float
     sd: float
-    smallest: float
-    largest: float
     low: float
     high: float
     boot_low: float
@@ -55,7 +52,9 @@ def pool(values: ArrayLike, level: float = LEVEL, draws: int = DRAWS, seed: int 
     from scipy.stats import t
 
     data = _finite(values)
-    _check(level, draws)
+    check_level(level)
+    if draws < 1:
+        raise ParameterError(f"draws = {draws} is out of range, it must be at least 1")
     n, mean = len(data), float(data.mean())
     nan = math.nan
     sd, half = (float(data.std(ddof=1)), nan) if n > 1 else (nan, nan)
@@ -64,35 +63,9 @@ def pool(values: ArrayLike, level: float = LEVEL, draws: int = DRAWS, seed: int 
     picks = np.random.default_rng(seed).integers(0, n, size=(draws, n))
     low, high = np.quantile(data[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return Pooled(
-        mean, sd, float(data.min()), float(data.max()), mean - half, mean + half,
+        mean, sd, mean - half, mean + half,
         float(low) if n > 1 else nan, float(high) if n > 1 else nan, n,
     )  # fmt: skip
-
-
-def pooled_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL, draws: int = DRAWS) -> tuple[Pooled, float]:
-    """Differences a − b of two systems seed by seed, pooled, with the p-value of a paired t-test over seeds.
-
-    Args:
-        a, b: (seeds,) values of one metric, the same seeds in the same order.
-
-    Returns:
-        The pooled difference, and p: NaN for one seed, 0 or 1 where all differences are equal.
-
-    Raises:
-        DataError: different numbers of seeds, none, or values that are not finite.
-    """
-    from scipy.stats import t
-
-    x, y = _finite(a), _finite(b)
-    if len(x) != len(y):
-        raise DataError(f"{len(x)} and {len(y)} seeds cannot be paired", "Run both systems with the same seeds")
-    found = pool(x - y, level, draws)
-    if found.seeds == 1:
-        return found, math.nan
-    if found.sd == 0:
-        return found, 1.0 if found.mean == 0 else 0.0
-    statistic = abs(found.mean) / (found.sd / math.sqrt(found.seeds))
-    return found, float(2 * t.sf(statistic, found.seeds - 1))
 
 
 def overall(values: Sequence[float]) -> float:
@@ -115,10 +88,3 @@ def _finite(values: ArrayLike) -> FloatArray:
     if not data.size or not np.isfinite(data).all():
         raise DataError("there is nothing to pool, or a value is NaN or infinite", "Finish the runs first")
     return data
-
-
-def _check(level: float, draws: int) -> None:
-    if not 0 < level < 1:
-        raise ParameterError(f"level = {level} is out of range, it must lie between 0 and 1")
-    if draws < 1:
-        raise ParameterError(f"draws = {draws} is out of range, it must be at least 1")

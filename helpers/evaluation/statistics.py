@@ -261,7 +261,7 @@ def _weights(n: int, draws: int, seed: int) -> Iterator[FloatArray]:
 
 
 def _percentiles(drawn: FloatArray, level: float, value: float) -> tuple[float, float]:
-    _check_level(level)
+    check_level(level)
     defined = drawn[np.isfinite(drawn)]
     if not defined.size:
         return value, value
@@ -288,10 +288,10 @@ def _as_binary(values: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _z(level: float) -> float:
-    _check_level(level)
+    check_level(level)
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ParameterError(f"level = {level} is out of range, it must lie between 0 and 1")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -79,13 +80,6 @@ def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:
     return len(a) - v.bit_count()
 
 
-class _NoSynonyms:
-    """Stands in for WordNet where its data is not installed: no word has a synonym."""
-
-    def synsets(self, word: str) -> list[Any]:
-        return []
-
-
 @lru_cache(maxsize=1)
 def meteor_synonyms() -> bool:
     """Whether WordNet's data is installed, so that METEOR matches synonyms. Nothing is downloaded.
@@ -114,7 +108,7 @@ def meteor_scores(predictions: Sequence[str], references: Sequence[str], synonym
     from nltk.translate.meteor_score import single_meteor_score
 
     use = meteor_synonyms() if synonyms is None else synonyms
-    source: Any = wordnet if use else _NoSynonyms()
+    source: Any = wordnet if use else SimpleNamespace(synsets=lambda word: [])
     return np.asarray(
         [
             single_meteor_score(_WORDS.findall(reference), _WORDS.findall(prediction), wordnet=source)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from helpers.inference.batching import Conversation, Message, encode
 from helpers.inference.classification import class_logits
 from helpers.inference.generation import generate, last_hidden_states
 from helpers.inference.likelihood import batch_prior, completion_nll, context_prior, score_options
 
 __all__ = [
-    "Conversation",
-    "Message",
     "batch_prior",
     "class_logits",
     "completion_nll",
     "context_prior",
-    "encode",
     "generate",
     "last_hidden_states",
     "score_options",

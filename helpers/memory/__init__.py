@@ -8,28 +8,25 @@ from helpers.memory.jobs import Job
 from helpers.memory.lessons import lesson_jobs, tokens_of
 
 if TYPE_CHECKING:
-    from helpers.memory.fit import Fit, available, check, fit_jobs
-    from helpers.memory.planner import CARDS, Plan, plan
-    from helpers.memory.search import Change, cheapest
+    from helpers.memory.fit import Fit, available, check
+    from helpers.memory.planner import CARDS, plan
+    from helpers.memory.search import cheapest
 
 __all__ = [
     "CARDS",
-    "Change",
     "Fit",
     "Job",
-    "Plan",
     "available",
     "cheapest",
     "check",
-    "fit_jobs",
     "lesson_jobs",
     "plan",
     "tokens_of",
 ]
 
 _PLACES = {
-    "CARDS": "planner", "Plan": "planner", "plan": "planner", "Change": "search", "cheapest": "search", "Fit": "fit",
-    "check": "fit", "fit_jobs": "fit", "available": "fit",
+    "CARDS": "planner", "plan": "planner", "cheapest": "search", "Fit": "fit",
+    "check": "fit", "available": "fit",
 }  # fmt: skip
 
 

@@ -6,10 +6,10 @@ cuBLAS' workspace, states of optimizers without fake kernels, and the allocator'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
@@ -143,12 +143,12 @@ def plan(job: Job) -> Plan:
             waiting = [{name: x.clone() for name, x in inputs.items()} for _ in range(passes - 1)]
             for tensor in inputs.values():
                 run.record(tensor, "input")
-        rehearsal = _train if job.trains else _generate
+        rehearsal: Any = partial(steps.train, label=run.label) if job.trains else steps.generate
         if job.device == "cuda":
             with GpuNumerics(job.capability), _autocast_flag(job.trains and job.mixed and job.dtype != "float32"):
-                rehearsal(job, model, inputs, run)
+                rehearsal(job, model, inputs, mark=run.because)
         else:
-            rehearsal(job, model, inputs, run)
+            rehearsal(job, model, inputs, mark=run.because)
     del waiting
     tensors, index = run.ledger.peak()
     extra = _extra(job, model)
@@ -169,14 +169,6 @@ def _autocast_flag(on: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_autocast_enabled("cuda", before)
-
-
-def _train(job: Job, model: Any, inputs: Mapping[str, Any], run: FakeRun) -> None:
-    steps.train(job, model, inputs, run.because, run.label)
-
-
-def _generate(job: Job, model: Any, inputs: Mapping[str, Any], run: FakeRun) -> None:
-    steps.generate(job, model, inputs, run.because)
 
 
 def _extra(job: Job, model: Any) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.plots.style import GREY, MARKERS, PALETTE, bounds, new_axes, style
+from helpers.plots.style import GREY, MARKERS, PALETTE, bounds, new_axes, one_axis, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,8 +24,7 @@ def confusion(counts: Any, labels: Sequence[str], title: str = "") -> Figure:
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     with style():
         size = 1.6 + 0.9 * len(labels)
-        fig, axes = new_axes(1, 1, (size + 0.8, size))
-        axis = axes[0]
+        fig, axis = one_axis((size + 0.8, size))
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for row in range(len(labels)):
             for column in range(len(labels)):
@@ -74,8 +73,7 @@ def learning_curve(
     """
     amounts = sorted({n for points in series.values() for n in points})
     with style():
-        fig, axes = new_axes(1, 1, (6.0, 3.6))
-        axis = axes[0]
+        fig, axis = one_axis((6.0, 3.6))
         for i, (name, points) in enumerate(series.items()):
             x = sorted(points)
             rows = [bounds(points[n]) for n in x]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.plots.style import GREY, MARKERS, PALETTE, dot, name_rows, new_axes, style
+from helpers.plots.style import GREY, MARKERS, PALETTE, dot, name_rows, new_axes, one_axis, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,20 +50,15 @@ def label_balance(table: DataFrame, title: str = "") -> Figure:
     """
     labels, splits = list(dict.fromkeys(table["label"])), list(dict.fromkeys(table["split"]))
     with style():
-        fig, axes = new_axes(1, 1, (6.4, 1.2 + (0.16 + 0.16 * len(splits)) * len(labels)))
-        axis = axes[0]
+        fig, axis = one_axis((6.4, 1.2 + (0.16 + 0.16 * len(splits)) * len(labels)))
         for s, split in enumerate(splits):
             part = table[table["split"] == split]
             for row in part.itertuples():
                 y = labels.index(row.label) + (s - (len(splits) - 1) / 2) * 0.2
                 dot(axis, y, row.share, row.low, row.high, PALETTE[s], MARKERS[s], size=4.5)
             axis.plot([], [], ls="", color=PALETTE[s], marker=MARKERS[s], ms=4.5, label=f"{split}")
-        name_rows(axis, labels)
         axis.set_xlim(left=0)
-        axis.set_xlabel("share of examples, with 95% interval")
-        axis.grid(axis="y", visible=False)
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        axis.set_title(title)
+        name_rows(axis, labels, "share of examples, with 95% interval", title, legend=True)
     return fig
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.plots.style import GREY, MARKERS, PALETTE, name_rows, new_axes, style
+from helpers.plots.style import GREY, MARKERS, PALETTE, name_rows, new_axes, one_axis, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 def bars(values: Mapping[str, float], xlabel: str, title: str = "", color: str = PALETTE[0]) -> Figure:
     """Horizontal bars in the given order, first on top; ``xlabel`` names quantity and unit."""
     with style():
-        fig, axes = new_axes(1, 1, (6.4, 1.0 + 0.24 * len(values)))
-        axes[0].barh(range(len(values)), list(values.values()), color=color, height=0.7)
-        name_rows(axes[0], list(values))
-        axes[0].set_xlabel(xlabel)
-        axes[0].grid(axis="y", visible=False)
-        axes[0].set_title(title)
+        fig, axis = one_axis((6.4, 1.0 + 0.24 * len(values)))
+        axis.barh(range(len(values)), list(values.values()), color=color, height=0.7)
+        name_rows(axis, list(values), xlabel, title)
     return fig
 
 
@@ -41,8 +38,7 @@ def dots(
     """
     rows = list(dict.fromkeys(row for values in series.values() for row in values))
     with style():
-        fig, axes = new_axes(1, 1, (6.4, 1.2 + 0.36 * len(rows)))
-        axis = axes[0]
+        fig, axis = one_axis((6.4, 1.2 + 0.36 * len(rows)))
         for i, (name, values) in enumerate(series.items()):
             y = [rows.index(row) for row in values]
             axis.plot(list(values.values()), y, ls="", marker=MARKERS[i], color=PALETTE[i], ms=6.5, label=name)
@@ -51,11 +47,8 @@ def dots(
         if log:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        name_rows(axis, rows)
-        axis.set_xlabel(xlabel)
+        name_rows(axis, rows, xlabel, title, legend=True)
         axis.grid(axis="y", visible=True)
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        axis.set_title(title)
     return fig
 
 
@@ -64,16 +57,14 @@ def curves(
 ) -> Figure:
     """Lines over a common axis (memory against length, time against batch, vocabulary against text read)."""
     with style():
-        fig, axes = new_axes(1, 1, (6.4, 3.6))
+        fig, axis = one_axis((6.4, 3.6))
         for i, (name, values) in enumerate(series.items()):
-            dense = len(x) > 25
-            marker = None if dense else MARKERS[i % len(MARKERS)]
-            axes[0].plot(x, values, color=PALETTE[i % len(PALETTE)], marker=marker, ms=4.5, label=name)
-        axes[0].set(xlabel=xlabel, ylabel=ylabel)
-        axes[0].set_ylim(bottom=0)
-        axes[0].set_title(title)
+            marker = None if len(x) > 25 else MARKERS[i % len(MARKERS)]
+            axis.plot(x, values, color=PALETTE[i % len(PALETTE)], marker=marker, ms=4.5, label=name)
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axis.set_ylim(bottom=0)
         if len(series) > 1:
-            axes[0].legend()
+            axis.legend()
     return fig
 
 

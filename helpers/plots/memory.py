@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from helpers.plots.style import GREY, PALETTE, name_rows, new_axes, style
+from helpers.plots.style import GREY, PALETTE, name_rows, one_axis, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,8 +28,7 @@ def memory(
         cards: name -> GB, dashed lines.
     """
     with style():
-        fig, axes = new_axes(1, 1, (6.8, 1.5 + 0.42 * len(plans)))
-        axis = axes[0]
+        fig, axis = one_axis((6.8, 1.5 + 0.42 * len(plans)))
         drawn = [part for part in PARTS if any(row["part"] == part for rows in plans.values() for row in rows)]
         starts = [0.0] * len(plans)
         for part in drawn:
@@ -41,9 +40,6 @@ def memory(
             axis.annotate(
                 name, (size, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8, color=GREY
             )
-        name_rows(axis, list(plans))
-        axis.set_xlabel("memory at the peak (GB)")
-        axis.grid(axis="y", visible=False)
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        name_rows(axis, list(plans), "memory at the peak (GB)", legend=True)
         axis.set_title(title, pad=18 if cards else None)
     return fig

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from helpers.plots.style import GREY, METRIC_LABELS, PALETTE, bounds, dot, name_rows, new_axes, series_of, style
+from helpers.plots.style import (
+    GREY,
+    METRIC_LABELS,
+    PALETTE,
+    bounds,
+    dot,
+    name_rows,
+    new_axes,
+    one_axis,
+    series_of,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,12 +106,10 @@ def systems(
             for row, name in enumerate(names):
                 if table[name].get(metric) is not None:
                     dot(axis, row, *bounds(table[name][metric]), PALETTE[0])
+            name_rows(axis, names, METRIC_LABELS.get(metric, metric))
             if reference and metric in reference:
                 axis.axvline(reference[metric], color=GREY, ls="--", lw=1)
                 axis.set_title(f"dashed: {reference_name}", fontsize=9, color="#4D4D4D")
-            axis.set_xlabel(METRIC_LABELS.get(metric, metric))
-            axis.grid(axis="y", visible=False)
-        name_rows(axes[0], names)
         fig.suptitle(title, x=0.01, ha="left", fontsize=10)
     return fig
 
@@ -115,8 +124,7 @@ def differences(tests: Sequence[Any], title: str = "") -> Figure:
         raise ValueError("no tests to draw")
     rows = [t if isinstance(t, Mapping) else {k: getattr(t, k) for k in _TEST_KEYS} for t in tests]
     with style():
-        fig, axes = new_axes(1, 1, (7.2, 1.3 + 0.34 * len(rows)))
-        axis = axes[0]
+        fig, axis = one_axis((7.2, 1.3 + 0.34 * len(rows)))
         axis.axvline(0, color="#4D4D4D", lw=1)
         for i, row in enumerate(rows):
             clear = row["low"] > 0 or row["high"] < 0
@@ -124,10 +132,8 @@ def differences(tests: Sequence[Any], title: str = "") -> Figure:
             p = row["p_value"]
             text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
             axis.annotate(text, (1.02, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
-        name_rows(axis, [f"{r['a']} − {r['b']}: {r['metric']}" for r in rows])
-        axis.set_xlabel("difference in the metric's own unit")
-        axis.grid(axis="y", visible=False)
-        axis.set_title(title)
+        labels = [f"{r['a']} − {r['b']}: {r['metric']}" for r in rows]
+        name_rows(axis, labels, "difference in the metric's own unit", title)
     return fig
 
 
@@ -149,8 +155,7 @@ def pareto(
         raise ValueError("no points to draw")
     order = sorted(points, key=lambda name: (float(points[name][cost]), name))
     with style():
-        fig, axes = new_axes(1, 1, (8.4, 4.2))
-        axis = axes[0]
+        fig, axis = one_axis((8.4, 4.2))
         for number, name in enumerate(order, 1):
             value, low, high = bounds(points[name])
             x, color = float(points[name][cost]), PALETTE[1] if name in front else GREY

@@ -59,6 +59,12 @@ def new_axes(
     return fig, [axis for line in grid for axis in line]
 
 
+def one_axis(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure of one panel."""
+    fig, axes = new_axes(1, 1, size)
+    return fig, axes[0]
+
+
 def series_of(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
     pairs = [(float(r["step"]), float(r[key])) for r in history if r.get(key) not in (None, "")]
     pairs = [(x, y) for x, y in pairs if not math.isnan(y)]
@@ -85,8 +91,12 @@ def dot(
     axis.plot([value], [y], color=color, marker=marker, ms=size)
 
 
-def name_rows(axis: Axes, names: Sequence[str]) -> None:
-    """Name the rows 0..n-1 on the y axis, first on top."""
+def name_rows(axis: Axes, names: Sequence[str], xlabel: str, title: str = "", legend: bool = False) -> None:
+    """Name the rows 0..n-1 on the y axis, first on top, and the axis below; a legend stands on the right."""
     axis.set_yticks(range(len(names)), [str(n) for n in names])
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
+    axis.grid(axis="y", visible=False)
+    axis.set(xlabel=xlabel, title=title)
+    if legend:
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

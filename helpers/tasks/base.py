@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.errors import DataError
 from helpers.hints import nearest_and_all
-from helpers.tasks.answers import fold, parse_choice
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -25,15 +24,6 @@ if TYPE_CHECKING:  # pragma: no cover
 Row = dict[str, Any]
 T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
-EXAMPLE_COLUMNS = ("id", "form", "prompt", "completion", "options", "answer")
-
-
-def __getattr__(name: str) -> Any:
-    if name == "TaskSplits":
-        from helpers.tasks.splits import TaskSplits
-
-        return TaskSplits
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass
@@ -86,7 +76,6 @@ class Task(ABC):
     forms: dict[str, str]
     main_form: str
     bare_questions: dict[str, str] = {}
-    metrics: tuple[str, ...]
     columns: tuple[str, ...]
     built_in: tuple[str, ...] = ("generator",)
     sources: Mapping[str, str] = {"smoke": "generator", "cpu": "generator", "full": "generator"}
@@ -153,35 +142,6 @@ class Task(ABC):
         options = "; ".join(example["options"])
         question = f"{example['prompt']}\nOptions: {options}\nAnswer with one of the options."
         return self.to_messages({**example, "prompt": question})
-
-    def score(
-        self, predictions: Sequence[str | int | None], references: Sequence[Mapping[str, Any]]
-    ) -> dict[str, float]:
-        """Score predictions against examples (rows of ``examples``), all of one kind.
-
-        Choice: a prediction is an option's index or free text that names an option; text naming none or
-        several is wrong and invalid. Returns ``accuracy`` and ``valid_rate``. Generation: ``exact_match``
-        after lower-casing and whitespace folding, and ``valid_rate`` = share of non-empty texts; text
-        overlap metrics live in ``helpers.evaluation.metrics``. Empty predictions count as wrong.
-        """
-        if len(predictions) != len(references):
-            raise DataError(f"{len(predictions)} predictions for {len(references)} references")
-        if not references:
-            raise DataError("nothing to score: no references were given")
-        right = valid = 0
-        choice = bool(references[0]["options"])
-        for prediction, example in zip(predictions, references, strict=True):
-            if choice:
-                options = list(example["options"])
-                index = prediction if isinstance(prediction, int) else parse_choice(prediction or "", options)
-                valid += 0 <= index < len(options)
-                right += index == example["answer"]
-            else:
-                text = fold(str(prediction or ""))
-                valid += bool(text)
-                right += bool(text) and text == fold(example["completion"])
-        name = "accuracy" if choice else "exact_match"
-        return {name: right / len(references), "valid_rate": valid / len(references)}
 
 
 def balanced_positions(count: int, n_options: int, rng: random.Random) -> list[int]:

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helpers.training.trainers import (
-        PRECISION,
         CompletionTrainer,
         LabelWordTrainer,
-        OutOfMemory,
-        TrainingDiverged,
         float32_adapters,
         label_table,
         precision,
@@ -19,11 +16,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "PRECISION",
     "CompletionTrainer",
     "LabelWordTrainer",
-    "OutOfMemory",
-    "TrainingDiverged",
     "float32_adapters",
     "label_table",
     "precision",

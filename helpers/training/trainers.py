@@ -26,19 +26,6 @@ if TYPE_CHECKING:
 
     from helpers.machine.hardware import Machine
 
-__all__ = [
-    "PRECISION",
-    "CompletionTrainer",
-    "LabelWordTrainer",
-    "OutOfMemory",
-    "TrainingDiverged",
-    "float32_adapters",
-    "label_table",
-    "precision",
-    "seconds_of",
-    "train",
-]
-
 # What is changed first when memory runs out and nobody has planned: the same update, in smaller parts.
 _HALVE = "halve batch_size and double grad_accumulation"
 LAST_GOOD = "last-good"  # folder beside the checkpoints

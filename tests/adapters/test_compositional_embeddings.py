@@ -17,7 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.adapters.compositional import ImageEmbeddings, embed_images, image_features
+from helpers.adapters.compositional import embed_images
+from helpers.adapters.compositional.embeddings import ImageEmbeddings
+from helpers.adapters.compositional.features import image_features
 from helpers.errors import DataError, RunError
 
 TOKENIZER = cases.tokenizer(end=3)

@@ -16,11 +16,7 @@ from torch.nn import functional
 
 from helpers.adapters.compositional import (
     CSP,
-    Branches,
-    CompositionalModel,
-    ImageFeatures,
     LabelledImages,
-    Measures,
     Troika,
     closed_world,
     compositional_measures,
@@ -28,6 +24,10 @@ from helpers.adapters.compositional import (
     train_compositional,
     zero_shot_scores,
 )
+from helpers.adapters.compositional.base import CompositionalModel
+from helpers.adapters.compositional.features import ImageFeatures
+from helpers.adapters.compositional.measures import Measures
+from helpers.adapters.compositional.troika import Branches
 from helpers.errors import DataError, ModelError, RunError, TrainingDiverged
 from helpers.training.checkpoints import latest_checkpoint, sweep
 

@@ -9,16 +9,9 @@ import torch
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from helpers.adapters.compositional import (
-    ImageFeatures,
-    SoftPrompt,
-    cosine,
-    encode_texts,
-    ensemble_texts,
-    image_features,
-    word_vectors,
-    zero_shot_scores,
-)
+from helpers.adapters.compositional import cosine, encode_texts, ensemble_texts, zero_shot_scores
+from helpers.adapters.compositional.features import ImageFeatures, image_features
+from helpers.adapters.compositional.prompts import SoftPrompt, word_vectors
 from helpers.errors import DataError, ModelError
 
 TOKENIZER = cases.tokenizer(end=3)

@@ -188,11 +188,11 @@ def test_the_courses_functions_see_the_text_in_front(loaded: models.LoadedModel,
 
     def logp(prompt: list[dict[str, str]], answer: str) -> float:
         turn = {"prompt": prompt, "completion": [{"role": "assistant", "content": answer}]}
-        question, completion = inference.encode(tokenizer, turn)
+        question, completion = inference.batching.encode(tokenizer, turn)
         scores = after_text(question + completion).log_softmax(-1)
         return sum(scores[len(question) - 1 + i, token].item() for i, token in enumerate(completion))
 
-    encoded = [inference.encode(tokenizer, c)[0] for c in conversations]
+    encoded = [inference.batching.encode(tokenizer, c)[0] for c in conversations]
     expected = [
         tokenizer.decode(
             model.generate(torch.tensor([text + ids]), max_new_tokens=8, do_sample=False)[0, len(text) + len(ids) :],

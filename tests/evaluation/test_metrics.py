@@ -369,7 +369,7 @@ def test_bad_input_is_refused_in_one_line() -> None:
         (lambda: score_texts(["a"], ["a", "b"]), DataError, "1 predictions for 2 references"),
         (lambda: score_texts([], []), DataError, "0 predictions"),
         (lambda: score_texts([None], ["a"]), DataError, "prediction 0 is NoneType"),  # type: ignore[list-item]
-        (lambda: score_texts(["a"], ["a"], ["rougel"]), ParameterError, "Did you mean rougeL"),
+        (lambda: score_texts(["a"], ["a"], ["rougel"]), ParameterError, "Did you mean .rougeL."),
         (lambda: score_texts(["a"], ["a"], ["cosine"]), ParameterError, "embedder"),
         (lambda: score_choices([0, 3], [0, 1], n_classes=3), DataError, "0 to 2"),
         (lambda: score_choices([0], [-1]), DataError, "indices"),
@@ -417,8 +417,6 @@ def test_evaluate_metrics_equal_ours(no_network: None) -> None:
         assert metric.compute(predictions=predictions, references=references, **extra) == {
             name: pytest.approx(ours.value(name))
         }
-    found = hf.load("accuracy").compute(predictions=[0, 1], references=[0, 0], interval=True)
-    assert found["accuracy_low"] < found["accuracy"] == 0.5 < found["accuracy_high"]
     with pytest.raises(ParameterError):
         hf.load("f1")
 

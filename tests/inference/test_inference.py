@@ -41,7 +41,7 @@ def _conversations() -> list[dict[str, list[dict[str, str]]]]:
 
 
 def _reference_nll(loaded: models.LoadedModel, conversation: dict[str, list[dict[str, str]]]) -> tuple[float, int]:
-    prompt, completion = inference.encode(loaded.tokenizer, conversation)
+    prompt, completion = batching.encode(loaded.tokenizer, conversation)
     ids = torch.tensor([prompt + completion])
     with torch.no_grad():
         logits = loaded.model(input_ids=ids).logits[0]
@@ -52,7 +52,7 @@ def _reference_nll(loaded: models.LoadedModel, conversation: dict[str, list[dict
 
 def test_encoding_is_the_template_and_ends_with_the_end_of_turn(loaded: models.LoadedModel) -> None:
     for conversation, answer in zip(_conversations(), ANSWERS, strict=True):
-        prompt, completion = inference.encode(loaded.tokenizer, conversation)
+        prompt, completion = batching.encode(loaded.tokenizer, conversation)
         text = loaded.tokenizer.apply_chat_template(conversation["prompt"] + conversation["completion"], tokenize=False)
         assert text.startswith(loaded.tokenizer.decode(prompt + completion))
         assert loaded.tokenizer.decode(completion) == answer + "<|im_end|>"
@@ -77,7 +77,7 @@ def test_long_rows_get_smaller_batches() -> None:
 
 def test_completion_nll_equals_the_models_own_loss(loaded: models.LoadedModel) -> None:
     conversation = _conversations()[3]
-    prompt, completion = inference.encode(loaded.tokenizer, conversation)
+    prompt, completion = batching.encode(loaded.tokenizer, conversation)
     labels = torch.tensor([[-100] * len(prompt) + completion])
     with torch.no_grad():
         loss = loaded.model(input_ids=torch.tensor([prompt + completion]), labels=labels).loss.item()
@@ -87,7 +87,7 @@ def test_completion_nll_equals_the_models_own_loss(loaded: models.LoadedModel) -
 
 def test_truncation_counts_what_is_left(loaded: models.LoadedModel) -> None:
     conversations = _conversations()
-    lengths = [tuple(map(len, inference.encode(loaded.tokenizer, c))) for c in conversations]
+    lengths = [tuple(map(len, batching.encode(loaded.tokenizer, c))) for c in conversations]
     cut = lengths[3][0] + 2
     nll, tokens = inference.completion_nll(loaded.model, loaded.tokenizer, conversations, max_length=cut)
     assert tokens.tolist() == [max(0, min(c, cut - p)) for p, c in lengths]

@@ -64,8 +64,7 @@ def test_a_plan_is_what_the_profiler_measures(job: Job) -> None:
     assert abs(planned / measured - 1) < 0.02, (planned, measured)
 
 
-def test_enough_configurations_are_compared() -> None:
-    assert len(LLAMA + OTHERS) >= 24
+def test_every_checkpoint_is_compared() -> None:
     taught = {f"tiny/{file.parent.name}" for file in TINY.glob("*/config.json")}
     assert {job.model for job in LLAMA + OTHERS} == taught
 

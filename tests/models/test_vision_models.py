@@ -252,7 +252,7 @@ def test_a_language_model_is_asked_like_one_that_sees() -> None:
     }
     plain = {"prompt": [{"role": "user", "content": "Name them: rice"}], "completion": talk["completion"]}
     item = encode_vision(loaded.processor, talk)
-    assert (item.prompt_ids, item.completion_ids) == inference.encode(loaded.tokenizer, plain)
+    assert (item.prompt_ids, item.completion_ids) == inference.batching.encode(loaded.tokenizer, plain)
     other = {"prompt": [{"role": "user", "content": "Name them: beans, milk"}]}
     expected = inference.generate(loaded.model, loaded.tokenizer, [plain["prompt"], other["prompt"]], max_new_tokens=8)
     assert generate_vision(loaded.model, loaded.processor, [talk, other], max_new_tokens=8) == expected

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from idefics3_cases import idefics3_processor
 from PIL import Image
 
 from helpers.errors import ModelError
 from helpers.models.vision import load_processor
 from helpers.models.vision_inputs import encode_vision
-from tools.tiny import architectures
 from tools.tiny.build import train_tokenizer
 
 SMOLVLM = {  # sizes of SmolVLM-256M-Instruct, with settings of its time that no class reads any more
@@ -40,7 +40,7 @@ PICTURES = {
 def smolvlm(tmp_path: Path) -> Path:
     """A folder with the files of the Hub's SmolVLM in their older form, but for the weights and the vocabulary."""
     tokenizer = train_tokenizer(["User: Is it so? Assistant: yes"], 300)
-    template = architectures.idefics3_processor(tokenizer).chat_template
+    template = idefics3_processor(tokenizer).chat_template
     tokenizer.chat_template, tokenizer.eos_token = None, "<|im_end|>"
     tokenizer.save_pretrained(tmp_path)
     written = {

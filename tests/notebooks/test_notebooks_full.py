@@ -17,7 +17,7 @@ from lesson_claims import CLAIMS, QLORA, SIDE_BY_SIDE, instruct, shown
 from helpers.config.lessons import LESSONS
 from helpers.runs import headless
 from helpers.runs.records import read_run
-from helpers.tasks.zappos import generator as zappos_generator
+from tools.shoe_folder import write_folder
 
 EDA = "01_eda"
 SEED = 2  # the third one of the lessons whose claims hold with every seed; see test_notebooks_smoke.py
@@ -39,7 +39,7 @@ class FullRuns:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Iterator[FullRuns]:
     place = tmp_path_factory.mktemp("full")
-    shoes = zappos_generator.write_folder(place / "shoes", lessons.SHOES, seed=catalog.SEED)
+    shoes = write_folder(place / "shoes", lessons.SHOES, seed=catalog.SEED)
     before = len(attempts())
     with LocalHub(catalog.everything()) as hub, pytest.MonkeyPatch.context() as patch:
         surroundings = hub.environment(str(place / "hf")) | {"PEFT_LAB_FORCE": "1", "PEFT_LAB_DTYPE": "float32"}

@@ -14,6 +14,7 @@ from helpers import tasks
 from helpers.errors import DataError
 from helpers.tasks.dialogsum import generator
 from helpers.tasks.eda.audit import shortcut
+from tools.tiny.sentences import spoken_lines
 
 TASK = tasks.get("dialogsum")
 
@@ -108,7 +109,7 @@ def test_errors_name_the_column_and_the_number(tmp_path: Path) -> None:
 
 
 def test_generic_text_holds_no_summary() -> None:
-    lines = generator.generic_text(300)
+    lines = spoken_lines(300)
     assert len(lines) == 300
     # One turn each: a summary speaks of "#Person1#" without a colon.
     assert all(re.fullmatch(r"#Person[12]#: [^#\n]+", line) for line in lines)

@@ -17,6 +17,7 @@ from helpers.tasks.dedupe import jaccard, shingles
 from helpers.tasks.recipes import generator as recipes_generator
 from helpers.tasks.recipes.task import check_no_leak, parse_text, recipe_text
 from helpers.tasks.recipes.text import as_list, clean_wiki, guess_course, ingredient_name, wiki_lines
+from tools.tiny.sentences import kitchen
 
 TASK = tasks.get("recipes")
 
@@ -246,8 +247,8 @@ def test_generator_is_small_worded_varied_and_consistent() -> None:
 
 
 def test_generic_text_keeps_the_vocabulary_and_tells_no_recipe() -> None:
-    lines = recipes_generator.generic_text(1500, seed=2)
-    assert lines == recipes_generator.generic_text(1500, seed=2) != recipes_generator.generic_text(1500, seed=3)
+    lines = kitchen(1500, seed=2)
+    assert lines == kitchen(1500, seed=2) != kitchen(1500, seed=3)
     assert not [line for line in lines if "\n" in line or "Ingredients" in line]
     titles = {title for _, title, _ in recipes_generator.dish_specs()}
     text = " ".join(lines).lower()
@@ -261,7 +262,7 @@ def test_generic_text_keeps_the_vocabulary_and_tells_no_recipe() -> None:
 
 def test_generic_text_has_no_dish_association() -> None:
     """Signature ingredients of one dish meet in a sentence no more often than chance."""
-    lines = [set(re.findall("[a-z]+", line.lower())) for line in recipes_generator.generic_text(20_000, seed=0)]
+    lines = [set(re.findall("[a-z]+", line.lower())) for line in kitchen(20_000, seed=0)]
     names = sorted(recipes_generator.ROLE_OF)
     counts = {name: sum(name in line for line in lines) for name in names}
     mates = {

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, describe, draw, sample
+from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, draw, sample
+from tools.tiny.pictures import describe
 
 
 def near(image: np.ndarray, colour: tuple[int, int, int], within: int = 40) -> np.ndarray:

@@ -14,6 +14,7 @@ from helpers import tasks
 from helpers.errors import DataError
 from helpers.tasks.snli import generator as snli_generator
 from helpers.tasks.snli.task import LABELS, check_no_leak, read_labels
+from tools.tiny.sentences import captions
 
 TASK = tasks.get("snli")
 
@@ -210,8 +211,8 @@ def test_examples_are_yes_maybe_no(loads: list[Any]) -> None:
 
 
 def test_generic_text_shows_no_pairs() -> None:
-    lines = snli_generator.generic_text(800, seed=1)
-    assert lines == snli_generator.generic_text(800, seed=1)
+    lines = captions(800, seed=1)
+    assert lines == captions(800, seed=1)
     assert not [line for line in lines if "\n" in line or re.search("premise|hypothesis|entail", line.lower())]
     pretrained = set(re.findall("[a-z]+", " ".join(lines).lower()))
     rows = [row for triple in islice(snli_generator.triples(0), 300) for row in triple]

@@ -53,18 +53,6 @@ def test_parse_choice(text: str, expected: int) -> None:
     assert parse_choice(text, ["cream", "sour cream", "leek"]) == expected
 
 
-def test_scores_count_empty_and_invalid_as_wrong() -> None:
-    task = tasks.get("snli")
-    options = ["yes", "maybe", "no"]
-    gold = [{"options": options, "answer": answer, "completion": options[answer]} for answer in (0, 1, 2, 2)]
-    assert task.score(["yes", "no", "", "certainly not"], gold) == {"accuracy": 0.25, "valid_rate": 0.5}
-    assert task.score([0, 1, 2, -1], gold) == {"accuracy": 0.75, "valid_rate": 0.75}
-    open_ended = [{"options": [], "answer": -1, "completion": "1. Chop."}] * 2
-    assert task.score(["1.  chop", None], open_ended) == {"exact_match": 0.5, "valid_rate": 0.5}
-    with pytest.raises(DataError, match="1 predictions for 2 references"):
-        task.score(["x"], open_ended)
-
-
 def test_cut_says_what_exists() -> None:
     rows = [{"id": str(number)} for number in range(100)]
     parts = base.cut(rows, 60, 30, "rows in x")

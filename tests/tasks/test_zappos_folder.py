@@ -15,6 +15,7 @@ from helpers.errors import DataError
 from helpers.tasks.zappos import generator as zappos_generator
 from helpers.tasks.zappos.rows import picture_file
 from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS, caption
+from tools.shoe_folder import write_folder
 
 
 # ---------- the release
@@ -120,7 +121,7 @@ def test_a_table_names_pictures_types_colours_and_materials(tmp_path: Path) -> N
 
 
 def test_what_the_generator_wrote_is_read_back(tmp_path: Path) -> None:
-    root = zappos_generator.write_folder(tmp_path / "shoes", 60, seed=2)
+    root = write_folder(tmp_path / "shoes", 60, seed=2)
     splits = load(root, None)
     truth = {row["id"]: row for row, _ in zip(zappos_generator.rows(2), range(60), strict=False)}
     for row in everything(splits):

@@ -1,4 +1,4 @@
-"""The label mask, the precision flags, stopping on NaN, and resuming to the same weights, with a real trainer."""
+"""The label mask, stopping on NaN, and resuming to the same weights, with a real trainer."""
 
 from __future__ import annotations
 
@@ -406,9 +406,3 @@ def test_a_drive_that_drops_out_while_saving_is_tried_again(tmp_path: Path, monk
     with pytest.raises(RunError, match="could not be written .*not connected.* mount the drive again"):
         trainers.train(trainer)
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-6", "the first two were written at last"
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_precision_flags_name_one_format_at_most(dtype: str) -> None:
-    flags = trainers.PRECISION[dtype]
-    assert flags == {"fp16": dtype == "float16", "bf16": dtype == "bfloat16"}

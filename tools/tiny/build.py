@@ -18,11 +18,11 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tools.tiny import architectures
+from tools.tiny.sentences import SENTENCES
 from tools.tiny.texts import STANCES, generic_chats, notes
 
 KEPT = Path(__file__).parents[2] / "helpers" / "models" / "tiny"  # where the package looks for them
@@ -59,8 +59,7 @@ class Recipe:
 
 
 def _sentences(sources: Sequence[str], count: int, seed: int) -> list[str]:
-    modules = (import_module(f"helpers.tasks.{name}.generator") for name in sources)
-    return [sentence for module in modules for sentence in module.generic_text(count, seed)]
+    return [sentence for name in sources for sentence in SENTENCES[name](count, seed)]
 
 
 def train_tokenizer(sentences: list[str], size: int) -> Any:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from helpers.models.vision_inputs import collate_vision, encode_vision
-from helpers.tasks.scienceqa.pictures import KINDS, describe, sample
+from helpers.tasks.scienceqa.pictures import KINDS, sample
 from tools.tiny import architectures
 from tools.tiny.build import Recipe, command, fit, save, train_tokenizer
-from tools.tiny.pictures import DESCRIBE, STANDS_OUT, TEXTBOOK, picture_chats, salad, stands_out, vocabulary
+from tools.tiny.pictures import DESCRIBE, STANDS_OUT, TEXTBOOK, describe, picture_chats, salad, stands_out, vocabulary
 
 
 @dataclass(frozen=True)

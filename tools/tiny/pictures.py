@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, describe, draw, sample
+from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, draw, sample
 from helpers.tasks.scienceqa.task import completion, prompt
 from helpers.tasks.scienceqa.teacher import turned
 from helpers.tasks.scienceqa.text import NAMES
@@ -155,6 +155,29 @@ def _which(picture: Picture, rng: random.Random) -> tuple[str, str]:
     shown = [caption(picture), *rng.sample(wrong, rng.randint(1, len(wrong)))]
     rng.shuffle(shown)
     return _ask("Which fits the picture?", shown), completion(caption(picture), f"I see {caption(picture)}.")
+
+
+def describe(picture: Picture) -> str:
+    """What is to be seen, in words; no question about it is answered."""
+    return _DESCRIBE[picture.kind](picture.facts)
+
+
+def _poles(bar: str) -> str:
+    return " ".join({"N": "red", "S": "blue"}[pole] for pole in bar)
+
+
+SIDES = {"north": "top", "east": "right", "south": "bottom", "west": "left"}
+LOOKS = {"solid": "dots in rows", "liquid": "dots in a heap", "gas": "dots everywhere"}
+_DESCRIBE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "magnets": lambda f: f"two bars: {_poles(f['left'])}, {_poles(f['right'])}",
+    "magnet_pairs": lambda f: f"upper gap {f['gaps'][0]}, lower gap {f['gaps'][1]}",
+    "solutions": lambda f: f"left flask {f['counts'][0]} dots, right flask {f['counts'][1]} dots",
+    "particles": lambda f: f"left jar trails {f['speeds'][0]}, right jar trails {f['speeds'][1]}",
+    "chain": lambda f: f"arrows: {f['colours'][0]} to {f['colours'][1]} to {f['colours'][2]}",
+    "bars": lambda f: "bars: " + ", ".join(f"{colour} {height}" for colour, height in f["bars"]),
+    "map": lambda f: f"lake in the middle, house at the {SIDES[f['direction']]}",
+    "matter": lambda f: f"a jar: {LOOKS[f['state']]}",
+}
 
 
 def stands_out(picture: Picture) -> str:

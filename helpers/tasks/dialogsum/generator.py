@@ -164,7 +164,7 @@ def dialogues(seed: int) -> Iterator[Row]:
     seen: set[str] = set()
     number = misses = 0
     while misses < 2000:
-        row = _dialogue(rng)
+        row = draw_dialogue(rng)
         if row["summary"] in seen:  # the same summary again, around other small talk: a near-copy
             misses += 1
             continue
@@ -174,7 +174,7 @@ def dialogues(seed: int) -> Iterator[Row]:
         number += 1
 
 
-def _dialogue(rng: random.Random) -> Row:
+def draw_dialogue(rng: random.Random) -> Row:
     scene = rng.choice(SCENES)
     filled: dict[str, str] = {}
     for slot, values in SLOTS.items():
@@ -192,10 +192,3 @@ def _dialogue(rng: random.Random) -> Row:
 
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def generic_text(n: int, seed: int = 0) -> list[str]:
-    """``n`` single lines of such dialogues, drawn independently: to pretrain a tiny model on, with no dialogue
-    and no summary in it."""
-    rng = random.Random(f"lines-{seed}")
-    return [rng.choice(_dialogue(rng)["dialogue"].split("\n")) for _ in range(n)]

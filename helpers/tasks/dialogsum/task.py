@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from helpers.errors import DataError
 from helpers.sources import reader
@@ -22,6 +21,7 @@ from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.choices import Question, balanced_choices
 from helpers.tasks.dedupe import without_copies
 from helpers.tasks.dialogsum import generator
+from helpers.tasks.reading import begin, drop, example, text, with_ids
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -45,7 +45,6 @@ class DialogsumTask(Task):
     forms = {"summary": "generation", "topic": "choice"}
     main_form = "summary"
     bare_questions = {"topic": TOPIC_QUESTION}
-    metrics = ("perplexity", "bleu", "rouge1", "rouge2", "rougeL", "cosine", "accuracy")
     columns = ("id", "dialogue", "summary", "topic")
     sources = {"smoke": "generator", "cpu": "generator", "full": "knkarthick/dialogsum"}
 
@@ -88,13 +87,7 @@ class DialogsumTask(Task):
 
 
 def _summary(rows: Sequence[Row]) -> list[Row]:
-    return [
-        {
-            "id": f"{row['id']}-summary", "form": "summary", "prompt": f"{SUMMARY_QUESTION}\n\n{row['dialogue']}",
-            "completion": row["summary"], "options": [], "answer": -1,
-        }
-        for row in rows
-    ]  # fmt: skip
+    return [example(row, "summary", f"{SUMMARY_QUESTION}\n\n{row['dialogue']}", row["summary"]) for row in rows]
 
 
 def _topic(rows: Sequence[Row], seed: int) -> list[Row]:
@@ -107,12 +100,8 @@ def _topic(rows: Sequence[Row], seed: int) -> list[Row]:
     made = []
     for choice in balanced_choices(questions, unlike, random.Random(f"topic-{seed}")):
         row = rows[choice.row]
-        made.append(
-            {
-                "id": f"{row['id']}-topic", "form": "topic", "prompt": f"{TOPIC_QUESTION}\n\n{row['dialogue']}",
-                "completion": row["topic"], "options": choice.options, "answer": choice.answer,
-            }
-        )  # fmt: skip
+        prompt = f"{TOPIC_QUESTION}\n\n{row['dialogue']}"
+        made.append(example(row, "topic", prompt, row["topic"], choice.options, choice.answer))
     return made
 
 
@@ -122,26 +111,16 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
-    report.rows_read, report.licence, report.notes = raw.read, raw.licence, list(raw.notes)
-    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
+    begin(raw, report)
     rows: list[Row] = []
-    ids: Counter[str] = Counter()
     for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("topic", "id"))):
-        dialogue = "\n".join(line.strip() for line in _text(row["dialogue"]).splitlines() if line.strip())
-        summary = " ".join(_text(row["summary"]).split())
+        dialogue = "\n".join(line.strip() for line in text(row["dialogue"]).splitlines() if line.strip())
+        summary = " ".join(text(row["summary"]).split())
         if not dialogue:
-            dropped["no dialogue"] += 1
+            drop(report, "no dialogue")
         elif not summary:
-            dropped["no summary"] += 1
+            drop(report, "no summary")
         else:
-            key = _text(row["id"]) or str(number)
-            ids[key] += 1
-            key = key if ids[key] == 1 else f"{key}~{ids[key]}"
-            topic = " ".join(_text(row["topic"]).split())
+            key, topic = text(row["id"]) or str(number), " ".join(text(row["topic"]).split())
             rows.append({"id": key, "dialogue": dialogue, "summary": summary, "topic": topic})
-    report.dropped = dict(dropped)
-    return rows
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value)  # NaN is not itself
+    return with_ids(rows)

@@ -68,55 +68,32 @@ def pii_scan(texts: Sequence[str]) -> DataFrame:
     return pd.DataFrame(rows, columns=["kind", "row", "found", "context"])
 
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "women": (
-        "woman",
-        "women",
-        "girl",
-        "girls",
-        "she",
-        "her",
-        "lady",
-        "ladies",
-        "mother",
-        "grandma",
-        "housewife",
-    ),
-    "men": ("man", "men", "boy", "boys", "he", "his", "him", "gentleman", "gentlemen", "father", "grandpa"),
-    "African": (
-        "african",
-        "nigerian",
-        "ghanaian",
-        "kenyan",
-        "ethiopian",
-        "moroccan",
-        "egyptian",
-        "senegalese",
-    ),
-    "Asian": ("asian", "chinese", "japanese", "korean", "thai", "vietnamese", "filipino", "indonesian"),
-    "South Asian": ("indian", "pakistani", "bengali", "bangladeshi", "punjabi", "gujarati", "nepali"),
-    "European": (
-        "european",
-        "french",
-        "italian",
-        "german",
-        "greek",
-        "spanish",
-        "english",
-        "polish",
-        "russian",
-    ),
-    "Latin American": ("mexican", "brazilian", "peruvian", "cuban", "argentine", "latin", "caribbean"),
-}
-TRAITS: dict[str, tuple[str, ...]] = {
-    "traditional": ("traditional", "traditionally", "authentic", "classic", "native", "local"),
-    "easy": ("easy", "easily", "simple", "quick", "quickly", "basic"),
-    "sweet": ("sugar", "honey", "chocolate", "syrup", "caramel", "icing"),
-    "spicy": ("spicy", "chile", "chili", "chilli", "cayenne", "habanero", "pepper"),
-    "alcohol": ("wine", "beer", "rum", "vodka", "brandy", "whiskey", "liqueur"),
-    "work": ("working", "works", "worker", "office", "doctor", "teacher", "chef", "cook", "cooking"),
-    "sport": ("playing", "plays", "soccer", "football", "basketball", "running", "sport", "game"),
-}
+def _lists(words: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(text.split()) for name, text in words.items()}
+
+
+GROUPS = _lists(
+    {
+        "women": "woman women girl girls she her lady ladies mother grandma housewife",
+        "men": "man men boy boys he his him gentleman gentlemen father grandpa",
+        "African": "african nigerian ghanaian kenyan ethiopian moroccan egyptian senegalese",
+        "Asian": "asian chinese japanese korean thai vietnamese filipino indonesian",
+        "South Asian": "indian pakistani bengali bangladeshi punjabi gujarati nepali",
+        "European": "european french italian german greek spanish english polish russian",
+        "Latin American": "mexican brazilian peruvian cuban argentine latin caribbean",
+    }
+)
+TRAITS = _lists(
+    {
+        "traditional": "traditional traditionally authentic classic native local",
+        "easy": "easy easily simple quick quickly basic",
+        "sweet": "sugar honey chocolate syrup caramel icing",
+        "spicy": "spicy chile chili chilli cayenne habanero pepper",
+        "alcohol": "wine beer rum vodka brandy whiskey liqueur",
+        "work": "working works worker office doctor teacher chef cook cooking",
+        "sport": "playing plays soccer football basketball running sport game",
+    }
+)
 
 
 def mentions(texts: Sequence[str], terms: Iterable[str]) -> np.ndarray:

@@ -10,21 +10,12 @@ from typing import Any
 
 from helpers.tasks.base import Row
 from helpers.tasks.choices import Question, balanced_choices, merge_small
+from helpers.tasks.reading import example
 from helpers.tasks.recipes.text import ingredient_name, name_words
 
 # Found in nearly every kitchen, so they say nothing about the dish: never asked for, never offered.
 PANTRY = frozenset(
-    [
-        "salt",
-        "pepper",
-        "black pepper",
-        "salt and pepper",
-        "water",
-        "oil",
-        "vegetable oil",
-        "cooking oil",
-        "seasoning",
-    ]
+    ["salt", "pepper", "black pepper", "salt and pepper", "water", "oil", "vegetable oil", "cooking oil", "seasoning"]
 )
 
 
@@ -36,21 +27,10 @@ def numbered_list(lines: Sequence[str]) -> str:
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
 
 
-def _example(row: Mapping[str, Any], form: str, prompt: str, completion: str) -> Row:
-    return {
-        "id": f"{row['id']}-{form}",
-        "form": form,
-        "prompt": prompt,
-        "completion": completion,
-        "options": [],
-        "answer": -1,
-    }
-
-
 def steps_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Title and ingredients → numbered instructions."""
     return [
-        _example(
+        example(
             row,
             "steps",
             f"Write the cooking steps for this recipe.\n\n{row['title']}\n\n"
@@ -64,7 +44,7 @@ def steps_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 def ingredients_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Title and instructions → ingredient list."""
     return [
-        _example(
+        example(
             row,
             "ingredients",
             f"List the ingredients of this recipe.\n\n{row['title']}\n\nSteps:\n{numbered_list(row['steps'])}",
@@ -138,9 +118,8 @@ def _choice_examples(
 
     examples = []
     for choice in balanced_choices(questions, fits, rng):
-        example = _example(rows[choice.row], form, prompts[choice.row], choice.options[choice.answer])
-        example["options"], example["answer"] = choice.options, choice.answer
-        examples.append(example)
+        row, right = rows[choice.row], choice.options[choice.answer]
+        examples.append(example(row, form, prompts[choice.row], right, choice.options, choice.answer))
     return examples
 
 

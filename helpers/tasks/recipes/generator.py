@@ -58,12 +58,12 @@ def _recipe(rng: random.Random) -> Row:
     return {
         "title": f"{style} {title}".strip(),
         "category": category,
-        "ingredients": [_line(name, rng) for name in names],
+        "ingredients": [amount_line(name, rng) for name in names],
         "steps": _steps(course, names, rng),
     }
 
 
-def _line(name: str, rng: random.Random) -> str:
+def amount_line(name: str, rng: random.Random) -> str:
     count = rng.randint(1, 4)
     text = ROLES[ROLE_OF[name]][0].format(
         n=count,
@@ -87,7 +87,7 @@ def _steps(course: Course, names: list[str], rng: random.Random) -> list[str]:
         mine = [name for name in names if ROLE_OF[name] in stage.roles]
         wording = _wording(stage, bool(mine), rng)
         if wording:
-            steps.append(wording.format(x=_join(mine), m=rng.choice(MINUTES), h=rng.choice(BAKING)))
+            steps.append(wording.format(x=joined(mine), m=rng.choice(MINUTES), h=rng.choice(BAKING)))
     return steps
 
 
@@ -96,61 +96,6 @@ def _wording(stage: Stage, used: bool, rng: random.Random) -> str:
     return rng.choice(choices) if choices else ""
 
 
-def _join(names: list[str]) -> str:
+def joined(names: list[str]) -> str:
     parts = [f"the {_plural(name)}" for name in names]
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else ""
-
-
-_PEOPLE = ("she", "he", "the cook", "my friend", "a child", "the family", "they", "we")
-_PLACES = ("table", "shelf", "bowl", "box", "pan", "pot", "jar", "bag", "oven", "kitchen", "garden", "market")
-_GENERIC = (
-    "{who} put the {a} next to the {b}.",
-    "There is {la} near the {place}.",
-    "{who} bought {la} and {lb} at the market.",
-    "The {a} is on the {place}, and the {b} is in the {place2}.",
-    "{who} ate the {a} with friends in {season}.",
-    "A {place} with {la} was ready on {day}.",
-    "{who} could not find the {a}, so the {place} was empty.",
-    "The {a} is not in the {place}, but the {b} is.",
-    "The title of the book was missing a word about the {a}.",
-    "{who} wrote a list with an option, an answer and a question about the {b}.",
-    "This recipe is {style}, that dish is {style2}.",
-    "{instruction}",
-    "{instruction}",
-    "{instruction}",
-)  # fmt: skip
-
-
-def generic_text(n: int, seed: int = 0) -> list[str]:
-    """``n`` kitchen sentences in the generator's vocabulary, to pretrain a tiny model on.
-
-    Ingredients are drawn independently of each other and no dish is named, so nothing is said about what
-    belongs together; single sentences only, so the shape of a recipe is not shown either.
-    """
-    rng = random.Random(f"kitchen-{seed}")
-    names = sorted(ROLE_OF)
-    stages = [stage for course in MENU.values() for stage in course.stages]
-    nouns = sorted({course.noun for course in MENU.values()})
-    styles = sorted({style for style in STYLES if style} | {"hot", "cold", "small", "large", "other"})
-    out: list[str] = []
-    while len(out) < n:
-        some = rng.sample(names, rng.randint(1, 4))
-        stage = rng.choice(stages)
-        wording = rng.choice(stage.wordings + stage.empty)
-        a, b = rng.sample(names, 2)
-        text = rng.choice(_GENERIC).format(
-            who=rng.choice(_PEOPLE),
-            a=a,
-            b=b,
-            la=_line(a, rng),
-            lb=_line(b, rng),
-            place=rng.choice(_PLACES),
-            place2=rng.choice(_PLACES),
-            season=rng.choice(("summer", "winter", "spring")),
-            day=rng.choice(("sunday", "monday", "friday")),
-            style=rng.choice(styles),
-            style2=f"{rng.choice(styles)} {rng.choice(nouns)}",
-            instruction=wording.format(x=_join(some), m=rng.choice(MINUTES), h=rng.choice(BAKING)),
-        )
-        out.append(text[0].upper() + text[1:])
-    return out

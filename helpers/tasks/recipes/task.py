@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
@@ -28,6 +27,7 @@ from helpers.sources.local import RawRows
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
+from helpers.tasks.reading import begin, drop, with_ids
 from helpers.tasks.recipes import forms as recipes_forms
 from helpers.tasks.recipes import generator
 from helpers.tasks.recipes.swaps import from_column, mine_swaps, row_swaps
@@ -63,7 +63,6 @@ class RecipesTask(Task):
         "missing": recipes_forms.MISSING_QUESTION,
         "substitute": "What can replace this ingredient in this recipe?",
     }
-    metrics = ("perplexity", "bleu", "rouge1", "rouge2", "rougeL", "cosine", "accuracy")
     columns = ("id", "title", "category", "ingredients", "steps", "swaps")
     built_in = ("generator", "wikibooks")
     sources = {"smoke": "generator", "cpu": "wikibooks", "full": "corbt/all-recipes"}
@@ -87,7 +86,8 @@ class RecipesTask(Task):
         report.usable = len(rows)
         parts = base.cut(rows, n_train, n_eval, f"recipes in {source}")
         check_no_leak(parts)
-        swaps = mine_swaps(_swap_evidence(rows, source, seed))
+        # A few generated recipes would hold too few twins.
+        swaps = mine_swaps(list(islice(generator.recipes(seed), 3000)) if source == "generator" else rows)
         for row in (row for part in parts.values() for row in part):
             row["swaps"] = row_swaps(row, swaps)
         return base.make_splits(parts, self.columns, report)
@@ -116,11 +116,6 @@ _FORMS: dict[str, Callable[[Sequence[Row], int], list[Row]]] = {
     "missing": recipes_forms.missing_examples,
     "substitute": _substitute,
 }
-
-
-def generic_text(n: int, seed: int = 0) -> list[str]:
-    """See ``generator.generic_text``."""
-    return generator.generic_text(n, seed)
 
 
 def recipe_text(row: Row) -> str:
@@ -152,11 +147,6 @@ def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) 
             return kept[:need]
     report.rows_read = len(rows)
     return kept
-
-
-def _swap_evidence(rows: list[Row], source: str, seed: int) -> list[Row]:
-    """The recipes that swaps are mined from; a few generated ones would hold too few twins."""
-    return list(islice(generator.recipes(seed), 3000)) if source == "generator" else rows
 
 
 def _wikibooks() -> RawRows:
@@ -219,40 +209,34 @@ def parse_text(text: str) -> dict[str, Any]:
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     """Rows with a title, enough ingredients and enough steps; the others counted by reason."""
-    report.rows_read, report.licence = raw.read, report.licence or raw.licence
-    report.notes += raw.notes
-    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
+    begin(raw, report)
     rows: list[Row] = []
-    seen_ids: Counter[str] = Counter()
     for number, row in enumerate(reader.pick_columns(raw, ALIASES, OPTIONAL)):
         title = " ".join(str(row["title"] or "").split())
         # "For the sauce:" is a heading, not an ingredient
         ingredients = [line for line in as_list(row["ingredients"], "ingredients") if line[-1] != ":"]
         steps = as_list(row["steps"], "steps")
         if not title or title.lower() in ("nan", "none"):
-            dropped["no title"] += 1
+            drop(report, "no title")
         elif not ingredients:
-            dropped["no ingredients"] += 1
+            drop(report, "no ingredients")
         elif len(ingredients) < LEAST_INGREDIENTS:
-            dropped[f"fewer than {LEAST_INGREDIENTS} ingredients"] += 1
+            drop(report, f"fewer than {LEAST_INGREDIENTS} ingredients")
         elif not steps:
-            dropped["no steps"] += 1
+            drop(report, "no steps")
         elif len(steps) < LEAST_STEPS:
-            dropped[f"fewer than {LEAST_STEPS} steps"] += 1
+            drop(report, f"fewer than {LEAST_STEPS} steps")
         else:
-            key = str(row["id"] if row["id"] not in (None, "") else number)
-            seen_ids[key] += 1
             rows.append(
                 {
-                    "id": key if seen_ids[key] == 1 else f"{key}#{seen_ids[key]}",
+                    "id": str(row["id"] if row["id"] not in (None, "") else number),
                     "title": title,
                     "category": str(row["category"] or "") or guess_course(title, "", ingredients),
                     "ingredients": ingredients,
                     "steps": steps,
                 }
             )
-    report.dropped = dict(dropped)
-    return rows
+    return with_ids(rows, "#")
 
 
 def _without_duplicates(rows: list[Row], report: LoadReport) -> list[Row]:

@@ -21,7 +21,6 @@ _FILE = re.compile(r"\[\[(?:File|Image):[^\[\]]*\]\]", re.IGNORECASE)
 _LINK = re.compile(r"\[\[(?:[^|\[\]]*\|)?([^|\[\]]*)\]\]")
 _WEB = re.compile(r"\[https?://\S+\s*([^\[\]]*)\]")
 _THUMB = re.compile(r"^(?:thumb|right|left|frame|\d+px)\|(?:[^|.]*\|)*|^thumb(?=[A-Z])")
-_BULLET = re.compile(r"(?:^|(?<=[\s.]))[#*:;]+[ \t]*(?=\S)")
 
 
 def clean_wiki(text: str) -> str:
@@ -101,15 +100,7 @@ def strip_bullet(line: str) -> str:
 
 
 _NUMBER = re.compile(r"^[\d.,/⁄½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚×x%°~+\-–—]+(?:[a-z]{1,3}\.?)?$")
-
-
-_IES = {
-    "chilies": "chili",
-    "chillies": "chili",
-    "cookies": "cookie",
-    "brownies": "brownie",
-    "veggies": "veggie",
-}
+_IES = dict.fromkeys(("chilies", "chillies"), "chili") | {f"{word}s": word for word in ("cookie", "brownie", "veggie")}
 
 
 def singular(word: str) -> str:
@@ -192,11 +183,11 @@ def name_words(name: str) -> frozenset[str]:
 
 
 _COURSE_OF = {word: course for course, words in COURSE_WORDS.items() for word in words}
-COURSES = (*COURSE_WORDS, "vegetable")
 
 
 def guess_course(title: str, category: str = "", ingredients: Iterable[str] = ()) -> str:
-    """One of ``COURSES``: from the category if it names one, else from the title's last telling word
+    """Kind of course, as in ``COURSE_WORDS``, or "vegetable": from the category if it names one, else from the title's
+    last telling word
     ("tomato soup" is a soup, "chicken salad" a salad), else from meat, fish, sugar or flour inside."""
     for text in (category, re.sub(r"\(.*?\)", " ", title), title):
         found = [_COURSE_OF[w] for w in map(singular, re.findall(r"[a-z]+", text.lower())) if w in _COURSE_OF]

@@ -39,18 +39,10 @@ FILLER = _words(
     """
 )
 
-NUMBER_WORDS = _words(
-    """
-    one two three four five six seven eight nine ten twelve half quarter
-    """
-)
+NUMBER_WORDS = _words("one two three four five six seven eight nine ten twelve half quarter")
 
 # In "butter or peanut oil" these are names by themselves, unlike "vegetable" in "vegetable or peanut oil".
-STAND_ALONE = _words(
-    """
-    oil stock broth vinegar flour sugar milk wine cheese butter cream water margarine lard ghee
-    """
-)
+STAND_ALONE = _words("oil stock broth vinegar flour sugar milk wine cheese butter cream water margarine lard ghee")
 
 # "ground beef" is another thing than "beef"; "ground cumin" is not another thing than "cumin".
 GROUND = _words("beef pork meat lamb turkey chicken veal")
@@ -101,11 +93,7 @@ COURSE_WORDS: dict[str, frozenset[str]] = {
         casserole hotpot curry wat dal daal
         """
     ),
-    "salad": _words(
-        """
-        salad slaw coleslaw tabbouleh
-        """
-    ),
+    "salad": _words("salad slaw coleslaw tabbouleh"),
     "grain": _words(
         """
         rice pasta spaghetti noodle lasagna lasagne macaroni risotto pilaf couscous jollof paella

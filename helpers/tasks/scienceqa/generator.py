@@ -20,7 +20,6 @@ from helpers.tasks.scienceqa.skills import Scene, Skill
 from helpers.tasks.scienceqa.text import TEXT_SKILLS
 
 T = TypeVar("T")
-SKILLS = IMAGE_SKILLS + TEXT_SKILLS
 TRIES = 200  # scenes drawn in search of one that has not been asked; then the skill counts as used up
 
 

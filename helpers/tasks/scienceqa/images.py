@@ -29,22 +29,28 @@ def _sampled(kind: str, wanted: str, answer: Callable[[Facts], str], rng: random
             return picture
 
 
-def _magnets(wanted: str, rng: random.Random) -> Scene:
-    picture = _sampled("magnets", wanted, magnets_answer, rng)
-    one, other = (POLES[pole] for pole in (picture.facts["left"][1], picture.facts["right"][0]))
+def _seen(
+    kind: str, answer: Callable[[Facts], str], choices: tuple[str, ...], question: str, hint: str,
+    because: Callable[[Facts, str], str],
+) -> Callable[[str, random.Random], Scene]:  # fmt: skip
+    """A skill that reads its answer off one kind of drawing; ``because``: facts and answer → the solution."""
+
+    def make(wanted: str, rng: random.Random) -> Scene:
+        picture = _sampled(kind, wanted, answer, rng)
+        return Scene(question, choices, choices.index(wanted), because(picture.facts, wanted), hint, picture)
+
+    return make
+
+
+def _facing(facts: Facts) -> tuple[str, str]:
+    """The poles between two magnets."""
+    return POLES[facts["left"][1]], POLES[facts["right"][0]]
+
+
+def _magnets(facts: Facts, wanted: str) -> str:
+    one, other = _facing(facts)
     facing = f"both {one}" if one == other else f"{one} and {other}"
-    return Scene(
-        "Will these magnets attract or repel each other?",
-        MAGNETS,
-        MAGNETS.index(wanted),
-        f"The facing poles are {facing}, so the magnets {wanted}.",
-        "Red ends are north poles, blue ends are south poles.",
-        picture,
-    )
-
-
-def magnets_answer(facts: Facts) -> str:
-    return "repel" if facts["left"][1] == facts["right"][0] else "attract"
+    return f"The facing poles are {facing}, so the magnets {wanted}."
 
 
 def _compared(
@@ -56,25 +62,10 @@ def _compared(
         difference = sign * (facts[fact][0] - facts[fact][1])
         return choices[2] if difference == 0 else choices[difference < 0]
 
-    def make(wanted: str, rng: random.Random) -> Scene:
-        picture = _sampled(kind, wanted, answer, rng)
-        seen = equal if wanted == EQUAL else more.format(wanted)
-        return Scene(
-            question, choices, choices.index(wanted), f"{seen}, so the answer is {wanted}.", hint, picture
-        )  # fmt: skip
+    def because(facts: Facts, wanted: str) -> str:
+        return f"{equal if wanted == EQUAL else more.format(wanted)}, so the answer is {wanted}."
 
-    return make
-
-
-def _chain(wanted: str, rng: random.Random) -> Scene:
-    return Scene(
-        "Which animal is eaten by no other?",
-        ANIMALS,
-        ANIMALS.index(wanted),
-        f"The arrows end at {wanted}, so no other animal eats {wanted}.",
-        "Each arrow leads from the food to the eater.",
-        _sampled("chain", wanted, lambda facts: str(facts["colours"][-1]), rng),
-    )
+    return _seen(kind, answer, choices, question, hint, because)
 
 
 def _bars(wanted: str, rng: random.Random) -> Scene:
@@ -95,28 +86,6 @@ def _bars(wanted: str, rng: random.Random) -> Scene:
     )
 
 
-def _map(wanted: str, rng: random.Random) -> Scene:
-    return Scene(
-        "In which direction is the house from the lake?",
-        tuple(DIRECTIONS),
-        list(DIRECTIONS).index(wanted),
-        f"The house is {WHERE[wanted]} the lake, so it lies to the {wanted}.",
-        "The arrow points north.",
-        _sampled("map", wanted, lambda facts: facts["direction"], rng),
-    )
-
-
-def _matter(wanted: str, rng: random.Random) -> Scene:
-    return Scene(
-        "Is there a solid, a liquid or a gas in the jar?",
-        STATES,
-        STATES.index(wanted),
-        f"The particles {LOOKS[wanted]}, so this is a {wanted}.",
-        "The dots are particles.",
-        _sampled("matter", wanted, lambda facts: facts["state"], rng),
-    )
-
-
 MAGNETS = ("attract", "repel")
 PAIRS = ("the upper pair", "the lower pair", EQUAL)
 FLASKS = ("the left flask", "the right flask", EQUAL)
@@ -126,7 +95,12 @@ JARS = ("the left jar", "the right jar", EQUAL)
 IMAGE_SKILLS = (
     Skill(
         "Predict whether magnets attract or repel", NATURAL, "physics", "Magnets", 3,
-        "Unlike poles attract each other. Like poles repel each other.", MAGNETS, _magnets,
+        "Unlike poles attract each other. Like poles repel each other.", MAGNETS,
+        _seen(
+            "magnets", lambda facts: "repel" if len(set(_facing(facts))) == 1 else "attract", MAGNETS,
+            "Will these magnets attract or repel each other?", "Red ends are north poles, blue ends are south poles.",
+            _magnets,
+        ),
     ),
     Skill(
         "Compare magnetic forces", NATURAL, "physics", "Forces", 5,
@@ -155,7 +129,12 @@ IMAGE_SKILLS = (
     ),
     Skill(
         "Read a food chain", NATURAL, "biology", "Ecosystems", 4,
-        "In a food chain an arrow leads from the food to the animal that eats it.", ANIMALS, _chain,
+        "In a food chain an arrow leads from the food to the animal that eats it.", ANIMALS,
+        _seen(
+            "chain", lambda facts: str(facts["colours"][-1]), ANIMALS, "Which animal is eaten by no other?",
+            "Each arrow leads from the food to the eater.",
+            lambda _, wanted: f"The arrows end at {wanted}, so no other animal eats {wanted}.",
+        ),
     ),
     Skill(
         "Read a bar chart", SOCIAL, "civics", "Charts", 2,
@@ -163,10 +142,19 @@ IMAGE_SKILLS = (
     ),
     Skill(
         "Read a map with a compass", SOCIAL, "geography", "Maps", 3,
-        "Where north is up, east is right, south is down and west is left.", tuple(DIRECTIONS), _map,
+        "Where north is up, east is right, south is down and west is left.", tuple(DIRECTIONS),
+        _seen(
+            "map", lambda facts: facts["direction"], tuple(DIRECTIONS),
+            "In which direction is the house from the lake?", "The arrow points north.",
+            lambda _, wanted: f"The house is {WHERE[wanted]} the lake, so it lies to the {wanted}.",
+        ),
     ),
     Skill(
         "Recognise states of matter", NATURAL, "chemistry", "Matter", 6,
-        "Particles stand in rows in a solid, lie together in a liquid and spread in a gas.", STATES, _matter,
+        "Particles stand in rows in a solid, lie together in a liquid and spread in a gas.", STATES,
+        _seen(
+            "matter", lambda facts: facts["state"], STATES, "Is there a solid, a liquid or a gas in the jar?",
+            "The dots are particles.", lambda _, wanted: f"The particles {LOOKS[wanted]}, so this is a {wanted}.",
+        ),
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Small drawings for generated science questions: facts → picture, facts → a description of what is to be seen.
+"""Small drawings for generated science questions: facts → picture.
 
 A drawing shows facts and no answers: which magnets attract follows from their poles, which solution is stronger
 from a count. Position, scale, tint and stroke vary with a seed, so equal facts do not give equal pictures.
@@ -24,8 +24,6 @@ BARS = ("red", "blue", "green", "yellow", "purple")
 ANIMALS = ("red", "blue", "yellow")
 DIRECTIONS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
 STATES = ("solid", "liquid", "gas")
-SIDES = {"north": "top", "east": "right", "south": "bottom", "west": "left"}
-LOOKS = {"solid": "dots in rows", "liquid": "dots in a heap", "gas": "dots everywhere"}
 LINE = (60, 60, 60)
 COUNTS = (2, 4, 6)  # particles in a flask: amounts that can be told apart at a glance
 UNIT = 96  # drawings are laid out on a square of this many units and scaled to the size asked for
@@ -67,27 +65,6 @@ _SAMPLE: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "matter": lambda rng: {"state": rng.choice(STATES)},
 }
 KINDS = tuple(_SAMPLE)
-
-
-def describe(picture: Picture) -> str:
-    """What is to be seen, in words; no question about it is answered."""
-    return _DESCRIBE[picture.kind](picture.facts)
-
-
-def _poles(bar: str) -> str:
-    return " ".join({"N": "red", "S": "blue"}[pole] for pole in bar)
-
-
-_DESCRIBE: dict[str, Callable[[dict[str, Any]], str]] = {
-    "magnets": lambda f: f"two bars: {_poles(f['left'])}, {_poles(f['right'])}",
-    "magnet_pairs": lambda f: f"upper gap {f['gaps'][0]}, lower gap {f['gaps'][1]}",
-    "solutions": lambda f: f"left flask {f['counts'][0]} dots, right flask {f['counts'][1]} dots",
-    "particles": lambda f: f"left jar trails {f['speeds'][0]}, right jar trails {f['speeds'][1]}",
-    "chain": lambda f: f"arrows: {f['colours'][0]} to {f['colours'][1]} to {f['colours'][2]}",
-    "bars": lambda f: "bars: " + ", ".join(f"{colour} {height}" for colour, height in f["bars"]),
-    "map": lambda f: f"lake in the middle, house at the {SIDES[f['direction']]}",
-    "matter": lambda f: f"a jar: {LOOKS[f['state']]}",
-}
 
 
 def draw(picture: Picture, seed: int, size: int = 192) -> Image:

@@ -18,7 +18,8 @@ from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import SUFFIXES, RawRows
 from helpers.tasks.base import LoadReport, Row
-from helpers.tasks.pictures import picture_digest
+from helpers.tasks.pictures import Unusable, check_picture, picture_digest
+from helpers.tasks.reading import begin, drop, folded, text, with_ids
 
 TEXTS = ("hint", "task", "grade", "subject", "topic", "category", "skill", "lecture", "solution")
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -35,10 +36,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
 NEEDED = ("question", "choices", "answer")
 MOST = 26  # choices of one question: they are named by letters
 PROBLEMS = "problems.json"  # of the original release: questions by number, pictures in folders beside it
-
-
-class _Unusable(Exception):
-    """Why a row cannot be used."""
 
 
 def locate(source: str) -> tuple[str, list[Path]]:
@@ -60,43 +57,37 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
     Raises:
         DataError: a needed column is absent, or not one row can be used (says why).
     """
-    report.rows_read, report.licence, report.notes = raw.read, raw.licence, list(raw.notes)
+    begin(raw, report)
     raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
     picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in NEEDED])
     if any(row["split"] for row in picked):
         report.notes.append("official splits are not used: all rows are cut anew by seed")
-    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
     rows: list[Row] = []
     seen: set[tuple[Any, ...]] = set()
-    ids: Counter[str] = Counter()
     for number, given in enumerate(picked):
         try:
             row = _clean(given, number, folders)
-        except _Unusable as why:
-            dropped[str(why)] += 1
+        except Unusable as why:
+            drop(report, str(why))
             continue
-        key = (*scene(row), _same(row["hint"]))
+        key = (*scene(row), folded(row["hint"]))
         if key in seen:
             report.duplicates_removed += 1
             continue
         seen.add(key)
-        ids[row["id"]] += 1
-        if ids[row["id"]] > 1:
-            row["id"] = f"{row['id']}~{ids[row['id']]}"
         rows.append(row)
-    report.dropped = dict(dropped)
     if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(report.dropped).most_common())
         raise DataError(
             f"none of the {raw.read:,} rows of {raw.name} can be used: {reasons}",
             'Needed are question, choices (a list, or text like ["a", "b"] or a|b) and answer (its index from 0)',
         )
-    return rows
+    return with_ids(rows)
 
 
 def scene(row: Row) -> tuple[Any, ...]:
     """What makes two rows the same question: question, choices in any order, picture."""
-    return _same(row["question"]), tuple(sorted(map(_same, row["choices"]))), picture_digest(row["image"])
+    return folded(row["question"]), tuple(sorted(map(folded, row["choices"]))), picture_digest(row["image"])
 
 
 def groups_by_scene(rows: Sequence[Row]) -> list[list[Row]]:
@@ -108,39 +99,39 @@ def groups_by_scene(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _clean(given: Row, number: int, folders: Sequence[Path]) -> Row:
-    question = _text(given["question"])
+    question = text(given["question"])
     if not question:
-        raise _Unusable("no question")
+        raise Unusable("no question")
     choices = read_choices(given["choices"])
     if len(choices) < 2:
-        raise _Unusable("fewer than 2 choices")
+        raise Unusable("fewer than 2 choices")
     if len(choices) > MOST:
-        raise _Unusable(f"more than {MOST} choices")
+        raise Unusable(f"more than {MOST} choices")
     if not all(choices) or len(set(choices)) < len(choices):
-        raise _Unusable("empty or equal choices")
+        raise Unusable("empty or equal choices")
     answer = read_index(given["answer"], choices)
     if answer < 0:
-        raise _Unusable("answer that is no choice")
-    key = _text(given["id"]) or str(number)
+        raise Unusable("answer that is no choice")
+    key = text(given["id"]) or str(number)
     row = {"id": key, "question": question, "choices": choices, "answer": answer}
-    row |= {name: _text(given[name]) for name in TEXTS}
-    image = _image_bytes(given["image"], key, _text(given["split"]), folders)
+    row |= {name: text(given[name]) for name in TEXTS}
+    image = _image_bytes(given["image"], key, text(given["split"]), folders)
     return row | {"image": {"bytes": image, "path": None} if image else None}
 
 
 def read_choices(value: Any) -> list[str]:
     """Choices from a list, or from text: JSON, a Python list, or parts between bars; [] where there are none."""
     if isinstance(value, str):
-        text, value = value.strip(), None
+        written, value = value.strip(), None
         for parse in (json.loads, ast.literal_eval):
             try:
-                value = parse(text)
+                value = parse(written)
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 continue
             break
         if not isinstance(value, list | tuple):
-            value = text.split("|")
-    return [_text(item) for item in value] if isinstance(value, list | tuple) else []
+            value = written.split("|")
+    return [text(item) for item in value] if isinstance(value, list | tuple) else []
 
 
 def read_index(value: Any, choices: Sequence[str]) -> int:
@@ -149,13 +140,13 @@ def read_index(value: Any, choices: Sequence[str]) -> int:
         return -1
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = str(value).strip()
-    if text.removesuffix(".0").isdecimal():
-        index = int(text.removesuffix(".0"))
+    written = str(value).strip()
+    if written.removesuffix(".0").isdecimal():
+        index = int(written.removesuffix(".0"))
         return index if index < len(choices) else -1
-    if text in choices:
-        return list(choices).index(text)
-    letter = ord(text.upper()) - ord("A") if len(text) == 1 else -1
+    if written in choices:
+        return list(choices).index(written)
+    letter = ord(written.upper()) - ord("A") if len(written) == 1 else -1
     return letter if 0 <= letter < len(choices) else -1
 
 
@@ -169,14 +160,14 @@ def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path]) -> b
         try:
             value = _find(value, key, split, folders).read_bytes()
         except (OSError, ValueError) as error:  # not allowed to read it, or no file name at all
-            raise _Unusable("image unreadable") from error
+            raise Unusable("image unreadable") from error
     elif hasattr(value, "save"):  # a PIL image
         buffer = io.BytesIO()
         value.save(buffer, "PNG")
         value = buffer.getvalue()
     if not isinstance(value, bytes):
-        raise _Unusable("image unreadable")
-    _check_picture(value)
+        raise Unusable("image unreadable")
+    check_picture(value)
     return value
 
 
@@ -188,26 +179,7 @@ def _find(name: str, key: str, split: str, folders: Sequence[Path]) -> Path:
     places = (folder / tail for folder in folders for tail in tails)
     found = {path.resolve() for path in places if path.is_file()}
     if not found:
-        raise _Unusable("image file missing")
+        raise Unusable("image file missing")
     if len(found) > 1:
-        raise _Unusable("image path that fits several files")
+        raise Unusable("image path that fits several files")
     return found.pop()
-
-
-def _check_picture(data: bytes) -> None:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise _Unusable("image unreadable") from error
-
-
-def _same(text: str) -> str:
-    """Case and spacing make no other question; a mark may ("Is this a statement? It rains!")."""
-    return " ".join(text.casefold().split())
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value).strip()  # NaN is not itself

@@ -13,7 +13,6 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from numbers import Integral
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,8 @@ from helpers.tasks import base
 from helpers.tasks.answers import Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.pictures import as_rgb
+from helpers.tasks.pictures import as_rgb, undecoded, vision_messages
+from helpers.tasks.reading import example
 from helpers.tasks.scienceqa import rows as scienceqa_rows
 
 if TYPE_CHECKING:  # pragma: no cover
@@ -46,7 +46,6 @@ class ScienceqaTask(Task):
     forms = {"QTCH": "choice", "QTCHL": "choice", "QTCHLS": "choice", "QTCHS": "choice"}
     main_form = "QTCH"
     bare_questions = dict.fromkeys(forms, INSTRUCTION)
-    metrics = ("accuracy", "valid_rate", "bleu", "rougeL", "meteor", "cosine")
     columns = (
         "id", "question", "choices", "answer", "hint", "image", "task", "grade", "subject", "topic", "category",
         "skill", "lecture", "solution",
@@ -108,19 +107,13 @@ class ScienceqaTask(Task):
 
         form = form or self.main_form
         self.form_kind(form)
-        made: list[Row] = [
-            {
-                "id": f"{row['id']}-{form}",
-                "form": form,
-                "prompt": prompt(row, form),
-                "completion": completion(row["choices"][row["answer"]], row["solution"]),
-                "options": list(row["choices"]),
-                "answer": row["answer"],
-                "image": row["image"],
-                "gold_solution": row["solution"],
-            }
-            for row in _undecoded(rows)
-        ]
+        made = [
+            example(
+                row, form, prompt(row, form), completion(row["choices"][row["answer"]], row["solution"]),
+                row["choices"], row["answer"], image=row["image"], gold_solution=row["solution"],
+            )
+            for row in undecoded(rows)
+        ]  # fmt: skip
         return base.make_examples(made, {"image": Image(), "gold_solution": Value("string")})
 
     def with_options(self, example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
@@ -135,28 +128,7 @@ class ScienceqaTask(Task):
         """
         image = example["image"]
         images = [as_rgb(image)] if image is not None else [blank_image()] if blank else []
-        content: list[dict[str, str]] = [{"type": "image"} for _ in images]
-        content.append({"type": "text", "text": example["prompt"]})
-        return {
-            "prompt": [{"role": "user", "content": content}],
-            "completion": [{"role": "assistant", "content": [{"type": "text", "text": example["completion"]}]}],
-            "images": images,
-        }
-
-    def score(
-        self,
-        predictions: Sequence[str | int | None],
-        references: Sequence[Mapping[str, Any]],
-        first_number: int = FIRST_NUMBER,
-    ) -> dict[str, float]:
-        """``accuracy`` and ``valid_rate`` of choices: indices, or text as ``read_answer`` reads it. An empty text
-        is invalid and wrong."""
-        if len(predictions) == len(references):
-            predictions = [
-                int(p) if isinstance(p, Integral) else _index(read_answer(str(p or ""), e["options"], first_number))
-                for p, e in zip(predictions, references, strict=True)
-            ]
-        return super().score(predictions, references)
+        return vision_messages(example, images)
 
 
 def prompt(row: Mapping[str, Any], form: str) -> str:
@@ -264,11 +236,6 @@ def _cut_scenes(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str
                 f"Lower n_train or n_eval; {len(groups):,} differ in more than the hint",
             )
     return parts
-
-
-def _undecoded(rows: Any) -> list[Row]:
-    """Rows with pictures still encoded, where they come from a Dataset."""
-    return [dict(row) for row in (reader.encoded(rows) if hasattr(rows, "features") else rows)]
 
 
 def _types(columns: Sequence[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import read_local
 from helpers.tasks.base import Row
+from helpers.tasks.reading import folded, text
 from helpers.tasks.scienceqa import task
 
 if TYPE_CHECKING:  # pragma: no cover
@@ -139,7 +140,7 @@ def relabel(rows: Dataset, teacher: Teacher, first_number: int = task.FIRST_NUMB
     for number, (key, question, choices, gold) in enumerate(texts):
         line = given[key]
         found = task.read_answer(line.answer, choices, first_number)
-        if line.input and _fold(question) not in _fold(line.input):
+        if line.input and folded(question) not in folded(line.input):
             elsewhere += 1
             dropped["asked about something else"] += 1
         elif found.index is None:
@@ -209,11 +210,7 @@ def _with_columns(rows: Dataset, values: Mapping[str, Sequence[Any]]) -> Dataset
     return rows.select_columns(order).cast(features)
 
 
-def _fold(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value is None or value != value else str(value).strip()
+    return text(value)

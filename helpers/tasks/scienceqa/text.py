@@ -7,6 +7,7 @@ of things that training and test share. A skill always offers the same choices.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from helpers.tasks.scienceqa.skills import LANGUAGE, NATURAL, SOCIAL, Scene, Skill
 
@@ -54,11 +55,7 @@ OTHERS = ("glass", "paper", "wood", "wool")
 OBJECTS = ("key", "ring", "box", "cup", "spoon", "ball", "plate", "bell", "bowl", "hook")
 
 
-def _fixed(
-    question: str, choices: tuple[str, ...], wanted: str, because: str, conclusion: str, hint: str = ""
-) -> Scene:
-    """A scene whose choices are the same for the whole skill."""
-    return Scene(question, choices, choices.index(wanted), f"{because}, so {conclusion.format(wanted)}.", hint)
+Asked = tuple[str, ...]  # question, the reason for the answer, the conclusion with {} for it, perhaps a hint
 
 
 def article(word: str) -> str:
@@ -66,165 +63,128 @@ def article(word: str) -> str:
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
-def _sentence(wanted: str, rng: random.Random) -> Scene:
+def _sentence(wanted: str, rng: random.Random) -> Asked:
     mark = MARKS[wanted]
     who, move = f"the {rng.choice(SIZES)} {rng.choice(ANIMALS)}", rng.choice(MOVES)
     said = f"Can {who} {move}" if wanted == "question" else f"T{who[1:]} can {move}"
-    return _fixed(
-        f"What kind of sentence is this? {said}{mark}",
-        tuple(MARKS),
-        wanted,
-        f"It ends with {MARK_NAMES[mark]}",
-        f"it is {article(wanted)}".replace(wanted, "{}"),
-    )
+    question = f"What kind of sentence is this? {said}{mark}"
+    return question, f"It ends with {MARK_NAMES[mark]}", f"it is {article(wanted)}"
 
 
-def _tense(wanted: str, rng: random.Random) -> Scene:
+def _tense(wanted: str, rng: random.Random) -> Asked:
     verb, rest = rng.choice(ACTIONS).split(" ", 1)
     form = TENSES[wanted].format(verb)
     why = {"past": f"{form} ends in ed", "present": f"{form} ends in s", "future": f"{form} has will"}[wanted]
-    return _fixed(
-        f"Which tense is this? {rng.choice(NAMES)} {form} {rest}.", tuple(TENSES), wanted, f"The verb {why}",
-        "the tense is {}",
-    )  # fmt: skip
+    return f"Which tense is this? {rng.choice(NAMES)} {form} {rest}.", f"The verb {why}", "the tense is {}"
 
 
-def _figure(wanted: str, rng: random.Random) -> Scene:
+def _figure(wanted: str, rng: random.Random) -> Asked:
     like, has = ("like ", "has") if wanted == "simile" else ("", "does without")
-    return _fixed(
-        f"Is this a simile or a metaphor? {rng.choice(NAMES)}'s {rng.choice(FEATURES)} is {like}"
-        f"{rng.choice(LIKENESSES)}.",
-        FIGURES,
-        wanted,
-        f"The sentence {has} the word like",
-        "it is a {}",
-    )
+    said = f"{rng.choice(NAMES)}'s {rng.choice(FEATURES)} is {like}{rng.choice(LIKENESSES)}."
+    return f"Is this a simile or a metaphor? {said}", f"The sentence {has} the word like", "it is a {}"
 
 
-def _dictionary(wanted: str, rng: random.Random) -> Scene:
+def _dictionary(wanted: str, rng: random.Random) -> Asked:
     first, second = sorted(rng.sample(WORDS, 2), reverse=wanted == "after")
-    return _fixed(
-        f"Does {first} come before or after {second} in the dictionary?",
-        ("before", "after"),
-        wanted,
-        f"The first letters are {first[0]} and {second[0]}",
-        f"{first} comes {{}} {second}",
-    )
+    question = f"Does {first} come before or after {second} in the dictionary?"
+    return question, f"The first letters are {first[0]} and {second[0]}", f"{first} comes {{}} {second}"
 
 
-def _paid(wanted: str, rng: random.Random) -> Scene:
+def _paid(wanted: str, rng: random.Random) -> Asked:
     thing = article(rng.choice(GOODS if wanted == "good" else SERVICES))
     what = "a thing to keep" if wanted == "good" else "work done for somebody"
-    return _fixed(
-        f"{rng.choice(NAMES)} pays for {thing}. Is that a good or a service?",
-        ("good", "service"),
-        wanted,
-        f"{thing[0].upper()}{thing[1:]} is {what}",
-        "it is a {}",
-    )
+    question = f"{rng.choice(NAMES)} pays for {thing}. Is that a good or a service?"
+    return question, f"{thing[0].upper()}{thing[1:]} is {what}", "it is a {}"
 
 
-def _wanted(wanted: str, rng: random.Random) -> Scene:
+def _wanted(wanted: str, rng: random.Random) -> Asked:
     thing = rng.choice(NEEDS if wanted == "need" else WANTS)
-    can = "Nobody can" if wanted == "need" else "Anybody can"
-    return _fixed(
-        f"{rng.choice(NAMES)} asks for {thing}. Is that a need or a want?",
-        ("need", "want"),
-        wanted,
-        f"{can} live without {thing}",
-        "it is a {}",
-    )
+    who = "Nobody" if wanted == "need" else "Anybody"
+    question = f"{rng.choice(NAMES)} asks for {thing}. Is that a need or a want?"
+    return question, f"{who} can live without {thing}", "it is a {}"
 
 
-def _older(wanted: str, rng: random.Random) -> Scene:
+def _older(wanted: str, rng: random.Random) -> Asked:
     one, other = rng.sample(NAMES, 2)
     age, others = sorted(rng.sample(range(2, 10), 2), reverse=wanted == "older")
-    compared = {"older": "more", "younger": "less"}[wanted]
-    return _fixed(
-        f"Is {one} older or younger than {other}?",
-        ("older", "younger"),
-        wanted,
-        f"{age} is {compared} than {others}",
-        f"{one} is {{}} than {other}",
-        f"{one} is {age} years old. {other} is {others} years old.",
-    )
+    because = f"{age} is {'more' if wanted == 'older' else 'less'} than {others}"
+    hint = f"{one} is {age} years old. {other} is {others} years old."
+    return f"Is {one} older or younger than {other}?", because, f"{one} is {{}} than {other}", hint
 
 
-def _state(wanted: str, rng: random.Random) -> Scene:
+def _state(wanted: str, rng: random.Random) -> Asked:
     thing, vessel = f"{rng.choice(COLOURS)} stuff", rng.choice(VESSELS)
-    does = STATES[wanted].format(vessel)
-    return _fixed(
-        f"{rng.choice(NAMES)} has {thing} in a {vessel}. Is it a solid, a liquid or a gas?",
-        tuple(STATES),
-        wanted,
-        f"The stuff {does}",
-        "it is a {}",
-        f"The stuff {does}.",
-    )
+    does = f"The stuff {STATES[wanted].format(vessel)}"
+    question = f"{rng.choice(NAMES)} has {thing} in a {vessel}. Is it a solid, a liquid or a gas?"
+    return question, does, "it is a {}", f"{does}."
 
 
-def _living(wanted: str, rng: random.Random) -> Scene:
+def _living(wanted: str, rng: random.Random) -> Asked:
     thing = article(rng.choice(ALIVE if wanted == "living" else LIFELESS))
     can = "can" if wanted == "living" else "cannot"
-    return _fixed(
-        f"{rng.choice(NAMES)} draws {thing}. Is it a living or a lifeless thing?",
-        ("living", "lifeless"),
-        wanted,
-        f"{thing[0].upper()}{thing[1:]} {can} grow",
-        "it is {}",
-    )
+    question = f"{rng.choice(NAMES)} draws {thing}. Is it a living or a lifeless thing?"
+    return question, f"{thing[0].upper()}{thing[1:]} {can} grow", "it is {}"
 
 
-def _magnetic(wanted: str, rng: random.Random) -> Scene:
+def _magnetic(wanted: str, rng: random.Random) -> Asked:
     material = rng.choice(METALS if wanted == "yes" else OTHERS)
     pull = "pull" if wanted == "yes" else "do not pull"
-    return _fixed(
-        f"{rng.choice(NAMES)} has a {rng.choice(OBJECTS)} of {material}. Will a magnet pull it?",
-        ("yes", "no"),
-        wanted,
-        f"Magnets {pull} {material}",
-        "the answer is {}",
-    )
+    question = f"{rng.choice(NAMES)} has a {rng.choice(OBJECTS)} of {material}. Will a magnet pull it?"
+    return question, f"Magnets {pull} {material}", "the answer is {}"
+
+
+def _skill(
+    name: str, subject: str, topic: str, category: str, grade: int, lecture: str, choices: tuple[str, ...],
+    ask: Callable[[str, random.Random], Asked],
+) -> Skill:  # fmt: skip
+    """A skill that always offers the same choices."""
+
+    def make(wanted: str, rng: random.Random) -> Scene:
+        question, because, conclusion, hint = (*ask(wanted, rng), "")[:4]
+        solution = f"{because}, so {conclusion.format(wanted)}."
+        return Scene(question, choices, choices.index(wanted), solution, hint)
+
+    return Skill(name, subject, topic, category, grade, lecture, choices, make)
 
 
 TEXT_SKILLS = (
-    Skill(
+    _skill(
         "Recognise kinds of sentences", LANGUAGE, "writing", "Sentences", 2,
         "The mark at its end shows the kind of a sentence.", tuple(MARKS), _sentence,
     ),
-    Skill(
+    _skill(
         "Recognise verb tenses", LANGUAGE, "verbs", "Tenses", 3,
         "The past ends in ed, the present in s, and the future has will.", tuple(TENSES), _tense,
     ),
-    Skill(
+    _skill(
         "Tell similes from metaphors", LANGUAGE, "figurative language", "Figures of speech", 4,
         "A simile compares with the word like. A metaphor does without it.", FIGURES, _figure,
     ),
-    Skill(
+    _skill(
         "Use the order of the alphabet", LANGUAGE, "reference skills", "Dictionaries", 1,
         "A dictionary lists words in the order of the alphabet.", ("before", "after"), _dictionary,
     ),
-    Skill(
+    _skill(
         "Tell goods from services", SOCIAL, "economics", "Goods and services", 3,
         "A good is a thing. A service is work done for somebody.", ("good", "service"), _paid,
     ),
-    Skill(
+    _skill(
         "Tell needs from wants", SOCIAL, "economics", "Needs and wants", 1,
         "People cannot live without needs. They can live without wants.", ("need", "want"), _wanted,
     ),
-    Skill(
+    _skill(
         "Compare ages", SOCIAL, "history", "Families", 1,
         "The older of two people has lived more years.", ("older", "younger"), _older,
     ),
-    Skill(
+    _skill(
         "Recognise a state by how it behaves", NATURAL, "chemistry", "Matter", 4,
         "A solid keeps its shape, a liquid flows and a gas fills its vessel.", tuple(STATES), _state,
     ),
-    Skill(
+    _skill(
         "Tell living from lifeless things", NATURAL, "biology", "Living things", 1,
         "Living things grow. Lifeless things do not.", ("living", "lifeless"), _living,
     ),
-    Skill(
+    _skill(
         "Recognise magnetic materials", NATURAL, "physics", "Materials", 2,
         "A magnet pulls iron and steel, and no glass, paper, wood or wool.", ("yes", "no"), _magnetic,
     ),

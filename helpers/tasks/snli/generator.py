@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from helpers.tasks.base import Row
 from helpers.tasks.snli.words import (
@@ -78,18 +78,18 @@ def triples(seed: int, mentions: tuple[int, ...] = MENTIONS) -> Iterator[list[Ro
         number += 1
 
 
-def _article(words: str) -> str:
+def article(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
 def _noun(scene: Scene) -> str:
-    return _article(scene.subject) if scene.count == "a" else f"{scene.count} {PLURAL[scene.subject]}"
+    return article(scene.subject) if scene.count == "a" else f"{scene.count} {PLURAL[scene.subject]}"
 
 
 def _worn(clothes: str, plural: bool) -> str:
     if clothes.endswith("scarf") and plural:
         return clothes.removesuffix("scarf") + "scarves"
-    return clothes + "s" if plural else _article(clothes)
+    return clothes + "s" if plural else article(clothes)
 
 
 def _company(company: str, plural: bool) -> str:
@@ -116,7 +116,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
     return _sentence(f"{who} {'are' if plural else 'is'} {doing}")
 
 
-def _values(facet: str, kind: str) -> tuple[str, ...]:
+def values_of(facet: str, kind: str) -> tuple[str, ...]:
     return {
         "activity": ACTIVITIES[kind],
         "place": PLACES,
@@ -125,7 +125,7 @@ def _values(facet: str, kind: str) -> tuple[str, ...]:
     }[facet]
 
 
-def _scene(
+def draw_scene(
     rng: random.Random, mentions: tuple[int, ...], kind: str, subject: str, count: str, fixed: dict[str, str],
     free: list[str],
 ) -> Scene:  # fmt: skip
@@ -134,11 +134,11 @@ def _scene(
     options = [name for name in free if name not in fixed]
     want = rng.choice(mentions) - len(mentioned)
     for name in rng.sample(options, max(0, min(want, len(options)))):
-        mentioned[name] = rng.choice(_values(name, kind))
+        mentioned[name] = rng.choice(values_of(name, kind))
     return Scene(subject, count, **mentioned)
 
 
-def _kind(rng: random.Random) -> tuple[str, list[str]]:
+def draw_kind(rng: random.Random) -> tuple[str, list[str]]:
     kind = "animal" if rng.random() < 0.2 else "person"
     return kind, [name for name in FACETS if kind == "person" or name != "clothes"]
 
@@ -149,22 +149,22 @@ def _narrower(rng: random.Random, kind: str, word: str) -> str:
 
 
 def _facet(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
-    kind, facets = _kind(rng)
+    kind, facets = draw_kind(rng)
     facet = rng.choice(facets)
-    asked = rng.choice([value for value in _values(facet, kind) if facet != "clothes" or " " in value])
+    asked = rng.choice([value for value in values_of(facet, kind) if facet != "clothes" or " " in value])
     negated = rng.random() < 0.3
     subject = rng.choice((*SUBJECTS[kind], kind))
     count = rng.choice(("a", "two", "three", "some"))
     premises = [""] * 3
     for label in range(3):
         found = 2 - label if negated else label  # a negated hypothesis turns entailment and contradiction round
-        fitting = [value for value in _values(facet, kind) if relation(facet, value, asked) == found]
+        fitting = [value for value in values_of(facet, kind) if relation(facet, value, asked) == found]
         if found == NEUTRAL and (rng.random() < 0.5 or not fitting):
             fitting = [""]
         if not fitting:
             return _facet(rng, mentions)
         fixed = {facet: rng.choice(fitting)}
-        scene = _scene(rng, mentions, kind, _narrower(rng, kind, subject), count, fixed, facets)
+        scene = draw_scene(rng, mentions, kind, _narrower(rng, kind, subject), count, fixed, facets)
         premises[label] = caption(scene, rng)
     plural = count != "a"
     verb = ("are" if plural else "is") + (" not" if negated else "")
@@ -182,7 +182,7 @@ def _subject(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[s
     count = rng.choice(("a", "two", "three"))
     premises = []
     for names in (narrow, wider, other):
-        scene = _scene(rng, mentions, kind, rng.choice(names), count, {"activity": doing}, ["place", "clothes"])
+        scene = draw_scene(rng, mentions, kind, rng.choice(names), count, {"activity": doing}, ["place", "clothes"])
         premises.append(caption(scene, rng))
     plural = count != "a"
     shown = Scene(asked, count)
@@ -207,7 +207,7 @@ def _number(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[st
     premises = []
     for counts in (true, ["some"], false):
         who = _narrower(rng, "person", subject) if bound in ("more than", "at least") else subject
-        scene = _scene(rng, mentions, "person", who, rng.choice(counts), {}, ["activity", "place", "clothes"])
+        scene = draw_scene(rng, mentions, "person", who, rng.choice(counts), {}, ["activity", "place", "clothes"])
         premises.append(caption(scene, rng))
     return _sentence(f"there are {bound} {word} {PLURAL[subject]}"), premises
 
@@ -233,45 +233,3 @@ def _quantified(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, lis
         say(opposite, rng.choice(wide)),
     ]
     return _sentence(quantifier.format(asked, doing) + tail), premises
-
-
-_REMARKS = (
-    "Maybe {a}.",
-    "Yes, {a}.",
-    "No, it is not so that {a}.",
-    "There are more than {n} {x}.",
-    "There are exactly {n} {x}.",
-    "There are at least {n} {x}.",
-    "There are fewer than {n} {x}.",
-    "The {x} are not {d}.",
-    "The {y} is not {d}.",
-    "The {x} are {d}.",
-    "Every {y} here is {d}.",
-    "No {y} here is {d}.",
-    "The {y} is wearing {w}.",
-)
-
-
-def generic_text(n: int, seed: int = 0) -> list[str]:
-    """``n`` captions and remarks in the same words, to pretrain a tiny model on: single statements drawn
-    independently, so no two are ever related, and nothing says which word is narrower than which."""
-    rng = random.Random(f"captions-{seed}")
-    out: list[str] = []
-    while len(out) < n:
-        kind, facets = _kind(rng)
-        subject = rng.choice((*SUBJECTS[kind], kind))
-        scene = _scene(rng, MENTIONS, kind, subject, rng.choice(("a", "some", *COUNTS)), {}, facets)
-        text = caption(scene, rng)
-        if rng.random() < 0.5:
-            single = replace(scene, count="a")
-            said = caption(single, rng)
-            text = rng.choice(_REMARKS).format(
-                a=said[0].lower() + said[1:-1],
-                n=rng.choice(sorted(COUNTS)),
-                x=PLURAL[subject],
-                y=subject,
-                d=rng.choice((*ACTIVITIES[kind], *PLACES, "alone")),
-                w=_article(rng.choice(_values("clothes", kind))),
-            )
-        out.append(text)
-    return out

@@ -12,6 +12,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from helpers.sources.local import RawRows
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
+from helpers.tasks.reading import begin, drop, example, with_ids
 from helpers.tasks.snli import generator
 from helpers.tasks.snli.words import LABELS
 
@@ -54,7 +56,6 @@ class SnliTask(Task):
     forms = {"nli": "choice"}
     main_form = "nli"
     bare_questions = {"nli": QUESTION}
-    metrics = ("accuracy", "macro_f1", "valid_rate", "perplexity")
     columns = ("id", "premise", "hypothesis", "label")
     sources = {"smoke": "generator", "cpu": "generator", "full": "stanfordnlp/snli"}
 
@@ -84,23 +85,14 @@ class SnliTask(Task):
         """Each pair as a question answered by yes (entailment), maybe (neutral) or no (contradiction)."""
         form = form or self.main_form
         self.form_kind(form)
-        made: list[Row] = [
-            {
-                "id": f"{row['id']}-{form}",
-                "form": form,
-                "prompt": f"{QUESTION}\n{row['premise']}\n{row['hypothesis']}",
-                "completion": VERBALISERS[row["label"]],
-                "options": list(VERBALISERS),
-                "answer": row["label"],
-            }
+        made = [
+            example(
+                row, form, f"{QUESTION}\n{row['premise']}\n{row['hypothesis']}", VERBALISERS[row["label"]], VERBALISERS,
+                row["label"],
+            )
             for row in (dict(row) for row in rows)
-        ]
+        ]  # fmt: skip
         return base.make_examples(made)
-
-
-def generic_text(n: int, seed: int = 0) -> list[str]:
-    """See ``generator.generic_text``."""
-    return generator.generic_text(n, seed)
 
 
 def check_no_leak(parts: dict[str, list[Row]]) -> None:
@@ -116,11 +108,7 @@ def _fold(text: str) -> str:
 def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) -> list[list[Row]]:
     n_train = 3000 if n_train is None else n_train
     need = sum(math.ceil(size / 3) for size in (n_train, n_eval, base.validation_size(n_eval)))
-    groups: list[list[Row]] = []
-    for triple in generator.triples(seed):
-        groups.append(triple)
-        if len(groups) == need:
-            break
+    groups = list(islice(generator.triples(seed), need))
     report.rows_read = sum(map(len, groups))
     return groups
 
@@ -167,32 +155,27 @@ def _too_few(groups: list[list[Row]], n_train: int | None, n_eval: int, what: st
 
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
-    report.rows_read, report.licence, report.notes = raw.read, raw.licence, list(raw.notes)
+    begin(raw, report)
     picked = reader.pick_columns(raw, ALIASES, optional=("id",))
     labels = read_labels([row["label"] for row in picked], raw.name)
-    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
     rows: list[Row] = []
     pairs: set[tuple[str, str]] = set()
-    ids: Counter[str] = Counter()
     for number, (row, label) in enumerate(zip(picked, labels, strict=True)):
         premise, hypothesis = (" ".join(str(row[key] or "").split()) for key in ("premise", "hypothesis"))
         pair = (premise.lower(), hypothesis.lower())
         if label < 0:
-            dropped["without an agreed label"] += 1
+            drop(report, "without an agreed label")
         elif not premise or premise.lower() == "nan":
-            dropped["no premise"] += 1
+            drop(report, "no premise")
         elif not hypothesis or hypothesis.lower() in ("nan", "n/a"):
-            dropped["no hypothesis"] += 1
+            drop(report, "no hypothesis")
         elif pair in pairs:
             report.duplicates_removed += 1
         else:
             pairs.add(pair)
             key = str(row["id"] if row["id"] not in (None, "") else number)
-            ids[key] += 1
-            key = key if ids[key] == 1 else f"{key}~{ids[key]}"
             rows.append({"id": key, "premise": premise, "hypothesis": hypothesis, "label": label})
-    report.dropped = dict(dropped)
-    return rows
+    return with_ids(rows)
 
 
 def read_labels(values: Sequence[Any], source: str) -> list[int]:

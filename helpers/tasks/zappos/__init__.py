@@ -12,7 +12,9 @@ from helpers.tasks.zappos.captions import (
     word_outcomes,
     write_captions,
 )
-from helpers.tasks.zappos.task import ZapposTask, caption, compositional, slots_right
+from helpers.tasks.zappos.pairs import compositional
+from helpers.tasks.zappos.task import ZapposTask, slots_right
+from helpers.tasks.zappos.words import caption
 
 TASK = ZapposTask()
 

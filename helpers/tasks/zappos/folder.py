@@ -14,7 +14,8 @@ from helpers.errors import DataError
 from helpers.sources import kaggle, reader
 from helpers.sources.local import SUFFIXES, read_local
 from helpers.tasks.base import LoadReport, Row
-from helpers.tasks.zappos.rows import from_table, make_row, text, with_ids
+from helpers.tasks.reading import text, with_ids
+from helpers.tasks.zappos.rows import from_table, make_row
 from helpers.tasks.zappos.words import CATEGORIES, folded, material_of, type_of
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")

@@ -5,22 +5,18 @@ Whatever part of the stream is cut out, no word in it is much more frequent than
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
-from helpers.errors import DataError
 from helpers.tasks.base import Row
 from helpers.tasks.zappos.shoes import SIZE, Shoe, draw
-from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS, SLOTS
+from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS
 
 COMBINATIONS = tuple(itertools.product(DRAWN, COLOURS, MATERIALS))
 QUALITY = 92  # of the JPEG files: textures stay sharp, a picture takes about 6 kB
-LABELS = "labels.csv"  # beside written pictures: where each lies and what it shows
 
 
 def shoes(seed: int) -> Iterator[tuple[Shoe, int]]:
@@ -64,27 +60,3 @@ def encoded(shoe: Shoe, drawing: int, size: int = SIZE) -> bytes:
     buffer = io.BytesIO()
     draw(shoe, drawing, size).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     return buffer.getvalue()
-
-
-def write_folder(folder: str | Path, n: int, seed: int = 0, size: int = SIZE) -> Path:
-    """Write ``n`` shoes as ``<category>/<subcategory>/generated/<number>.jpg`` and ``labels.csv`` with the truth.
-
-    One picture is in memory at a time. The folder is a source for the task.
-
-    Raises:
-        DataError: the folder has a ``labels.csv`` already.
-    """
-    root = Path(folder).expanduser()
-    if (root / LABELS).exists():
-        raise DataError(f"{root} has a {LABELS} already", "Give an empty folder")
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / LABELS).open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["id", "image", "category", "subcategory", *SLOTS])
-        for i, (shoe, drawing) in enumerate(itertools.islice(shoes(seed), n)):
-            place = Path(shoe.category, shoe.subcategory, "generated", f"{i}.jpg")
-            (root / place).parent.mkdir(parents=True, exist_ok=True)
-            (root / place).write_bytes(encoded(shoe, drawing, size))
-            words = (getattr(shoe, name) for name in SLOTS)
-            table.writerow([f"gen-{seed}-{i}", place.as_posix(), shoe.category, shoe.subcategory, *words])
-    return root

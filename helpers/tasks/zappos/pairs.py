@@ -13,6 +13,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from helpers.errors import DataError
@@ -135,7 +136,9 @@ def _parts(
 ) -> dict[str, list[int]]:
     """Rows by split: stratified by pair, one row of every seen pair kept for train."""
     train = [found[0] for pair, found in where.items() if pair not in unseen]
-    seen = in_turn([(pair, i) for pair, found in where.items() if pair not in unseen for i in found[1:]], _first, rng)
+    seen = in_turn(
+        [(pair, i) for pair, found in where.items() if pair not in unseen for i in found[1:]], itemgetter(0), rng
+    )
     size = round(EVAL_SHARE * (len(seen) + len(train)))
 
     def shows(pairs: set[Pair]) -> list[int]:
@@ -146,10 +149,6 @@ def _parts(
         "validation": [i for _, i in seen[size : 2 * size]] + shows(unseen - tested),
         "test": [i for _, i in seen[:size]] + shows(tested),
     }
-
-
-def _first(item: tuple[Pair, int]) -> Pair:
-    return item[0]
 
 
 def in_turn(items: Sequence[T], group: Callable[[T], object], rng: random.Random) -> list[T]:

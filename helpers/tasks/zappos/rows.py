@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,8 @@ from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import RawRows
 from helpers.tasks.base import LoadReport, Row
+from helpers.tasks.pictures import Unusable, check_picture, picture_digest
+from helpers.tasks.reading import begin, drop, text, with_ids
 from helpers.tasks.zappos.words import COLOURS, MATERIALS, colour_of, folded, material_of, type_of
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -28,10 +28,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
 PNG = b"\x89PNG"
 
 
-class Unusable(Exception):
-    """Why a picture cannot be used."""
-
-
 def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Row]:
     """Rows of the task from a table with a column of pictures, not yet opened; fills the report.
 
@@ -42,8 +38,7 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
         DataError: no column of pictures or types, types that are numbers, a colour or material column without one
             known word.
     """
-    report.rows_read, report.licence, report.notes = raw.read, raw.licence, [*report.notes, *raw.notes]
-    dropped: Counter[str] = Counter({"unreadable": raw.unreadable} if raw.unreadable else {})
+    begin(raw, report)
     raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
     picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in ("image", "type")])
     _check_words(picked, "colour", colour_of, COLOURS, raw.name, report)
@@ -56,12 +51,11 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
         if words["subcategory"] and kind == folded(words["subcategory"]):
             kind = type_of(words["category"], words["subcategory"])
         if image is None or not kind:
-            dropped["no type" if image else "no image"] += 1
+            drop(report, "no type" if image else "no image")
             continue
         if kind.isdecimal():
             raise DataError(f"types in {raw.name} are numbers, such as {kind}", "Write them out, as in ankle boots")
         rows.append(make_row(words["id"] or str(number), image, kind, words))
-    report.dropped |= dict(dropped)
     return with_ids(rows)
 
 
@@ -135,39 +129,21 @@ def picture_file(image: Mapping[str, Any], folder: Path, name: str) -> Path:
     return path
 
 
-def with_ids(rows: list[Row]) -> list[Row]:
-    """Rows with ids made different where they repeat."""
-    seen: Counter[str] = Counter()
-    for row in rows:
-        seen[row["id"]] += 1
-        if seen[row["id"]] > 1:
-            row["id"] = f"{row['id']}~{seen[row['id']]}"
-    return rows
-
-
-def text(value: Any) -> str:
-    """A cell as text, "" for none."""
-    return "" if value is None or value != value else str(value).strip()  # NaN is not itself
-
-
 def opened(row: Row) -> str:
     """Hash of a row's picture, which has been read and decoded.
 
     Raises:
         Unusable: there is no file, or it is no whole picture.
     """
-    from PIL import Image
-
     data, path = row["image"]["bytes"], row["image"]["path"]
     try:
         data = Path(path).read_bytes() if data is None else data
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
     except FileNotFoundError as error:
         raise Unusable("image file missing") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise Unusable("image unreadable") from error
-    return hashlib.sha256(data).hexdigest()[:16]
+    check_picture(data)
+    return picture_digest({"bytes": data})
 
 
 def usable(rows: Iterable[Row], need: int | None, report: LoadReport) -> tuple[list[Row], dict[str, str]]:
@@ -175,14 +151,13 @@ def usable(rows: Iterable[Row], need: int | None, report: LoadReport) -> tuple[l
     kept: list[Row] = []
     hashes: dict[str, str] = {}
     seen: set[str] = set()
-    dropped = Counter(report.dropped)
     for row in rows:
         if len(kept) == need:
             break
         try:
             mark = opened(row)
         except Unusable as why:
-            dropped[str(why)] += 1
+            drop(report, str(why))
             continue
         if mark in seen:
             report.duplicates_removed += 1
@@ -190,5 +165,4 @@ def usable(rows: Iterable[Row], need: int | None, report: LoadReport) -> tuple[l
         seen.add(mark)
         hashes[row["id"]] = mark
         kept.append(row)
-    report.dropped = dict(dropped)
     return kept, hashes

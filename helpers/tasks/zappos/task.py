@@ -13,31 +13,20 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from helpers.errors import DataError
-from helpers.sources import reader
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.pictures import as_rgb, picture_digest
+from helpers.tasks.pictures import as_rgb, picture_digest, undecoded, vision_messages
+from helpers.tasks.reading import example
 from helpers.tasks.zappos import folder as zappos_folder
 from helpers.tasks.zappos import rows as zappos_rows
-from helpers.tasks.zappos.pairs import CompositionalSplit, compositional, in_turn
+from helpers.tasks.zappos.pairs import in_turn
 from helpers.tasks.zappos.words import COLOURS, MATERIALS, SLOTS, caption, read_caption, slots_of
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
 
     from helpers.tasks.splits import TaskSplits
-
-__all__ = [
-    "CompositionalSplit",
-    "ZapposTask",
-    "caption",
-    "compositional",
-    "read_caption",
-    "score_captions",
-    "slots_right",
-]
 
 QUESTIONS = {
     "type": "What kind of shoe is this?",
@@ -53,7 +42,6 @@ class ZapposTask(Task):
     forms = {"caption": "generation", "type": "choice", "colour": "choice", "material": "choice"}
     main_form = "caption"
     bare_questions = QUESTIONS
-    metrics = ("slot_accuracy", "accuracy", "valid_rate", "bleu", "rouge2", "rougeL")
     columns = ("id", "image", "category", "subcategory", "brand", "colour", "material", "type", "materials")
     built_in = ("generator", "kaggle:steer01/ut-zap50k-images")
     sources = {"smoke": "generator", "cpu": "generator", "full": "kaggle:steer01/ut-zap50k-images"}
@@ -102,22 +90,17 @@ class ZapposTask(Task):
 
         form = form or self.main_form
         self.form_kind(form)
-        given = [dict(row) for row in (reader.encoded(rows) if hasattr(rows, "features") else rows)]
+        given = undecoded(rows)
         options = [] if form == "caption" else _options(form, given)
-        made: list[Row] = [
-            {
-                "id": f"{row['id']}-{form}",
-                "form": form,
-                "prompt": QUESTIONS.get(form, ""),
-                "completion": row[form] if options else caption(*(row[name] for name in SLOTS)),
-                "options": options,
-                "answer": options.index(row[form]) if options else -1,
-                "image": row["image"],
-                **{name: row[name] for name in SLOTS},
-            }
+        made = [
+            example(
+                row, form, QUESTIONS.get(form, ""),
+                row[form] if options else caption(*(row[name] for name in SLOTS)), options,
+                options.index(row[form]) if options else -1, image=row["image"], **{name: row[name] for name in SLOTS},
+            )
             for row in given
             if form == "caption" or row[form]
-        ]
+        ]  # fmt: skip
         return base.make_examples(made, {"image": Image(), **dict.fromkeys(SLOTS, Value("string"))})
 
     def to_vision_messages(self, example: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,56 +108,13 @@ class ZapposTask(Task):
 
         A caption is asked for by the picture alone.
         """
-        words = [{"type": "text", "text": example["prompt"]}] if example["prompt"] else []
-        content: list[dict[str, str]] = [{"type": "image"}, *words]
-        return {
-            "prompt": [{"role": "user", "content": content}],
-            "completion": [{"role": "assistant", "content": [{"type": "text", "text": example["completion"]}]}],
-            "images": [as_rgb(example["image"])],
-        }
-
-    def score(
-        self, predictions: Sequence[str | int | None], references: Sequence[Mapping[str, Any]]
-    ) -> dict[str, float]:
-        """See ``Task.score``; captions also get the accuracies of ``score_captions``."""
-        found = super().score(predictions, references)
-        if references[0]["options"]:
-            return found
-        return found | score_captions([str(p or "") for p in predictions], references)
+        return vision_messages(example, [as_rgb(example["image"])])
 
 
 def slots_right(prediction: str | None, reference: str | Mapping[str, Any]) -> dict[str, bool]:
     """For each slot that the reference fills, whether the caption says the same there. An empty one says nothing."""
     said = read_caption(prediction)
     return {name: said[name] == word for name, word in slots_of(reference).items() if word}
-
-
-def score_captions(
-    predictions: Sequence[str | None], references: Sequence[str | Mapping[str, Any]]
-) -> dict[str, float]:
-    """How often captions have the right words: what the fixed words around them cannot inflate.
-
-    Args:
-        references: captions, or rows or examples with type, colour and material. Slots without a truth are not
-            scored.
-
-    Returns:
-        ``type_accuracy``, ``colour_accuracy``, ``material_accuracy`` (each absent where no reference fills the slot),
-        ``slot_accuracy``, their mean, and ``all_slots``, the share of captions without a wrong slot.
-    """
-    if len(predictions) != len(references):
-        raise DataError(f"{len(predictions)} predictions for {len(references)} references")
-    right = [slots_right(p, r) for p, r in zip(predictions, references, strict=True)]
-    scored = [found for found in right if found]
-    if not scored:
-        raise DataError("nothing to score: no reference has a type, colour or material")
-    shares = {}
-    for name in SLOTS:
-        hits = [found[name] for found in scored if name in found]
-        if hits:
-            shares[f"{name}_accuracy"] = sum(hits) / len(hits)
-    mean = sum(shares.values()) / len(shares)
-    return shares | {"slot_accuracy": mean, "all_slots": sum(all(f.values()) for f in scored) / len(scored)}
 
 
 def check_no_leak(parts: Mapping[str, Sequence[Row]], hashes: Mapping[str, str]) -> None:
