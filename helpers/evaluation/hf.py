@@ -17,7 +17,6 @@ from helpers.errors import ParameterError
 from helpers.evaluation.embeddings import Embedder
 from helpers.evaluation.metrics import (
     CHOICE_METRICS,
-    METRICS,
     TEXT_METRICS,
     Scores,
     score_choices,
@@ -122,4 +121,4 @@ def load(name: str) -> LabMetric:
         return ChoiceMetric(name)
     if name == "perplexity":
         return Perplexity(name)
-    raise ParameterError(f"Metric {name!r} is not one of {', '.join(METRICS)}")
+    raise ParameterError(f"Metric {name!r} is not one of {', '.join((*CHOICE_METRICS, 'perplexity', *TEXT_METRICS))}")
