@@ -7,7 +7,6 @@ written last, so a copy that was cut short has none or one that does not fit, an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import RunError
-from helpers.files import TRIES, patiently, write_atomic
+from helpers.files import TRIES, patiently, sha256, write_atomic
 
 RECORD = "complete.json"
 STATE = "state.pt"  # of a training that is not a trainer's
@@ -83,18 +82,13 @@ def _record_of(checkpoint: Path, deep: bool = True) -> dict[str, Any]:
         record = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
         for name, (size, digest) in record["files"].items():
             file = checkpoint / name
-            if file.stat().st_size != size or (deep and _digest(file) != digest):
+            if file.stat().st_size != size or (deep and sha256(file) != digest):
                 return {}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}
     return record
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _copies(place: Path) -> Iterator[Path]:
@@ -191,7 +185,7 @@ class Mirror:
                 shutil.copyfileobj(source, copy, 2**20)
                 copy.flush()
                 os.fsync(copy.fileno())
-            files[name] = (path.stat().st_size, _digest(path))
+            files[name] = (path.stat().st_size, sha256(path))
         record = {"files": files, "settings": self.settings, "notes": self.notes, "started": self.started}
         with (fresh / RECORD).open("w", encoding="utf-8") as text:
             json.dump(record, text)
@@ -267,7 +261,7 @@ def save_state(folder: Path, step: int, state: bytes) -> Path:
     for old in (fresh, target):
         shutil.rmtree(old, ignore_errors=True)
     file = write_atomic(fresh / STATE, state)
-    record = {"files": {STATE: (len(state), _digest(file))}, "settings": {}, "notes": {}, "started": ""}
+    record = {"files": {STATE: (len(state), sha256(file))}, "settings": {}, "notes": {}, "started": ""}
     write_atomic(fresh / RECORD, json.dumps(record))
     fresh.rename(target)
     for number, path in _numbered(folder):

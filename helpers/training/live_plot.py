@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from helpers.sources.tokens import headless
+
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -30,19 +32,7 @@ def where_shown() -> str:
     asked = os.environ.get("PEFT_LAB_LIVE", "")
     if asked in ("0", "1"):
         return LIVE if asked == "1" else NONE
-    batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE", "") == "Batch"
-    return FINAL if batch or "PEFT_LAB_RUN_POINTER" in os.environ or _started_headless() else LIVE
-
-
-def _started_headless() -> bool:
-    """Whether this kernel was started by a program that only executes notebooks."""
-    import psutil
-
-    try:
-        words = " ".join((psutil.Process().parent() or psutil.Process()).cmdline())
-    except psutil.Error:
-        return False
-    return any(name in words for name in ("papermill", "nbconvert", "nbclient", "jupyter-execute", "pytest"))
+    return FINAL if headless() else LIVE
 
 
 class LivePlot(TrainerCallback):
