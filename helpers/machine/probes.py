@@ -155,9 +155,8 @@ def files_of(package: str, pattern: str) -> list[Path]:
     """Files in the folder of a package, which is not imported; [] where there is none."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         spec = find_spec(package)
-        return [
-            file for place in (spec and spec.submodule_search_locations) or () for file in Path(place).glob(pattern)
-        ]
+        places = (spec.submodule_search_locations if spec else None) or ()
+        return [file for place in places for file in Path(place).glob(pattern)]
     return []
 
 
