@@ -7,7 +7,7 @@ range with one clear line, and fills the rest from ``helpers.config.lessons``. N
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +34,8 @@ from helpers.errors import HardwareError, ParameterError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
 from helpers.machine.problems.gpu import FULL_GPU_GB
-from helpers.sources.hub import hub_reachable
+from helpers.sources import assets
+from helpers.sources.asking import hub_reachable
 
 __all__ = ["DEFAULTS", "NOTEBOOKS", "PARAMETERS", "Settings", "find_notebook", "parameters_cell", "resolve"]
 
@@ -167,24 +168,13 @@ def _default(spec: NotebookSpec, name: str) -> Any:
     return spec.tasks[0] if name == "task" and spec.tasks else PARAMETERS[name].default
 
 
-def _no_assets(name: str) -> bool:
-    return False
-
-
-def resolve(
-    notebook: str,
-    given: Mapping[str, Any],
-    machine: MachineLike,
-    asset_available: Callable[[str], bool] = _no_assets,
-) -> Settings:
+def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Settings:
     """Check a notebook's parameters and fill in the profile's defaults.
 
     Args:
         notebook: id such as ``"04_qlora_instruct"``.
         given: the notebook's ``globals()``, or a plain mapping of parameters.
         machine: what ``hardware.probe()`` returned.
-        asset_available: ``assets.available``; only ``profile="auto"`` asks. This module lies below
-            ``assets``, so the caller hands it in.
 
     Raises:
         ParameterError: unknown name, wrong type, value out of range or not among the choices.
@@ -198,7 +188,7 @@ def resolve(
         values[name] = _default(spec, name) if value is None else check_value(PARAMETERS[name], value)
     task = _check_task(spec, values)
     dataset = values.get("dataset")
-    profile, reason = choose_profile(values["profile"], task, dataset, machine, asset_available)
+    profile, reason = choose_profile(values["profile"], task, dataset, machine)
     table = table_defaults(profile, spec.id, task)
     usual = {n: table.get(n) if _default(spec, n) is None else _default(spec, n) for n in values}
     chosen = tuple(n for n, v in values.items() if v is not None and v != usual[n])
@@ -227,13 +217,7 @@ def resolve(
     return Settings(record, chosen)
 
 
-def choose_profile(
-    asked: str,
-    task: str,
-    dataset: str | None,
-    machine: MachineLike,
-    asset_available: Callable[[str], bool] = _no_assets,
-) -> tuple[str, str]:
+def choose_profile(asked: str, task: str, dataset: str | None, machine: MachineLike) -> tuple[str, str]:
     """(profile, why). ``auto`` takes the richest one that can run on this machine.
 
     Raises:
@@ -255,9 +239,9 @@ def choose_profile(
         return "full", f"auto: a GPU with {memory:.0f} GB"
     gpu = f"the GPU has {memory:.0f} GB, full wants 16" if has_gpu else "no GPU"
     data_asset = CPU_DATA_ASSETS.get(task) if dataset in (None, "builtin", "wikibooks") else None
-    if data_asset and not asset_available(data_asset):
+    if data_asset and not assets.available(data_asset):
         return "smoke", f"auto: {gpu}; the real data is not fetched (python -m helpers assets)"
-    if asset_available(CPU_MODEL_ASSET):
+    if assets.available(CPU_MODEL_ASSET):
         return "cpu", f"auto: {gpu}; the assets are in place"
     if hub_reachable():
         return "cpu", f"auto: {gpu}; the Hugging Face Hub is reachable"

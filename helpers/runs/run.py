@@ -221,11 +221,10 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """
     global _active
     from helpers.machine import hardware
-    from helpers.sources import assets
 
     began = time.monotonic()
     machine = hardware.probe()
-    settings = resolve(notebook, namespace, machine, assets.available)
+    settings = resolve(notebook, namespace, machine)
     if settings.dtype != "auto":
         machine = dataclasses.replace(machine, dtype=settings.dtype)
     folder, previous = open_folder(settings)

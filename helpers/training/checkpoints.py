@@ -13,6 +13,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,7 @@ _mirrors: dict[Path, Mirror] = {}
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest complete ``checkpoint-N``; a half-written one (killed while saving) does not count."""
-    for _, path in sorted(_numbered(folder), reverse=True):
-        if is_complete(path):
-            return path
-    return None
+    return next((path for _, path in sorted(_numbered(folder), reverse=True) if is_complete(path)), None)
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
@@ -58,21 +56,19 @@ def is_complete(checkpoint: Path) -> bool:
 
 def _is_whole(weights: Path) -> bool:
     """Whether a safetensors file is as long as its header says; a killed save leaves it short."""
-    with weights.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > 100_000_000:
-            return False
-        header = json.loads(file.read(length))
-    end = max((item["data_offsets"][1] for key, item in header.items() if key != "__metadata__"), default=0)
-    return weights.stat().st_size == 8 + length + int(end)
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="numpy"):
+            return True
+    except SafetensorError:
+        return False
 
 
 def sweep(folder: Path) -> None:
     """Remove half-written checkpoints, which a killed save leaves."""
-    for _, path in _numbered(folder):
-        if not is_complete(path):
-            shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(f"*{_PARTIAL}"):
+    broken = [path for _, path in _numbered(folder) if not is_complete(path)]
+    for path in (*broken, *folder.glob(f"*{_PARTIAL}")):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -113,6 +109,7 @@ def newest_record(place: Path) -> dict[str, Any]:
     return max((r for r in records if r), key=lambda r: str(r.get("started", "")), default={})
 
 
+@dataclass
 class Mirror:
     """Copies of a run's checkpoints below ``checkpoint_dir``.
 
@@ -125,20 +122,14 @@ class Mirror:
         fallback: called with what and why when the copies cannot be written; training goes on without them.
     """
 
-    def __init__(
-        self,
-        local: Path,
-        root: Path,
-        place: Path,
-        settings: Mapping[str, Any],
-        started: str,
-        fallback: Callable[[str, str], None],
-    ) -> None:
-        self.local, self.root, self.place = local, root, place
-        self.settings, self.started = dict(settings), started
-        self.notes: dict[str, Any] = {}
-        self._fallback = fallback
-        self._lost = False
+    local: Path
+    root: Path
+    place: Path
+    settings: Mapping[str, Any]
+    started: str
+    fallback: Callable[[str, str], None]
+    notes: dict[str, Any] = field(default_factory=dict)
+    _lost: bool = False
 
     def publish(self, checkpoint: Path) -> bool:
         """Copy one complete checkpoint; when that has succeeded, drop copies of those that no longer exist.
@@ -151,7 +142,7 @@ class Mirror:
         except OSError as error:
             if not self._lost:
                 why = error.strerror or str(error)
-                self._fallback(f"checkpoints stay in {self.local}", f"{self.root} cannot be written: {why}")
+                self.fallback(f"checkpoints stay in {self.local}", f"{self.root} cannot be written: {why}")
             self._lost = True
             return False
         if self._lost:
@@ -295,7 +286,4 @@ def forget(local: Path) -> None:
 
 def mirror_of(folder: Path) -> Mirror | None:
     """The mirror of a checkpoints folder or of one below it."""
-    for place in (folder, *folder.parents):
-        if place in _mirrors:
-            return _mirrors[place]
-    return None
+    return next((_mirrors[place] for place in (folder, *folder.parents) if place in _mirrors), None)

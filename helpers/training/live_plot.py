@@ -60,7 +60,7 @@ class LivePlot(TrainerCallback):
         self.share = share
         self.drawn = 0
         self.spent = 0.0  # seconds for pictures while training
-        self._show = show or _InPlace().show
+        self._show = show or _in_place()
         self._clock = clock
         self._cost = 0.0
         self._began = self._last = clock()
@@ -108,17 +108,17 @@ def _picture(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return picture.getvalue()
 
 
-class _InPlace:
-    """One output of a notebook's cell, updated."""
+def _in_place() -> Callable[[bytes], None]:
+    """Shows each picture in the place of the one before, as one output of a notebook's cell."""
+    shown: list[Any] = []
 
-    def __init__(self) -> None:
-        self._handle: Any = None
-
-    def show(self, png: bytes) -> None:
+    def show(png: bytes) -> None:
         from IPython.display import Image, display
 
         picture = Image(data=png, format="png")
-        if self._handle is None:
-            self._handle = display(picture, display_id=True)
+        if shown:
+            shown[0].update(picture)
         else:
-            self._handle.update(picture)
+            shown.append(display(picture, display_id=True))
+
+    return show

@@ -146,7 +146,8 @@ def test_auto_picks_the_richest_profile_and_says_why(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def auto(machine: Facts, *assets: str) -> tuple[str, str]:
-        cfg = settings.resolve(QLORA, {"profile": "auto"}, machine, lambda name: name in assets)
+        monkeypatch.setattr(settings.assets, "available", lambda name: name in assets)
+        cfg = settings.resolve(QLORA, {"profile": "auto"}, machine)
         return cfg.profile, cfg.profile_reason
 
     t4, small = Facts("cuda", 15.8), Facts("cuda", 8.0)
