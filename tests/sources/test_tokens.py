@@ -155,7 +155,8 @@ def test_clients_without_a_page_forbid_input() -> None:
     import nbformat
 
     node = nbformat.v4.new_notebook()
-    code = "from helpers.sources import tokens\nshell = get_ipython()\nprint(shell.kernel._allow_stdin, tokens.headless())\n"
+    code = "from helpers.sources import tokens\nshell = get_ipython()\n"
+    code += "print(shell.kernel._allow_stdin, tokens.headless())\n"
     colab = "type(shell).__module__ = 'google.colab._shell'\nprint(str(type(shell)), tokens.headless())"
     node.cells = [nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell(colab)]
     nbclient.NotebookClient(node, timeout=60, kernel_name="python3").execute()
