@@ -26,10 +26,10 @@ def results_rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
     """One row a run and system, all metrics, JSON-ready; a run without metrics has one with system None."""
     rows: list[dict[str, Any]] = []
     for record in records:
-        base = {"notebook": record.notebook, "run": record.run_name, "status": record.status}
+        base: dict[str, Any] = {"notebook": record.notebook, "run": record.run_name, "status": record.status}
         base |= {key: record.info.get(key) for key in ("error", "wall_time_s", "peak_rss_gb", "peak_cuda_gb")}
         base["folder"] = str(record.folder)
-        systems = record.systems or {None: {}}
+        systems: dict[str | None, Any] = {**record.systems} or {None: {}}
         rows += [base | {"system": name, "metrics": values} for name, values in systems.items()]
     return rows
 
@@ -91,7 +91,11 @@ def write_html(output_dir: Path | str) -> Path:
         RunError: the page cannot be written.
     """
     root = Path(output_dir)
-    filters = {"link": lambda path: quote(path.relative_to(root).as_posix()), "test_cells": test_cells}
+
+    def link(path: Path) -> str:
+        return quote(path.relative_to(root).as_posix())
+
+    filters = {"link": link, "test_cells": test_cells}
     tools = {"duration": duration, "peak_memory": peak_memory, "system_cells": system_cells, "zip": zip}
     return write_page(root / "index.html", "results.html", filters, runs=read_runs(root), files=FILES, **tools)
 

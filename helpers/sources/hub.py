@@ -66,9 +66,9 @@ def listing(repo: str, kind: str = "model", *, fail: type[LabError] = LabError) 
     from huggingface_hub import HfApi, constants
 
     api = HfApi()
-    options = {"repo_type": kind, "files_metadata": True, "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}
+    limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
     try:
-        info = _patiently(lambda: api.repo_info(repo, **options), repo)
+        info = _patiently(lambda: api.repo_info(repo, repo_type=kind, files_metadata=True, timeout=limit), repo)
     except Exception as error:  # the client's own errors and those of its transport share no base class
         if may_pass(error) or "OfflineModeIsEnabled" in type(error).__name__:
             raise Unreachable(f"the Hub could not be asked ({in_short(error)})") from error
