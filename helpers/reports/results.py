@@ -29,8 +29,8 @@ def results_rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
         base: dict[str, Any] = {"notebook": record.notebook, "run": record.run_name, "status": record.status}
         base |= {key: record.info.get(key) for key in ("error", "wall_time_s", "peak_rss_gb", "peak_cuda_gb")}
         base["folder"] = str(record.folder)
-        systems: dict[str | None, Any] = {**record.systems} or {None: {}}
-        rows += [base | {"system": name, "metrics": values} for name, values in systems.items()]
+        systems: list[tuple[str | None, Any]] = [*record.systems.items()] or [(None, {})]
+        rows += [base | {"system": name, "metrics": values} for name, values in systems]
     return rows
 
 

@@ -33,11 +33,8 @@ DAMAGED = 2  # times that a file may arrive with a wrong checksum before it is g
 class Fetched:
     """Where the checked files of a repository lie."""
 
-    repo: str
-    commit: str
     folder: Path
-    files: tuple[str, ...]
-    fresh: bool
+    commit: str
 
 
 Wanted = Callable[[list[str]], list[str]]
@@ -75,9 +72,8 @@ def listing(repo: str, kind: str = "model", *, fail: type[LabError] = LabError) 
         raise fail(*explain(error, repo, kind)) from error
     card = getattr(info, "card_data", None)
     files = tuple(_described(sibling) for sibling in info.siblings or ())
-    found = Listing(repo, kind, str(info.sha), files, str((card.get("license") if card else None) or ""))
-    _lists[repo, kind] = found
-    return found
+    licence = str((card.get("license") if card else None) or "")
+    return _lists.setdefault((repo, kind), Listing(repo, kind, str(info.sha), files, licence))
 
 
 def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError] = LabError) -> Fetched:
@@ -103,7 +99,7 @@ def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError
             folder = _collect(found, [file for file in found.files if file.name in set(picked)], record, fail)
             if found.fresh:
                 record.keep(found)
-        _done[key] = Fetched(repo, found.commit, folder, tuple(picked), found.fresh)
+        _done[key] = Fetched(folder, found.commit)
     return _done[key]
 
 
@@ -195,7 +191,7 @@ def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: ty
             bad = next((f.name for f in chosen if record.fault(snapshot / f.name, f)), "")
         if chosen and not bad:
             _use_copy(found, why)
-            return Fetched(repo, found.commit, snapshot, tuple(picked), False)
+            return Fetched(snapshot, found.commit)
         missing = missing or bad
     noun = "data set" if kind == "dataset" else "model"
     left = f" ({missing} is missing or damaged here)" if missing else ""
@@ -230,13 +226,8 @@ def cached(repo: str, kind: str = "model") -> bool:
 
 def small_files(files: list[str]) -> list[str]:
     """What tokenizers, processors and configurations are read from."""
-    return [
-        name
-        for name in files
-        if ("/" not in name or name.startswith("additional_chat_templates/"))
-        and name.endswith((".json", ".jinja", ".txt", ".model", ".tiktoken"))
-        and not name.endswith(".index.json")
-    ]
+    pattern = re.compile(r"(?:additional_chat_templates/.*|[^/]*)\.(?:json|jinja|txt|model|tiktoken)")
+    return [name for name in files if pattern.fullmatch(name) and not name.endswith(".index.json")]
 
 
 def model_files(files: list[str]) -> list[str]:
