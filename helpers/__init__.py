@@ -17,6 +17,7 @@ __all__ = ["Run", "__version__", "start"]
 # Libraries read these when they are imported, which is after this line: less chatter in notebooks.
 for _name, _value in {
     "TRANSFORMERS_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",

@@ -6,12 +6,15 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from helpers.errors import LabError, ParameterError
+
+if TYPE_CHECKING:
+    from helpers.runs.records import RunRecord
 
 app = typer.Typer(
     help="peft-lab: run the course's notebooks and look at their results.",
@@ -22,6 +25,10 @@ app = typer.Typer(
 )
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Check = Annotated[bool, typer.Option("--check", help="Change nothing; fail when a file is out of date.")]
+_Parameters = Annotated[
+    list[str] | None, typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A parameter; repeat for more.")
+]
 _OutputDir = Annotated[Path | None, typer.Option("--output-dir", "-o", help="Folder of the run folders.")]
 
 
@@ -43,10 +50,7 @@ class PairsCommand(TyperCommand):
 def run(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers or names, or all.")] = None,
     profile: Annotated[str | None, typer.Option(help="auto, smoke, cpu or full.")] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A notebook parameter; repeat for more."),
-    ] = None,
+    parameter: _Parameters = None,
     output_dir: _OutputDir = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Notebooks at a time.")] = 1,
     cell_timeout: Annotated[
@@ -54,26 +58,16 @@ def run(
     ] = None,
 ) -> None:
     """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
-    from helpers.reports import results
-    from helpers.runs import display, headless, records
+    from helpers.runs import headless, records
 
-    given = dict(_pair(text) for text in parameter or [])
     planned = headless.plan(
-        notebooks or ["all"],
-        {name: headless.parse_value(name, text) for name, text in given.items()},
-        profile=profile,
-        output_dir=output_dir,
-        cell_timeout=cell_timeout,
+        notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )
     outcomes = headless.run_all(planned, parallel=jobs)
     place = planned[0].output_dir
-    typer.echo("\n" + headless.summary(outcomes))
-    done = [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]
-    if done:
-        typer.echo("\n" + results.results_table(done))
-        if gains := results.gains_table(done):
-            typer.echo("\n" + gains)
-    typer.echo(f"\nresults page: {display.short_path(results.write_html(place))}")
+    typer.echo("\n" + headless.summary(outcomes) + "\n")
+    if done := [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]:
+        _tell_results(done, place)
     raise typer.Exit(headless.exit_code(outcomes))
 
 
@@ -92,12 +86,11 @@ def show_settings(
 
     from helpers.config.settings import resolve
     from helpers.machine import hardware
-    from helpers.runs import headless, records
+    from helpers.runs import records
 
     # Reading what profile full would use needs no GPU.
     machine = SimpleNamespace(device="cuda", gpu_memory_gb=16.0) if profile == "full" else hardware.probe()
-    given = {name: headless.parse_value(name, text) for name, text in map(_pair, parameter or [])}
-    settings = resolve(lesson, {"profile": profile, **given}, machine)
+    settings = resolve(lesson, {"profile": profile, **_given(parameter)}, machine)
     rows = [(name, value, settings.origins.get(name, "")) for name, value in settings.as_dict().items()]
     rows = [row for row in rows if row[0] not in ("notebook", "profile_reason")]
     if as_json:
@@ -115,16 +108,12 @@ def plan(
     what: Annotated[str, typer.Argument(help="A lesson, or the id of a model.")],
     profile: Annotated[str, typer.Option(help="Of a lesson: smoke, cpu or full.")] = "full",
     card: Annotated[str | None, typer.Option(help="P100, T4, L4, A100-40, A100-80, H100 or cpu.")] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A lesson's parameter, or a job's; repeat."),
-    ] = None,
+    parameter: _Parameters = None,
     as_json: _AsJson = False,
 ) -> None:
     """Say whether a lesson's or a model's training fits a GPU, and what for memory is needed. Loads no weights."""
     from helpers.machine import hardware
     from helpers.memory import fit, report
-    from helpers.runs import headless
     from helpers.runs.records import to_json
 
     machine = hardware.probe()
@@ -132,8 +121,7 @@ def plan(
         machine = report.without_card(machine)
     elif card is not None or machine.device == "cpu":
         machine = report.machine_with(report.card_named(card or "T4"), machine)
-    given = {name: headless.parse_value(name, text) for name, text in map(_pair, parameter or [])}
-    found = fit.check_named(what, profile, given, machine)
+    found = fit.check_named(what, profile, _given(parameter), machine)
     typer.echo(to_json(report.as_dict(found)) if as_json else report.describe(found))
     raise typer.Exit(0 if found.fits else 1)
 
@@ -147,7 +135,7 @@ def doctor(as_json: _AsJson = False) -> None:
     machine = hardware.examine()
     listing = assets.listing()
     if as_json:
-        states = [{"name": a.name, "state": a.state, "size_mb": round(a.size_mb, 1)} for a in listing]
+        states = [{"name": row.name, "state": row.state, "size_mb": round(row.size_mb, 1)} for row in listing]
         typer.echo(json.dumps(machine.as_dict() | {"assets": states}, indent=2))
     else:
         typer.echo(str(machine))
@@ -200,8 +188,9 @@ def results(
 ) -> None:
     """Table of all runs, and outputs/index.html."""
     from helpers.config import settings
+    from helpers.evaluation.metrics import METRICS
     from helpers.reports import results
-    from helpers.runs import display, records
+    from helpers.runs import records
 
     place = output_dir or settings.default_output_dir()
     runs = records.read_runs(place)
@@ -210,19 +199,15 @@ def results(
         return
     columns = [name.strip() for name in metrics.split(",")] if metrics else None
     for name in columns or []:
-        if name not in records.METRICS:
-            raise ParameterError(f"unknown metric {name!r}", f"Metrics: {', '.join(records.METRICS)}")
-    typer.echo(results.results_table(runs, columns))
-    if gains := results.gains_table(runs):
-        typer.echo("\n" + gains)
-    if runs:
-        typer.echo(f"\nresults page: {display.short_path(results.write_html(place))}")
+        if name not in METRICS:
+            raise ParameterError(f"unknown metric {name!r}", f"Metrics: {', '.join(METRICS)}")
+    _tell_results(runs, place, columns)
 
 
 @app.command()
 def reference(
     output_dir: _OutputDir = None,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a table is out of date.")] = False,
+    check: _Check = False,
 ) -> None:
     """Keep small records of finished default runs and rewrite README's and the notebooks' tables from them."""
     from helpers.config import settings
@@ -247,7 +232,7 @@ def address(
     url: Annotated[
         str | None, typer.Argument(help="https://github.com/OWNER/REPO; the present one if left out.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a file is out of date.")] = False,
+    check: _Check = False,
 ) -> None:
     """Make badges and setup cells of all notebooks and of README point at this repository, or at a fork."""
     from helpers.reports import links as addresses
@@ -261,11 +246,28 @@ def address(
         typer.echo(f"rewritten  {name}")
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign or not re.fullmatch(r"\w+", name):
-        raise ParameterError(f"-p {text!r} is not a name and a value", "Write -p NAME VALUE")
-    return name, value
+def _given(parameters: list[str] | None) -> dict[str, Any]:
+    """Name → value of what was given as NAME=VALUE."""
+    from helpers.runs.headless import parse_value
+
+    found = {}
+    for text in parameters or []:
+        name, sign, value = text.partition("=")
+        if not sign or not re.fullmatch(r"\w+", name):
+            raise ParameterError(f"-p {text!r} is not a name and a value", "Write -p NAME VALUE")
+        found[name] = parse_value(name, value)
+    return found
+
+
+def _tell_results(runs: list[RunRecord], place: Path, columns: list[str] | None = None) -> None:
+    """The tables of some runs, and the page of all in ``place``."""
+    from helpers.reports import results
+    from helpers.runs.display import short_path
+
+    tables = (results.results_table(runs, columns), results.gains_table(runs))
+    typer.echo("\n\n".join(table for table in tables if table))
+    if runs:
+        typer.echo(f"\nresults page: {short_path(results.write_html(place))}")
 
 
 def main() -> int:

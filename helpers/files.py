@@ -7,6 +7,7 @@ killed process leaves the previous version intact. A mounted drive that drops ou
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import time
@@ -30,6 +31,12 @@ _T = TypeVar("_T")
 def repo_root() -> Path:
     """The folder that holds ``notebooks/``; the current folder when helpers is installed elsewhere."""
     return _ROOT if (_ROOT / "notebooks").is_dir() else Path.cwd()
+
+
+def sha256(file: Path) -> str:
+    """Checksum of a file, as 64 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def patiently(action: Callable[[], _T], tries: int = TRIES, pause: float | None = None) -> _T:

@@ -46,7 +46,10 @@ from helpers.hints import nearest_and_all
 
 TEXT_METRICS = ("bleu", "bleu1", "bleu4", "rouge1", "rouge2", "rougeL", "meteor", "cosine")
 CHOICE_METRICS = ("accuracy", "macro_f1", "valid_rate")
-METRICS = (*CHOICE_METRICS, "perplexity", *TEXT_METRICS)
+# Everything that a run may record, in the order of its tables; the last ones are scored where they are defined.
+METRICS = (
+    "perplexity", *CHOICE_METRICS, *TEXT_METRICS, "clip_score", "slot_accuracy", "harmonic_mean", "auc",
+)  # fmt: skip
 DEFAULT_TEXT_METRICS = ("bleu", "rouge1", "rouge2", "rougeL", "meteor")
 PROPORTIONS = frozenset({"accuracy", "valid_rate"})
 

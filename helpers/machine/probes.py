@@ -12,20 +12,16 @@ import platform
 import re
 import shutil
 import subprocess
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from helpers.files import repo_root
 from helpers.machine.versions import installed_version, loaded_versions
 from helpers.sources import assets, tokens
-from helpers.sources.hub import hub_reachable
+from helpers.sources.asking import hub_reachable, hub_status, in_time, offline
 from helpers.sources.hub_errors import GATED
 
 # fmt: off
@@ -38,7 +34,6 @@ PACKAGES = (
 GB = 1e9
 SMI_TIMEOUT = 8.0  # seconds; a broken driver makes nvidia-smi hang
 NET_TIMEOUT = 3.0  # seconds for all questions to the network together
-T = TypeVar("T")
 
 
 def gather() -> dict[str, Any]:
@@ -82,7 +77,7 @@ def ask_network(record: Mapping[str, Any]) -> dict[str, Any]:
     "bad token", "no licence" or "unknown".
     """
     wants_hub = bool(record.get("cuda_available"))
-    if assets.offline() or hub_offline() or not (wants_hub or record.get("platform") == "kaggle"):
+    if offline(hub=True) or not (wants_hub or record.get("platform") == "kaggle"):
         return {}
     found: dict[str, Any] = {"internet": hub_reachable()}
     if wants_hub and found["internet"]:
@@ -93,33 +88,6 @@ def ask_network(record: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def hub_offline() -> bool:
-    """The user forbids questions to the Hub with HF_HUB_OFFLINE=1."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-
-
-def hub_status(path: str, token: str, timeout: float = NET_TIMEOUT) -> int | None:
-    """HTTP status of a HEAD request to the Hub, redirects not followed; None when it cannot be reached."""
-    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/") + f"/{path}"
-    try:
-        request = urllib.request.Request(address.rstrip("/"), method="HEAD")
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.build_opener(_Stay).open(request, timeout=timeout) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return int(error.code)
-    except Exception:  # no route, no name, blocked sockets, nonsense for an answer: all mean "not reachable"
-        return None
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """A redirect to the file's storage means that access is granted; there is no need to go there."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def access(status: int | None, has_token: bool) -> str:
     """What a status says about a gated model: 401 without or with a wrong token, 403 without its licence."""
     if status is not None and status < 400:
@@ -127,25 +95,6 @@ def access(status: int | None, has_token: bool) -> str:
     if status == 401:
         return "bad token" if has_token else "no token"
     return "no licence" if status == 403 else "unknown"
-
-
-def in_time(questions: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
-    """Answers of functions that run side by side; None for what is not there in time.
-
-    Threads, because looking up a name on a dead network has no time limit of its own.
-    """
-    answers: list[T | None] = [None] * len(questions)
-
-    def ask(place: int) -> None:
-        answers[place] = questions[place]()
-
-    threads = [threading.Thread(target=ask, args=(place,), daemon=True) for place in range(len(questions))]
-    end = time.monotonic() + seconds
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    return list(answers)
 
 
 def gpu_present() -> bool:
@@ -183,17 +132,12 @@ def gpu(present: bool, torch_version: str) -> dict[str, Any]:
 def driver() -> dict[str, Any]:
     """What nvidia-smi says of the driver: ``driver``, ``driver_cuda`` (newest CUDA it runs) and ``gpu_names``."""
     try:
-        done = subprocess.run(
-            ["nvidia-smi", "-q"],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=SMI_TIMEOUT,
+        output = subprocess.check_output(
+            ["nvidia-smi", "-q"], stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=SMI_TIMEOUT
         )
     except (OSError, subprocess.SubprocessError):
         return {}
-    return parse_smi(done.stdout)
+    return parse_smi(output.decode(errors="replace"))
 
 
 def parse_smi(text: str) -> dict[str, Any]:
@@ -207,28 +151,30 @@ def parse_smi(text: str) -> dict[str, Any]:
     return found
 
 
+def files_of(package: str, pattern: str) -> list[Path]:
+    """Files in the folder of a package, which is not imported; [] where there is none."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        spec = find_spec(package)
+        places = (spec.submodule_search_locations if spec else None) or ()
+        return [file for place in places for file in Path(place).glob(pattern)]
+    return []
+
+
 def torch_cuda() -> str | None:
     """The CUDA (or ROCm) version torch was built for, read from its files, not imported; None for a CPU build."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        spec = find_spec("torch")
-        for folder in (spec.submodule_search_locations if spec else None) or ():
-            text = Path(folder, "version.py").read_text(encoding="utf-8")
-            for name in ("cuda", "hip"):
-                if match := re.search(rf"^{name}\b[^=]*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE):
-                    return match[1]
+    for file in files_of("torch", "version.py"):
+        with contextlib.suppress(OSError, ValueError):
+            built = r"^(?:cuda|hip)\b[^=]*=\s*['\"]([\d.]+)['\"]"
+            if match := re.search(built, file.read_text(encoding="utf-8"), re.MULTILINE):
+                return match[1]
     return None
 
 
 def bnb_libraries() -> list[str]:
     """CUDA versions that the installed bitsandbytes has a library for, as ["11.8", "12.6"]; does not import it."""
-    found: list[tuple[int, int]] = []
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        spec = find_spec("bitsandbytes")
-        for folder in (spec.submodule_search_locations if spec else None) or ():
-            for file in Path(folder).glob("libbitsandbytes_cuda*"):
-                if match := re.match(r"libbitsandbytes_cuda(\d\d)(\d)\b", file.name):
-                    found.append((int(match[1]), int(match[2])))
-    return [f"{major}.{minor}" for major, minor in sorted(found)]
+    names = (file.name for file in files_of("bitsandbytes", "libbitsandbytes_cuda*"))
+    found = filter(None, (re.match(r"libbitsandbytes_cuda(\d\d)(\d)\b", name) for name in names))
+    return [f"{major}.{minor}" for major, minor in sorted((int(match[1]), int(match[2])) for match in found)]
 
 
 def _cpu_fact(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Versions of packages: compared, looked up on disk, and in memory. Standard library only.
+"""Versions of packages: compared, looked up on disk, and in memory. Standard library only at import.
 
 What several places must agree on stands here once: the setup cell repairs what ``doctor`` reports.
 """
@@ -35,26 +35,21 @@ def installed_version(package: str) -> str:
 
 def loaded_versions() -> dict[str, str]:
     """Versions of the modules this process has already imported: pip may have replaced them since."""
-    found = {}
-    for name in RESTART_SENSITIVE:
-        version = getattr(sys.modules.get(name), "__version__", None)
-        if version:
-            found[name] = str(version)
-    return found
+    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in RESTART_SENSITIVE}
+    return {name: str(version) for name, version in found.items() if version}
 
 
 def satisfies(version: str, specifier: str) -> bool:
-    """Whether a version lies in a range as requirements.txt writes them: ``>=2.6,<2.14``; "" lies in none."""
-    have = version_tuple(version)
-    if not have:
+    """Whether a version lies in a range as requirements.txt writes them: ``>=2.6,<2.14``; "" lies in none.
+
+    Nothing satisfies anything where ``packaging`` is not there yet: the setup cell then lets pip decide.
+    """
+    try:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+        from packaging.version import InvalidVersion
+    except ImportError:
         return False
-    for part in filter(None, specifier.split(",")):
-        match = re.fullmatch(r"(>=|<)([\d.]+)", part.strip())
-        if not match:  # an operator that these files do not use: let pip decide
-            return False
-        bound = version_tuple(match[2])
-        width = max(len(have), len(bound))
-        left, right = (numbers + (0,) * (width - len(numbers)) for numbers in (have, bound))
-        if (left < right) if match[1] == ">=" else (left >= right):
-            return False
-    return True
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except (InvalidSpecifier, InvalidVersion):
+        return False

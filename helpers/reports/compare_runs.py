@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.evaluation.statistics import holm
 from helpers.files import repo_root
-from helpers.runs.display import duration, p_text, signed
+from helpers.runs.display import duration, p_text, peak_memory, test_cells
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 
 if TYPE_CHECKING:
@@ -24,19 +25,7 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]  # {"value", "low", "high", "n"} of metrics.json
 
 # Settings that may differ between runs of one experiment with several seeds.
-_OF_A_SEED = frozenset(
-    {
-        "seed",
-        "run_name",
-        "output_dir",
-        "checkpoint_dir",
-        "resume",
-        "check_memory",
-        "profile_reason",
-        "cell_timeout",
-        "offline",
-    }
-)
+_OF_A_SEED = NOT_COMPARED | {"seed"}
 _OF_AN_AMOUNT = _OF_A_SEED | {"n_train", "n_text"}
 
 
@@ -98,9 +87,7 @@ def recorded(profile: str, own: str = "") -> list[RunRecord]:
 def labels(records: Sequence[RunRecord]) -> list[str]:
     """A short name for each run: "04", or "04 cpu-recipes-seed1" where there are several of a lesson."""
     counted = Counter(record.notebook for record in records)
-    return [
-        r.notebook.split("_")[0] + (f" {r.run_name}" if counted[r.notebook] > 1 else "") for r in records
-    ]  # fmt: skip
+    return [r.number + (f" {r.run_name}" if counted[r.notebook] > 1 else "") for r in records]
 
 
 def overview(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -110,10 +97,9 @@ def overview(records: Sequence[RunRecord]) -> pd.DataFrame:
     rows = []
     for label, record in zip(labels(records), records, strict=True):
         info, used = record.info, record.info["settings"]
-        gpu = info.get("peak_cuda_gb")
-        memory = f"{gpu:.1f} GB GPU" if gpu is not None else f"{info['peak_rss_gb']:.1f} GB RAM"
         row = {"run": label, "model": used.get("model_id", "–"), "task": used.get("task", "–")}
         row |= {name: used.get(name, "–") for name in ("n_train", "n_eval", "seed")}
+        memory = peak_memory(info).partition(",")[0]  # of the GPU where there is one
         rows.append(row | {"time": duration(info["wall_time_s"]), "peak memory": memory})
     return pd.DataFrame(rows).set_index("run")
 
@@ -143,14 +129,9 @@ def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     made = []
     for row in sorted(rows, key=lambda r: (r["p_value"] is None, r["p_value"])):
-        ends = f"[{signed(row['low'])}, {signed(row['high'])}]"
-        made.append(
-            {
-                "run": row["run"], "a − b": f"{row['a']} − {row['b']}", "metric": row["metric"],
-                "difference": f"{signed(row['difference'])} {ends}", "p": p_text(row["p_value"]),
-                "p (Holm)": p_text(row["p_holm"]), "test": row["test"].partition(",")[0],
-            }
-        )  # fmt: skip
+        pair, metric, difference, p, test = test_cells(row).values()
+        cells = {"run": row["run"], "a − b": pair, "metric": metric, "difference": difference, "p": p}
+        made.append(cells | {"p (Holm)": p_text(row["p_holm"]), "test": test.partition(",")[0]})
     return pd.DataFrame(made)
 
 

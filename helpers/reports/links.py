@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.errors import ParameterError, RunError
-from helpers.files import repo_root, write_atomic
+from helpers.files import repo_root
 from helpers.hosted import REPO_URL, badges, setup_cell
+from helpers.reports import documents
 
 COMMAND = "python -m helpers address"
 CONSTANT = re.compile(r'^REPO_URL = "[^"\n]*"$', re.MULTILINE)
@@ -45,35 +46,29 @@ def rewrite(url: str | None = None, root: Path | None = None) -> list[str]:
     """Point everything at ``url``, or again at the present address; the names of the files changed.
 
     Raises:
-        ParameterError: see ``clean``. RunError: a file is missing, has another form than expected, or cannot be
-            written; those before it are rewritten then, and the command can be repeated.
+        ParameterError: see ``clean``. RunError: a file is missing, has another form, or cannot be written.
     """
-    changed = []
-    for path, text, current in list(_documents(clean(url), root or repo_root())):
-        if text != current:
-            write_atomic(path, text)
-            changed.append(path.name)
-    return changed
+    return documents.rewrite(_documents(clean(url), root or repo_root()))
 
 
 def stale(url: str | None = None, root: Path | None = None) -> list[str]:
     """Names of the files that point elsewhere, or whose setup cell is another one."""
-    return [path.name for path, text, current in _documents(clean(url), root or repo_root()) if text != current]
+    return documents.stale(_documents(clean(url), root or repo_root()))
 
 
-def _documents(address: str, root: Path) -> Iterator[tuple[Path, str, str]]:
+def _documents(address: str, root: Path) -> Iterator[documents.Document]:
     """Each file with the address in it: path, what it should hold, what it holds."""
     constant = root / "helpers" / "hosted.py"
-    current = _read(constant)
+    current = documents.read(constant)
     if len(CONSTANT.findall(current)) != 1:
         raise RunError(f'{constant} has no single line REPO_URL = "..."', "Restore it from git")
     yield constant, CONSTANT.sub(f'REPO_URL = "{address}"', current), current
     readme = root / "README.md"
-    current = _read(readme)
+    current = documents.read(readme)
     cloned = f"git clone {address} && cd {address.rpartition('/')[2]}"
     yield readme, CLONE.sub(cloned, _with_badges(current, address)), current
     for path in sorted((root / "notebooks").glob("*.ipynb")):
-        current = _read(path)
+        current = documents.read(path)
         yield path, notebook_text(current, address, path.name), current
 
 
@@ -83,21 +78,15 @@ def notebook_text(raw: str, address: str, name: str) -> str:
     Raises:
         RunError: the badges or the setup cell are not where every notebook has them.
     """
-    node = json.loads(raw)
-    first = next((cell for cell in node["cells"] if cell["cell_type"] == "markdown"), None)
-    setup = next((cell for cell in node["cells"] if cell["cell_type"] == "code"), None)
-    if first is None or not BADGES.search("".join(first["source"])):
+    first: dict[str, tuple[int, str]] = {}  # kind of cell → place and source of the first one
+    for index, cell in enumerate(json.loads(raw)["cells"]):
+        first.setdefault(cell["cell_type"], (index, "".join(cell["source"])))
+    (title, text), (setup, code) = (first.get(kind, (0, "")) for kind in ("markdown", "code"))
+    if not BADGES.search(text):
         raise RunError(f"the first text of {name} has no badges", "Copy the line from another notebook")
-    if setup is None or not "".join(setup["source"]).startswith(SETUP_START):
+    if not code.startswith(SETUP_START):
         raise RunError(f"the first code cell of {name} is not the setup cell", "Copy it from another notebook")
-    made = {id(first): _with_badges("".join(first["source"]), address), id(setup): setup_cell(address).rstrip("\n")}
-    for cell in (first, setup):
-        if "".join(cell["source"]) != made[id(cell)]:
-            text = made[id(cell)]
-            cell["source"] = text.splitlines(keepends=True) if isinstance(cell["source"], list) else text
-    if node == json.loads(raw):
-        return raw
-    return json.dumps(node, indent=1, ensure_ascii=False) + ("\n" if raw.endswith("\n") else "")
+    return documents.with_sources(raw, {title: _with_badges(text, address), setup: setup_cell(address).rstrip("\n")})
 
 
 def _with_badges(text: str, address: str) -> str:
@@ -106,11 +95,3 @@ def _with_badges(text: str, address: str) -> str:
         return badges(notebook[1], address) if notebook else match[0]
 
     return BADGES.sub(made, text)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise RunError(f"{path} cannot be read ({why})", "Run from a complete copy of the repository") from None

@@ -8,9 +8,10 @@ from typing import Any
 from helpers import tasks
 from helpers.config.lessons import LESSONS, Lesson
 from helpers.config.profiles import PROFILES
+from helpers.evaluation.metrics import METRICS
 from helpers.reports.results import MAIN
-from helpers.runs.display import duration, interval, p_text, signed
-from helpers.runs.records import METRICS, RunRecord
+from helpers.runs.display import duration, interval, peak_memory, test_cells
+from helpers.runs.records import RunRecord
 
 COLUMNS = 6  # the first of MAIN stand in README's table; metrics.json has them all
 MISSING = {"full": "not yet measured on a GPU"}
@@ -60,13 +61,6 @@ def readme_block(found: Records, folder: str) -> str:
         parts.append("No `cpu` run is recorded yet.")
     parts += ["Time and peak memory of each recorded run:", _costs(found)]
     return "\n\n".join(parts)
-
-
-def peak_memory(info: Mapping[str, Any]) -> str:
-    """ "14.2 GB GPU, 5.1 GB RAM"; without a GPU only the latter."""
-    gpu, ram = info.get("peak_cuda_gb"), info.get("peak_rss_gb")
-    parts = [f"{gpu:.1f} GB GPU"] if gpu is not None else []
-    return ", ".join([*parts, f"{ram:.1f} GB RAM"] if ram is not None else parts)
 
 
 def markdown(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
@@ -123,10 +117,10 @@ def _systems(runs: Sequence[RunRecord], folder: str) -> str:
     rows = []
     for record in runs:
         for name, values in record.systems.items():
-            cells = [interval(values.get(metric), metric) for metric in chosen]
-            if any(cells):
-                sizes = sorted({str(values[metric]["n"]) for metric in chosen if metric in values}, key=int)
-                rows.append([_link(record, folder), name, *cells, " / ".join(sizes)])
+            sizes = sorted({values[metric]["n"] for metric in chosen if metric in values})
+            if sizes:
+                cells = [interval(values.get(metric), metric) for metric in chosen]
+                rows.append([_link(record, folder), name, *cells, " / ".join(map(str, sizes))])
     return markdown(("lesson", "system", *(_LABELS.get(m, m) for m in chosen), "examples"), rows)
 
 
@@ -134,10 +128,8 @@ def _tests(runs: Sequence[RunRecord]) -> str:
     rows = []
     for record in runs:
         for test in sorted(record.tests, key=lambda row: METRICS.index(row["metric"])):
-            pair = f"{test['a']} − {test['b']}"
-            difference = f"{signed(test['difference'])} [{signed(test['low'])}, {signed(test['high'])}]"
-            metric = _LABELS.get(test["metric"], test["metric"])
-            rows.append([_number(record), pair, metric, difference, p_text(test["p_value"]), test["test"]])
+            cells = test_cells(test) | {"metric": _LABELS.get(test["metric"], test["metric"])}
+            rows.append([record.number, *cells.values()])
     return markdown(("lesson", "comparison", "metric", "difference", "p", "test"), rows)
 
 
@@ -147,23 +139,17 @@ def _costs(found: Records) -> str:
         cells = []
         for profile in PROFILES:
             record = found.get((profile, name))
-            if record:
-                cells.append(f"{duration(record.info['wall_time_s'])}, {peak_memory(record.info)}")
-            else:
-                cells.append(MISSING.get(profile, NOT_YET))
+            took = f"{duration(record.info['wall_time_s'])}, {peak_memory(record.info)}" if record else ""
+            cells.append(took or MISSING.get(profile, NOT_YET))
         rows.append([f"{name.split('_')[0]} · {spec.title}", *cells])
     return markdown(("lesson", *(f"`{profile}`" for profile in PROFILES)), rows)
-
-
-def _number(record: RunRecord) -> str:
-    return record.notebook.split("_")[0]
 
 
 def _figures(record: RunRecord, folder: str) -> list[str]:
     pictures = sorted((record.folder / "figures").glob("*.png"))
     place = f"{folder}/{record.info['settings']['profile']}/{record.notebook}/figures"
-    return [f"[{_number(record)} {p.stem.replace('_', ' ')}]({place}/{p.name})" for p in pictures]
+    return [f"[{record.number} {p.stem.replace('_', ' ')}]({place}/{p.name})" for p in pictures]
 
 
 def _link(record: RunRecord, folder: str) -> str:
-    return f"[{_number(record)}]({folder}/{record.info['settings']['profile']}/{record.notebook})"
+    return f"[{record.number}]({folder}/{record.info['settings']['profile']}/{record.notebook})"

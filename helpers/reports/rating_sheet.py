@@ -16,8 +16,8 @@ from typing import Any
 from helpers.errors import DataError
 from helpers.evaluation.ratings import CHOICES, Item, items_json
 from helpers.files import write_atomic
+from helpers.reports.page import write_page
 
-_PAGE = Path(__file__).parent / "templates" / "rating_sheet.html"
 INSTRUCTIONS = (
     "Two answers to the same question, in random order. Which one would you rather have been given? "
     "Judge what it says, not how long it is. If you cannot tell, say so."
@@ -36,16 +36,9 @@ def write_sheet(path: Path, items: Sequence[Item], title: str, instructions: str
     if not items:
         raise DataError("there is nothing to rate", "Compare systems whose answers differ")
     data = items_json(items)
-    parts = {
-        "@TITLE@": html.escape(title),
-        "@INSTRUCTIONS@": html.escape(instructions),
-        "@STORE@": f"ratings-{hashlib.sha256(data.encode()).hexdigest()[:12]}",  # another sheet, other answers
-        "@ITEMS@": data,
-    }
-    page = _PAGE.read_text(encoding="utf-8")
-    for mark, text in parts.items():  # the items last: their text may contain anything
-        page = page.replace(mark, text)
-    return write_atomic(path, page)
+    store = f"ratings-{hashlib.sha256(data.encode()).hexdigest()[:12]}"  # another sheet, other answers
+    page = {"title": title, "instructions": instructions, "store": store, "items": data}
+    return write_page(path, "rating_sheet.html", **page)
 
 
 class RatingWidget:

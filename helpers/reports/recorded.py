@@ -17,9 +17,10 @@ from typing import Any
 from helpers.config.checks import resolve_run_name
 from helpers.config.lessons import LESSONS
 from helpers.config.profiles import PROFILES
+from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.files import repo_root, write_atomic
-from helpers.reports import markdown
+from helpers.reports import documents, markdown
 from helpers.runs import records
 from helpers.runs.records import FINISHED, RunRecord
 
@@ -37,9 +38,7 @@ _KEPT = (
     "fallbacks", "git",
 )  # fmt: skip
 # Where a run lay and how it was begun say nothing about its result.
-_DROPPED = frozenset(
-    {"output_dir", "checkpoint_dir", "resume", "check_memory", "profile_reason", "cell_timeout", "offline"}
-)
+_DROPPED = NOT_COMPARED - {"run_name"}
 _NEUTRAL = frozenset({"profile", "run_name", "output_dir", "checkpoint_dir", "resume", "check_memory"})
 # An absolute path of two parts or more, on any system; not the tail of a web address or of "salt/pepper".
 _PATH = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]*[\w.@+-]){2,}[/\\]?")
@@ -81,8 +80,7 @@ def reduce_info(info: Mapping[str, Any]) -> dict[str, Any]:
     kept["settings"] = {name: value for name, value in info["settings"].items() if name not in _DROPPED}
     kept["versions"] = {name: info["versions"][name] for name in PACKAGES if name in info.get("versions", {})}
     kept["hardware"] = {name: info["hardware"][name] for name in HARDWARE if name in info.get("hardware", {})}
-    reduced: dict[str, Any] = _without_paths(kept)
-    return reduced
+    return dict(_without_paths(kept))
 
 
 def read(root: Path | None = None) -> dict[tuple[str, str], RunRecord]:
@@ -172,32 +170,24 @@ def rewrite(root: Path | None = None) -> list[str]:
     Raises:
         RunError: a file or its marks are missing, a file cannot be written.
     """
-    changed = []
-    for path, text, current in _documents(root or repo_root()):
-        if text != current:
-            write_atomic(path, text)
-            changed.append(path.name)
-    return changed
+    return documents.rewrite(_documents(root or repo_root()))
 
 
 def stale(root: Path | None = None) -> list[str]:
     """Names of the files whose tables are not what the records say."""
-    return [path.name for path, text, current in _documents(root or repo_root()) if text != current]
+    return documents.stale(_documents(root or repo_root()))
 
 
-def _documents(root: Path) -> Iterator[tuple[Path, str, str]]:
+def _documents(root: Path) -> Iterator[documents.Document]:
     """Each file with generated tables: path, what it should hold, what it holds."""
     found = read(root)
-    for path in (root / "README.md", *(root / "notebooks" / f"{name}.ipynb" for name in LESSONS)):
-        try:
-            current = path.read_text(encoding="utf-8")
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise RunError(f"{path} cannot be read ({why})", "Run from a complete copy of the repository") from None
-        if path.suffix == ".md":
-            yield path, replace_block(current, markdown.readme_block(found, FOLDER), path.name), current
-        else:
-            yield path, notebook_text(current, markdown.notebook_block(path.stem, found), path.name), current
+    readme = root / "README.md"
+    current = documents.read(readme)
+    yield readme, replace_block(current, markdown.readme_block(found, FOLDER), readme.name), current
+    for name in LESSONS:
+        path = root / "notebooks" / f"{name}.ipynb"
+        current = documents.read(path)
+        yield path, notebook_text(current, markdown.notebook_block(name, found), path.name), current
 
 
 def replace_block(text: str, block: str, where: str) -> str:
@@ -218,12 +208,8 @@ def notebook_text(raw: str, block: str, where: str) -> str:
     Raises:
         RunError: no cell has the marks, or several have.
     """
-    node = json.loads(raw)
-    cells = [cell for cell in node["cells"] if cell["cell_type"] == "markdown" and START in "".join(cell["source"])]
-    if len(cells) != 1:
-        raise RunError(f"{where} has {len(cells)} cells with {START}", "One Markdown cell holds the table")
-    text = replace_block("".join(cells[0]["source"]), block, where)
-    if text == "".join(cells[0]["source"]):
-        return raw
-    cells[0]["source"] = text.splitlines(keepends=True) if isinstance(cells[0]["source"], list) else text
-    return json.dumps(node, indent=1, ensure_ascii=False) + ("\n" if raw.endswith("\n") else "")
+    cells = [(i, "".join(cell["source"])) for i, cell in enumerate(json.loads(raw)["cells"])]
+    marked = [(i, text) for i, text in cells if START in text]
+    if len(marked) != 1:
+        raise RunError(f"{where} has {len(marked)} cells with {START}", "One Markdown cell holds the table")
+    return documents.with_sources(raw, {i: replace_block(text, block, where) for i, text in marked})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.config.parameters import PARAMETERS, Settings
+from helpers.evaluation.metrics import METRICS
 from helpers.files import repo_root
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
     values = settings.as_dict()
     lines = [f"{settings.notebook} · profile {settings.profile} ({settings.profile_reason})"]
     lines += _entry("machine", _machine_line(machine))
+    mark = dict.fromkeys(settings.given, "*")
     if "model_id" in values:
-        lines += _entry("model", f"{values['model_id']}" + _mark("model_id", settings))
+        lines += _entry("model", f"{values['model_id']}{mark.get('model_id', '')}")
     if "task" in values:
         lines += _entry("data", f"{values['task']} from {short_path(Path(values['dataset']))}")
-    names = [n for n in PARAMETERS if n in values and n not in _PLACED]
-    names += ["seed"]
-    shown = ", ".join(f"{n} {_plain(values[n])}{_mark(n, settings)}" for n in names)
+    names = [*(n for n in PARAMETERS if n in values and n not in _PLACED), "seed"]
+    plain = {n: f"{v:g}" if isinstance(v, float) else str(v) for n, v in values.items()}
+    shown = ", ".join(f"{n} {plain[n]}{mark.get(n, '')}" for n in names)
     lines += _entry("settings", shown + ("  (* set by you)" if settings.given else ""))
     lines += _entry("folder", short_path(folder) + ("  (resuming)" if values.get("resume") else ""))
     if values.get("checkpoint_dir"):
@@ -44,29 +46,43 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
     return "\n".join(lines)
 
 
+def system_cells(
+    systems: Mapping[str, Mapping[str, Any]], metrics: Sequence[str] = METRICS
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Those of ``metrics`` that any system has, and each system's cells for them, "value [low, high]" or ""."""
+    present = [m for m in metrics if any(m in row for row in systems.values())]
+    return present, {name: [interval(row.get(m), m) for m in present] for name, row in systems.items()}
+
+
+def test_cells(test: Mapping[str, Any]) -> dict[str, str]:
+    """What tables show of a paired test: pair, metric, difference a − b with its interval, p, name of the test."""
+    difference = f"{signed(test['difference'])} [{signed(test['low'])}, {signed(test['high'])}]"
+    cells = {"comparison": f"{test['a']} − {test['b']}", "metric": test["metric"], "difference": difference}
+    return cells | {"p": p_text(test["p_value"]), "test": test["test"]}
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns for a terminal below a ruled head."""
+    table = [head, *rows]
+    sizes = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in table]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
 def systems_frame(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
     """Systems × metrics, each cell "value [low, high]"; an empty cell where a system has no such metric."""
     import pandas as pd
 
-    metrics = list(dict.fromkeys(m for row in systems.values() for m in row))
-    metrics.sort(key=_metric_order)
-    cells = {name: [interval(row.get(m), m) for m in metrics] for name, row in systems.items()}
-    frame = pd.DataFrame.from_dict(cells, orient="index", columns=metrics)
-    frame.index.name = "system"
-    return frame
+    metrics, cells = system_cells(systems)
+    return pd.DataFrame.from_dict(cells, orient="index", columns=metrics).rename_axis("system")
 
 
 def tests_frame(tests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row a comparison: a, b, metric, difference a − b with its interval, p, test."""
     import pandas as pd
 
-    rows = []
-    for test in tests:
-        ends = f"[{signed(test['low'])}, {signed(test['high'])}]"
-        row = {"a": test["a"], "b": test["b"], "metric": test["metric"]}
-        difference = f"{signed(test['difference'])} {ends}"
-        rows.append(row | {"difference a - b": difference, "p": p_text(test["p_value"]), "test": test["test"]})
-    return pd.DataFrame(rows, columns=["a", "b", "metric", "difference a - b", "p", "test"])
+    columns = {"a": "a", "b": "b", "metric": "metric", "difference": "difference a - b", "p": "p", "test": "test"}
+    return pd.DataFrame([{**test, **test_cells(test)} for test in tests], columns=list(columns)).rename(columns=columns)
 
 
 def interval(entry: Mapping[str, Any] | None, metric: str) -> str:
@@ -100,6 +116,12 @@ def short_path(path: Path) -> str:
         return str(path.relative_to(repo_root()))
     except ValueError:
         return str(path)
+
+
+def peak_memory(info: Mapping[str, Any]) -> str:
+    """ "14.2 GB GPU, 5.1 GB RAM" of a run.json; without a GPU only the latter."""
+    found = {kind: info.get(f"peak_{key}_gb") for kind, key in (("GPU", "cuda"), ("RAM", "rss"))}
+    return ", ".join(f"{gb:.1f} GB {kind}" for kind, gb in found.items() if gb is not None)
 
 
 def duration(seconds: float) -> str:
@@ -142,12 +164,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
 
 
-def _metric_order(name: str) -> int:
-    from helpers.runs.records import METRICS
-
-    return METRICS.index(name) if name in METRICS else len(METRICS)
-
-
 def _entry(label: str, text: str) -> list[str]:
     indent = " " * 10
     wrapped = textwrap.wrap(text, _WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
@@ -158,18 +174,6 @@ def _machine_line(machine: Machine) -> str:
     parts = [machine.platform, machine.device]
     if machine.device == "cuda":
         parts.append(f"{machine.device_name} with {machine.gpu_memory_gb:.0f} GB")
-    parts += [
-        f"{machine.cpu_count} cores",
-        f"{machine.ram_gb:.0f} GB RAM",
-        f"{machine.disk_free_gb:.0f} GB disk",
-    ]
+    parts += [f"{machine.cpu_count} cores", f"{machine.ram_gb:.0f} GB RAM", f"{machine.disk_free_gb:.0f} GB disk"]
     torch = machine.versions.get("torch")
     return ", ".join(parts) + f"; Python {machine.python}" + (f", torch {torch}" if torch else "")
-
-
-def _mark(name: str, settings: Settings) -> str:
-    return "*" if name in settings.given else ""
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import ParameterError
+from helpers.evaluation.metrics import METRICS
 from helpers.files import replace_folder, write_atomic
 from helpers.hints import did_you_mean
 from helpers.runs import records
 from helpers.runs.display import systems_frame, tests_frame
-from helpers.runs.records import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd

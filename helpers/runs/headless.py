@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -17,20 +16,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helpers.config.checks import check_value
-from helpers.config.lessons import LESSONS, Lesson, find_lesson
+from helpers.config.lessons import Lesson
 from helpers.config.parameters import PARAMETERS
 from helpers.config.profiles import PROFILES
 from helpers.config.settings import default_output_dir
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
-from helpers.runs.progress import Outcome, Progress, exit_code, summary
+from helpers.runs import progress
+from helpers.runs.progress import Outcome, exit_code, summary
 from helpers.runs.records import FAILED, INTERRUPTED, to_json, writable_folder
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 __all__ = ["Job", "Outcome", "exit_code", "parse_value", "plan", "run_all", "summary"]
 
@@ -81,7 +84,8 @@ def plan(
         RunError: a notebook file is missing, the output folder cannot be written.
     """
     folder = notebooks_dir or repo_root() / "notebooks"
-    wanted = [spec for name in names or ["all"] for spec in _select(name)]
+    every = list(LESSONS.values())
+    wanted = [spec for name in names or ["all"] for spec in (every if name == "all" else [find_lesson(name)])]
     specs = list({spec.id: spec for spec in wanted}.values())
     place = writable_folder((output_dir or default_output_dir()).expanduser().absolute())
     given = dict(parameters) | ({"profile": profile} if profile else {})
@@ -117,10 +121,6 @@ def plan(
     return jobs
 
 
-def _select(name: str) -> list[Lesson]:
-    return list(LESSONS.values()) if name == "all" else [find_lesson(name)]
-
-
 def _usual_timeout(profile: str | None) -> int | None:
     if profile in (None, "auto"):  # it can become "full", which has no limit
         return None
@@ -136,89 +136,79 @@ def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None
     waiting = sorted(enumerate(jobs), key=lambda item: item[1].spec.reads_runs)
     running: dict[int, _Worker] = {}
     outcomes: dict[int, Outcome] = {}
-    screen = Progress(say, max((len(job.spec.id) for job in jobs), default=0))
-    try:
-        while waiting or running:
-            while waiting and len(running) < parallel:
-                if waiting[0][1].spec.reads_runs and running:
-                    break
-                index, job = waiting.pop(0)
-                running[index] = _Worker(job, parallel)
-                screen.started(job.spec.id)
+
+    def end(index: int, outcome: Outcome) -> None:
+        outcomes[index] = outcome
+        screen.remove_task(running.pop(index).bar)
+        say(progress.line(outcome))
+
+    with progress.bars(say is print and sys.stdout.isatty()) as screen:
+        try:
+            while waiting or running:
+                while waiting and len(running) < parallel and not (waiting[0][1].spec.reads_runs and running):
+                    index, job = waiting.pop(0)
+                    running[index] = _Worker(job, parallel, screen.add_task(job.spec.id, total=None))
+                for index, worker in list(running.items()):
+                    screen.update(worker.bar, completed=worker.cell, total=worker.cells or None)
+                    if (outcome := worker.outcome()) is not None:
+                        end(index, outcome)
+                time.sleep(0.1)
+        except KeyboardInterrupt:
             for index, worker in list(running.items()):
-                worker.read()
-                if worker.outcome is not None:
-                    outcomes[index] = worker.outcome
-                    screen.ended(worker.outcome)
-                    del running[index]
-            screen.show(list(running.values()))
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        for index, worker in running.items():
-            outcomes[index] = worker.stop()
-            screen.ended(outcomes[index])
-        for index, job in waiting:
-            outcomes[index] = Outcome(job.spec.id, INTERRUPTED, "not started", None, 0.0, 0, 0)
+                end(index, worker.stop())
+            for index, job in waiting:
+                outcomes[index] = Outcome(job.spec.id, INTERRUPTED, "not started", None, 0.0, 0, 0)
     return [outcomes[index] for index in sorted(outcomes)]
 
 
 class _Worker:
-    """One worker process and what it has said so far."""
+    """One worker process and what it has said so far; ``bar`` is its line on the screen."""
 
-    def __init__(self, job: Job, parallel: int) -> None:
-        self.job = job
-        self.outcome: Outcome | None = None
+    def __init__(self, job: Job, parallel: int, bar: TaskID) -> None:
+        self.bar = bar
         self.cell = self.cells = 0
-        self.began = time.monotonic()
+        self._name = job.spec.id
+        self._began = time.monotonic()
         self._end: dict[str, Any] | None = None
         work = Path(tempfile.mkdtemp(prefix="peft-lab-"))
-        order = {
-            "notebook": str(job.notebook),
-            "id": job.spec.id,
-            "parameters": job.parameters,
-            "output_dir": str(job.output_dir),
-            "cell_timeout": job.cell_timeout,
-            "work": str(work),
-        }
+        order = {"id": job.spec.id, "work": str(work), "cell_timeout": job.cell_timeout, "parameters": job.parameters}
+        order |= {"notebook": str(job.notebook), "output_dir": str(job.output_dir)}
         (work / "job.json").write_text(to_json(order), encoding="utf-8")
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed with the process)
+        command = [sys.executable, "-m", "helpers.runs.worker", str(work / "job.json")]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "helpers.runs.worker", str(work / "job.json")],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=_environment(parallel),
+            command, stdout=subprocess.PIPE, stderr=self._log, text=True, env=_environment(parallel)
         )
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._pump, daemon=True)
+        self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
 
-    @property
-    def name(self) -> str:
-        return self.job.spec.id
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def _pump(self) -> None:
+    def _listen(self) -> None:
+        """Take in what the process prints until it is gone."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-
-    def read(self) -> None:
-        """Take in what the process has printed; sets ``outcome`` once it is gone."""
-        gone = self._process.poll() is not None
-        if gone:
-            self._reader.join(5)
-        while not self._lines.empty():
-            event = _event(self._lines.get())
-            if event.get("event") == "cell":
+        for text in self._process.stdout:
+            event: Any = None
+            with suppress(ValueError):
+                event = json.loads(text)
+            kind = event.pop("event", None) if isinstance(event, dict) else None
+            if kind == "cell":
                 self.cell, self.cells = event["k"], event["n"]
-            elif event.get("event") == "end":
+            elif kind == "end":
                 self._end = event
-        if gone:
-            self.outcome = self._conclude()
+
+    def outcome(self) -> Outcome | None:
+        """How the notebook ended; None while its process runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        self._reader.join(5)
+        if self._end is not None:
+            folder = Path(self._end["folder"]) if self._end["folder"] else None
+            return Outcome(self._name, **self._end | {"folder": folder})
+        self._log.seek(0)
+        said = self._log.read().strip().splitlines()
+        why = f"its process ended with code {code}" + (f": {said[-1][:300]}" if said else "")
+        seconds = round(time.monotonic() - self._began, 1)
+        return Outcome(self._name, FAILED, why, None, seconds, self.cell, self.cells)
 
     def stop(self) -> Outcome:
         """Ask the process to stop, as Ctrl-C does; kill it when it does not."""
@@ -229,29 +219,17 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self.read()
-        ended = self.outcome or self._conclude()
-        return Outcome(ended.notebook, INTERRUPTED, "stopped", ended.folder, ended.seconds, ended.cell, ended.cells)
-
-    def _conclude(self) -> Outcome:
-        end, name = self._end, self.name
-        if end is None:
-            self._log.seek(0)
-            said = self._log.read().strip().splitlines()
-            code = self._process.returncode
-            why = f"its process ended with code {code}" + (f": {said[-1][:300]}" if said else "")
-            return Outcome(name, FAILED, why, None, round(self.seconds, 1), self.cell, self.cells)
-        folder = Path(end["folder"]) if end["folder"] else None
-        return Outcome(name, end["status"], end["error"], folder, end["seconds"], end["cell"], end["cells"])
+        ended = self.outcome()
+        assert ended is not None
+        return replace(ended, status=INTERRUPTED, error="stopped")
 
 
 def _environment(parallel: int) -> dict[str, str]:
     """The worker's environment: the package importable, the cores shared out, no progress bars."""
     values = dict(os.environ)
     values["PYTHONPATH"] = os.pathsep.join(p for p in (str(repo_root()), values.get("PYTHONPATH")) if p)
-    values.setdefault("TQDM_DISABLE", "1")
-    values.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    values.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "PYDEVD_DISABLE_FILE_VALIDATION"):
+        values.setdefault(name, "1")
     if parallel > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = max(1, cores // parallel)
@@ -259,11 +237,3 @@ def _environment(parallel: int) -> dict[str, str]:
         asked = values.get("OMP_NUM_THREADS", "")
         values["OMP_NUM_THREADS"] = str(min(share, int(asked)) if asked.isdigit() and int(asked) else share)
     return values
-
-
-def _event(line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

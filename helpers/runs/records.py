@@ -17,25 +17,6 @@ from typing import Any
 from helpers.errors import RunError
 from helpers.files import patiently, write_atomic
 
-METRICS = (
-    "perplexity",
-    "accuracy",
-    "macro_f1",
-    "valid_rate",
-    "bleu",
-    "bleu1",
-    "bleu4",
-    "rouge1",
-    "rouge2",
-    "rougeL",
-    "meteor",
-    "cosine",
-    "clip_score",
-    "slot_accuracy",
-    "harmonic_mean",
-    "auc",
-)
-
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 # A run on another machine (a shared drive) cannot be looked up; after this long it counts as gone.
 _STALE_SECONDS = 12 * 3600
@@ -55,6 +36,11 @@ class RunRecord:
     status: str
     info: dict[str, Any] = field(repr=False)
     metrics: dict[str, Any] = field(repr=False)
+
+    @property
+    def number(self) -> str:
+        """The lesson's: "04"."""
+        return self.notebook.split("_")[0]
 
     @property
     def systems(self) -> dict[str, dict[str, dict[str, Any]]]:

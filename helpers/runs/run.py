@@ -24,14 +24,12 @@ from helpers.runs.display import duration, quieten, short_path, start_screen
 from helpers.runs.findings import Findings
 from helpers.runs.folder import kept_in, open_folder
 from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
-from helpers.runs.records import FINISHED, INTERRUPTED, METRICS, RUNNING, RunRecord, read_runs
+from helpers.runs.records import FINISHED, INTERRUPTED, RUNNING
 from helpers.training.checkpoints import Mirror, forget, latest_checkpoint, sweep, watch
 
 if TYPE_CHECKING:
     from helpers.machine.hardware import Machine
     from helpers.memory import Fit
-
-__all__ = ["METRICS", "Run", "RunRecord", "read_runs", "start"]
 
 # The command-line runner names a file here to learn where the run's folder is.
 POINTER = "PEFT_LAB_RUN_POINTER"

@@ -28,23 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.errors import AssetError
+from helpers.files import sha256
+from helpers.sources.asking import offline
 from helpers.sources.asset_list import ASSETS, FETCH, Asset
-from helpers.sources.wheels import download, extract, file_sha256
+from helpers.sources.wheels import download, extract
 
-__all__ = [
-    "ASSETS",
-    "FETCH",
-    "Asset",
-    "AssetStatus",
-    "available",
-    "cache_dir",
-    "fetch",
-    "get",
-    "listing",
-    "offline",
-    "path",
-    "verify",
-]
+__all__ = ["ASSETS", "FETCH", "Asset", "AssetStatus", "available", "cache_dir", "fetch", "get", "listing", "path"]
 
 MANIFEST = "manifest.json"
 LOCK_TIMEOUT = 1800.0  # seconds to wait for another process that is fetching the same asset
@@ -62,18 +51,13 @@ class AssetStatus:
     description: str
 
 
-_checked: set[tuple[str, int]] = set()  # folders whose hashes this process has already compared
+_checked: dict[Path, int] = {}  # folders whose hashes this process has compared → when they were made
 
 
 def cache_dir() -> Path:
     """``$PEFT_LAB_CACHE`` or ``~/.cache/peft-lab`` (not created here)."""
     given = os.environ.get("PEFT_LAB_CACHE", "").strip()
     return Path(given).expanduser() if given else Path.home() / ".cache" / "peft-lab"
-
-
-def offline() -> bool:
-    """True when the user forbids downloads with ``PEFT_LAB_OFFLINE=1``."""
-    return os.environ.get("PEFT_LAB_OFFLINE", "").strip().lower() in {"1", "true", "yes", "on"}
 
 
 def get(name: str) -> Asset:
@@ -85,7 +69,7 @@ def get(name: str) -> Asset:
 
 def available(name: str) -> bool:
     """True when the folder is there and complete. Compares names and sizes only: quick, never raises."""
-    return name in ASSETS and not _shallow_fault(ASSETS[name])
+    return name in ASSETS and not _fault(ASSETS[name])
 
 
 def path(name: str) -> Path:
@@ -93,16 +77,7 @@ def path(name: str) -> Path:
     asset, folder = get(name), cache_dir() / name
     if not folder.is_dir():
         raise AssetError(f"asset '{name}' is not on this machine ({folder})", f"fetch it with: {FETCH}")
-    _raise_if_damaged(asset, once=True)
-    return folder
-
-
-def verify(name: str) -> Path:
-    """Compare every file of an asset with its sha256; returns its folder, AssetError on any difference."""
-    asset, folder = get(name), cache_dir() / name
-    if not folder.is_dir():
-        raise AssetError(f"asset '{name}' is not on this machine ({folder})", f"fetch it with: {FETCH}")
-    _raise_if_damaged(asset, once=False)
+    _raise_if_damaged(asset)
     return folder
 
 
@@ -114,7 +89,7 @@ def listing(*, deep: bool = False) -> list[AssetStatus]:
         if not folder.is_dir():
             state, size = "missing", 0
         else:
-            state = "damaged" if (_deep_fault(asset) if deep else _shallow_fault(asset)) else "ready"
+            state = "damaged" if _fault(asset, deep=deep) else "ready"
             size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         rows.append(AssetStatus(asset.name, state, folder, size / 1e6, asset.licence, asset.description))
     return rows
@@ -132,7 +107,7 @@ def fetch(name: str, *, say: Callable[[str], None] | None = None) -> Path:
     asset, tell = get(name), say or (lambda line: None)
     folder = cache_dir() / name
     with _lock(asset, tell):
-        if folder.is_dir() and not _deep_fault(asset):
+        if folder.is_dir() and not _fault(asset, deep=True):
             return folder
         if offline():
             raise AssetError(
@@ -152,56 +127,33 @@ def fetch(name: str, *, say: Callable[[str], None] | None = None) -> Path:
                 _convert(asset, raw, made)
             _write_manifest(asset, made)
             _install(made, folder, work)
-    _checked.discard((str(folder), _stamp(folder)))
-    _raise_if_damaged(asset, once=True)
+    _checked.pop(folder, None)
+    _raise_if_damaged(asset)
     tell(f"{name}: ready in {folder}")
     return folder
 
 
-def _stamp(folder: Path) -> int:
+def _fault(asset: Asset, *, deep: bool = False) -> str:
+    """What is wrong with an asset's folder by names and sizes, ``deep`` also by every sha256; "" when nothing is."""
+    folder = cache_dir() / asset.name
     try:
-        return (folder / MANIFEST).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _read_manifest(asset: Asset) -> dict[str, tuple[str, int]] | str:
-    """File name → (sha256, bytes) as written when the folder was made, or a sentence saying what is wrong."""
-    try:
-        record = json.loads((cache_dir() / asset.name / MANIFEST).read_text(encoding="utf-8"))
-        files = {str(k): (str(v["sha256"]), int(v["bytes"])) for k, v in record["files"].items()}
+        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = {str(name): (str(file["sha256"]), int(file["bytes"])) for name, file in record["files"].items()}
         made_from = (record["package"], record["version"], record["revision"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or unreadable"
     if made_from != (asset.package, asset.version, asset.revision):
         return "it was made by another version of this course"
-    if not asset.converter and {k: v[0] for k, v in files.items()} != asset.sha256:
+    if not asset.converter and {name: digest for name, (digest, _) in files.items()} != asset.sha256:
         return f"{MANIFEST} does not list the expected checksums"
-    return files
-
-
-def _shallow_fault(asset: Asset) -> str:
-    """What is wrong with the folder judging by names and sizes; "" when nothing is."""
-    files = _read_manifest(asset)
-    if isinstance(files, str):
-        return files
     for name, (_, size) in files.items():
-        file = cache_dir() / asset.name / name
-        if not file.is_file():
+        if not (folder / name).is_file():
             return f"{name} is missing"
-        if file.stat().st_size != size:
-            return f"{name} has {file.stat().st_size} bytes, expected {size}"
-    return ""
-
-
-def _deep_fault(asset: Asset) -> str:
-    """As ``_shallow_fault``, and compares every sha256."""
-    fault, files = _shallow_fault(asset), _read_manifest(asset)
-    if fault or isinstance(files, str):
-        return fault
-    for name, (digest, _) in files.items():
+        if (here := (folder / name).stat().st_size) != size:
+            return f"{name} has {here} bytes, expected {size}"
+    for name, (digest, _) in files.items() if deep else ():
         try:
-            found = file_sha256(cache_dir() / asset.name / name)
+            found = sha256(folder / name)
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
         if found != digest:
@@ -209,13 +161,14 @@ def _deep_fault(asset: Asset) -> str:
     return ""
 
 
-def _raise_if_damaged(asset: Asset, *, once: bool) -> None:
+def _raise_if_damaged(asset: Asset) -> None:
+    """Hashes are compared once a process, and again when the folder was made anew."""
     folder = cache_dir() / asset.name
-    key = (str(folder), _stamp(folder))
-    fault = _shallow_fault(asset) if once and key in _checked else _deep_fault(asset)
-    if fault:
+    manifest = folder / MANIFEST
+    made = manifest.stat().st_mtime_ns if manifest.is_file() else 0
+    if fault := _fault(asset, deep=_checked.get(folder) != made):
         raise AssetError(f"asset '{asset.name}' is damaged: {fault}", f"replace it with: {FETCH}")
-    _checked.add(key)
+    _checked[folder] = made
 
 
 @contextlib.contextmanager
@@ -294,26 +247,17 @@ def _convert(asset: Asset, raw: Path, made: Path) -> None:
 
 
 def _write_manifest(asset: Asset, made: Path) -> None:
-    files = {
-        str(f.relative_to(made).as_posix()): {"sha256": file_sha256(f), "bytes": f.stat().st_size}
-        for f in sorted(made.rglob("*"))
-        if f.is_file()
-    }
-    record = {
-        "asset": asset.name,
-        "package": asset.package,
-        "version": asset.version,
-        "revision": asset.revision,
-        "licence": asset.licence,
-        "attribution": asset.attribution,
-        "source_sha256": asset.sha256,
-        "files": files,
-    }
-    (made / MANIFEST).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for file in made.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
+    """manifest.json of the files in ``made``; all of them are flushed to the disk."""
+    found = [file for file in sorted(made.rglob("*")) if file.is_file()]
+    files = {f.relative_to(made).as_posix(): {"sha256": sha256(f), "bytes": f.stat().st_size} for f in found}
+    names = ("package", "version", "revision", "licence", "attribution")
+    record = {"asset": asset.name} | {name: getattr(asset, name) for name in names}
+    record |= {"source_sha256": asset.sha256, "files": files}
+    manifest = made / MANIFEST
+    manifest.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for file in (*found, manifest):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def _install(made: Path, folder: Path, work: Path) -> None:

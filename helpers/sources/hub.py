@@ -9,7 +9,6 @@ later one without a connection. Hashing happens once a file; a file that changed
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import time
@@ -20,14 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import LabError
-from helpers.sources import assets
+from helpers.sources.asking import hub_reachable as hub_reachable
+from helpers.sources.asking import offline
 from helpers.sources.hub_cache import HubFile, Listing, Record, cache_folder, cached_lists
 from helpers.sources.hub_errors import asked_to_wait, explain, in_short, may_pass, names
-
-__all__ = [
-    "Fetched", "HubFile", "Listing", "Unreachable", "cached", "fetch", "forbidden", "hub_reachable", "listing",
-    "model_files", "remembered", "small_files",
-]  # fmt: skip
 
 WAITS = (1, 2, 4, 8)  # seconds before each further try
 LONGEST_WAIT = 120  # seconds; a Hub that asks for more is reported instead
@@ -38,11 +33,8 @@ DAMAGED = 2  # times that a file may arrive with a wrong checksum before it is g
 class Fetched:
     """Where the checked files of a repository lie."""
 
-    repo: str
-    commit: str
     folder: Path
-    files: tuple[str, ...]
-    fresh: bool
+    commit: str
 
 
 Wanted = Callable[[list[str]], list[str]]
@@ -57,39 +49,6 @@ class Unreachable(Exception):
     """The Hub did not answer as it should; a complete copy on this machine may serve."""
 
 
-def forbidden() -> bool:
-    """Whether the environment forbids to ask the Hub (HF_HUB_OFFLINE, PEFT_LAB_OFFLINE)."""
-    return assets.offline() or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-
-
-def hub_reachable(timeout: float = 2.0) -> bool:
-    """Whether the Hub answers within ``timeout`` seconds; False when told to stay offline."""
-    import threading
-    import urllib.error
-    import urllib.request
-
-    if forbidden():
-        return False
-    answered: list[bool] = []
-
-    def ask() -> None:
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        try:
-            urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout).close()
-            answered.append(True)
-        except urllib.error.HTTPError as error:
-            # 403 and 407 are those of a proxy. A Hub that is busy or failing is there: fetching waits and tries again.
-            answered.append(error.code not in (403, 407))
-        except Exception:  # no route, no name, blocked sockets: all mean "not reachable"
-            answered.append(False)
-
-    # A thread, because looking up a name has no time limit of its own.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout + 0.5)
-    return bool(answered and answered[0])
-
-
 def listing(repo: str, kind: str = "model", *, fail: type[LabError] = LabError) -> Listing:
     """What the Hub says a repository holds, asked once a process.
 
@@ -99,23 +58,22 @@ def listing(repo: str, kind: str = "model", *, fail: type[LabError] = LabError) 
     """
     if (repo, kind) in _lists:
         return _lists[repo, kind]
-    if forbidden():
+    if offline(hub=True):
         raise Unreachable("offline mode is set")
     from huggingface_hub import HfApi, constants
 
     api = HfApi()
-    ask = api.dataset_info if kind == "dataset" else api.model_info
+    limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
     try:
-        info = _patiently(lambda: ask(repo, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT), repo)
+        info = _patiently(lambda: api.repo_info(repo, repo_type=kind, files_metadata=True, timeout=limit), repo)
     except Exception as error:  # the client's own errors and those of its transport share no base class
         if may_pass(error) or "OfflineModeIsEnabled" in type(error).__name__:
             raise Unreachable(f"the Hub could not be asked ({in_short(error)})") from error
         raise fail(*explain(error, repo, kind)) from error
     card = getattr(info, "card_data", None)
     files = tuple(_described(sibling) for sibling in info.siblings or ())
-    found = Listing(repo, kind, str(info.sha), files, str((card.get("license") if card else None) or ""))
-    _lists[repo, kind] = found
-    return found
+    licence = str((card.get("license") if card else None) or "")
+    return _lists.setdefault((repo, kind), Listing(repo, kind, str(info.sha), files, licence))
 
 
 def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError] = LabError) -> Fetched:
@@ -141,7 +99,7 @@ def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError
             folder = _collect(found, [file for file in found.files if file.name in set(picked)], record, fail)
             if found.fresh:
                 record.keep(found)
-        _done[key] = Fetched(repo, found.commit, folder, tuple(picked), found.fresh)
+        _done[key] = Fetched(folder, found.commit)
     return _done[key]
 
 
@@ -190,10 +148,9 @@ def _one(found: Listing, file: HubFile, record: Record, fail: type[LabError]) ->
     """One file, from the client's cache or the Hub, as often as it may arrive damaged."""
     from huggingface_hub import hf_hub_download
 
-    kind = None if found.kind == "model" else found.kind
     fault = ""
     for _ in range(DAMAGED):
-        path = Path(hf_hub_download(found.repo, file.name, repo_type=kind, revision=found.commit))
+        path = Path(hf_hub_download(found.repo, file.name, repo_type=found.kind, revision=found.commit))
         fault = record.fault(path, file)
         if not fault:
             return
@@ -234,7 +191,7 @@ def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: ty
             bad = next((f.name for f in chosen if record.fault(snapshot / f.name, f)), "")
         if chosen and not bad:
             _use_copy(found, why)
-            return Fetched(repo, found.commit, snapshot, tuple(picked), False)
+            return Fetched(snapshot, found.commit)
         missing = missing or bad
     noun = "data set" if kind == "dataset" else "model"
     left = f" ({missing} is missing or damaged here)" if missing else ""
@@ -269,13 +226,8 @@ def cached(repo: str, kind: str = "model") -> bool:
 
 def small_files(files: list[str]) -> list[str]:
     """What tokenizers, processors and configurations are read from."""
-    return [
-        name
-        for name in files
-        if ("/" not in name or name.startswith("additional_chat_templates/"))
-        and name.endswith((".json", ".jinja", ".txt", ".model", ".tiktoken"))
-        and not name.endswith(".index.json")
-    ]
+    pattern = re.compile(r"(?:additional_chat_templates/.*|[^/]*)\.(?:json|jinja|txt|model|tiktoken)")
+    return [name for name in files if pattern.fullmatch(name) and not name.endswith(".index.json")]
 
 
 def model_files(files: list[str]) -> list[str]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 from helpers.errors import LabError
-from helpers.files import write_atomic
+from helpers.files import sha256, write_atomic
 from helpers.sources import assets
 
 KEPT_LISTS = 3  # of a repository's commits, the newest first
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class Listing:
 
 
 def cache_folder(repo: str, kind: str) -> Path:
+    """Where the client keeps a repository."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"{kind}s--{repo.replace('/', '--')}"
@@ -73,7 +72,7 @@ class Record:
 
     def __init__(self, repo: str, kind: str) -> None:
         self._repo, self._kind = repo, kind
-        self._file = assets.cache_dir() / "hub" / f"{kind}s--{repo.replace('/', '--')}.json"
+        self._file = assets.cache_dir() / "hub" / f"{cache_folder(repo, kind).name}.json"
         try:
             data = json.loads(self._file.read_text(encoding="utf-8"))
             self._lists, self._right = list(data["lists"]), dict(data["right"])
@@ -82,15 +81,14 @@ class Record:
         self._before = json.dumps([self._lists, self._right])
 
     def lists(self) -> list[Listing]:
-        return [
-            Listing(
-                self._repo, self._kind, row["commit"], tuple(HubFile(*f) for f in row["files"]), row["licence"], False
-            )
-            for row in self._lists
-        ]
+        """The kept lists, the newest first."""
+        me = self._repo, self._kind
+        files = [tuple(HubFile(*file) for file in row["files"]) for row in self._lists]
+        return [Listing(*me, r["commit"], f, r["licence"], False) for r, f in zip(self._lists, files, strict=True)]
 
     def keep(self, found: Listing) -> None:
-        files = [[file.name, file.size, file.digest] for file in found.files]
+        """Put a list before the others; the oldest goes."""
+        files = [list(astuple(file)) for file in found.files]
         others = [row for row in self._lists if row["commit"] != found.commit]
         self._lists = [{"commit": found.commit, "licence": found.licence, "files": files}, *others][:KEPT_LISTS]
 
@@ -106,7 +104,7 @@ class Record:
         if not file.digest or self._right.get(file.name) == stamp:
             return ""
         kind, _, expected = file.digest.partition(":")
-        actual = checksum(path, kind)
+        actual = sha256(path) if kind == "sha256" else git_hash(path.read_bytes())
         if actual != expected:
             return f"{'sha256' if kind == 'sha256' else 'git hash'} {actual[:12]}…, expected {expected[:12]}…"
         self._right[file.name] = stamp
@@ -122,14 +120,9 @@ class Record:
             if now != self._before:
                 self._before = now
                 with contextlib.suppress(LabError):  # a record that cannot be written costs time, not truth
-                    data: Mapping[str, Any] = {"lists": self._lists, "right": self._right}
-                    write_atomic(self._file, json.dumps(data, indent=1) + "\n")
+                    write_atomic(self._file, json.dumps({"lists": self._lists, "right": self._right}, indent=1) + "\n")
 
 
-def checksum(path: Path, kind: str = "sha256") -> str:
-    """Hex digest of a file: "sha256", or "git" (SHA-1 of a blob, the name that git gives its content)."""
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size) if kind == "git" else hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_MIB):
-            digest.update(block)
-    return digest.hexdigest()
+def git_hash(data: bytes) -> str:
+    """The name that git gives this content, as 40 hexadecimal digits; the Hub keeps small files under it."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

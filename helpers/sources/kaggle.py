@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.errors import DataError
-from helpers.sources import assets, tokens
+from helpers.sources import tokens
+from helpers.sources.asking import offline
 
 PREFIX = "kaggle:"
 _FORM = re.compile(r"kaggle:(?P<owner>[\w-]+)/(?P<name>[\w.-]+?)(?:/versions/(?P<version>\d+))?(?:/(?P<file>[^/].*))?")
@@ -127,7 +128,7 @@ def locate(source: str, root: Path | None = None) -> Located:
 
 def _fetch(dataset: Dataset) -> Path:
     attach = "attach it to the notebook (Add Input), " if tokens.hosted_on() == "kaggle" else ""
-    if assets.offline():
+    if offline():
         raise DataError(
             f"{dataset.handle} is neither attached nor in kagglehub's cache, and PEFT_LAB_OFFLINE=1 forbids fetching",
             f"unset PEFT_LAB_OFFLINE, {attach}{BY_HAND}",
@@ -156,8 +157,7 @@ def _fetch(dataset: Dataset) -> Path:
 def _no_waiting() -> Iterator[None]:
     """kagglehub asks Colab's page for credentials, and waits for ever where there is no page."""
     if tokens.hosted_on() != "colab" or not tokens.headless():
-        yield
-        return
+        return (yield)
     before = {name: module for name, module in sys.modules.items() if name.startswith("google.colab")}
     sys.modules.update(dict.fromkeys([*before, "google.colab"]))  # type: ignore[arg-type]
     try:

@@ -64,18 +64,17 @@ def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
     Raises:
         DataError: the Hub refuses or fails, a download stays incomplete or damaged, there is no such split.
     """
-    with _quiet_datasets():
-        try:
-            files = hub_datasets.split_files(repo, split, limit, seed)
-        except hub.Unreachable as error:
-            return _cached(repo, limit, seed, split, error)
-        try:
-            stream = encoded(files.open())
-            rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
-        except Exception as error:  # anything the network or the parser raises
-            if files.local:
-                raise DataError(f"cannot read split {split!r} of {repo}: {_line(error)}") from error
-            raise DataError(*explain(error, repo, "dataset")) from error
+    try:
+        files = hub_datasets.split_files(repo, split, limit, seed)
+    except hub.Unreachable as error:
+        return _cached(repo, limit, seed, split, error)
+    try:
+        stream = encoded(files.open())
+        rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
+    except Exception as error:  # anything the network or the parser raises
+        if files.local:
+            raise DataError(f"cannot read split {split!r} of {repo}: {_line(error)}") from error
+        raise DataError(*explain(error, repo, "dataset")) from error
     return _checked(repo, rows, files.licence or "see the data set's page", f"{files.note}, {len(rows):,} rows read")
 
 
@@ -127,18 +126,6 @@ def _offline() -> Iterator[None]:
         yield
     finally:
         hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
-
-
-@contextlib.contextmanager
-def _quiet_datasets() -> Iterator[None]:
-    from datasets.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _line(error: Exception) -> str:

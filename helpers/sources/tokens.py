@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
+
+from helpers.sources.asking import in_time
 
 HUB = "HF_TOKEN"
 WAIT = 10.0  # seconds; without Internet Kaggle's own client waits 40
@@ -32,15 +33,15 @@ def hosted_on(environment: Mapping[str, str] | None = None) -> str:
 
 
 def headless() -> bool:
-    """No Colab page answers this kernel: a script, papermill, nbconvert, ``helpers run``.
+    """Nobody watches this kernel: a script, papermill, nbconvert, ``helpers run``.
 
     Those start Colab's own kernel too, so the shell's class is not enough: a client without a page forbids input.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    if "google.colab" not in str(type(shell)):
-        return True
-    return not getattr(getattr(shell, "kernel", None), "_allow_stdin", True)
+    batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch"
+    other = hosted_on() == "colab" and "google.colab" not in str(type(shell))  # no page answers such a kernel
+    return batch or other or not getattr(getattr(shell, "kernel", None), "_allow_stdin", False)
 
 
 def find(name: str = HUB) -> str:
@@ -88,20 +89,16 @@ def settle_hub_token() -> None:
 
 def _from_kaggle(name: str) -> str:
     """From Kaggle's store over the network: "" when the secret is not attached, the network is off, or too slow."""
-    found: list[str] = []
 
-    def ask() -> None:
+    def ask() -> str:
         try:
             from kaggle_secrets import UserSecretsClient  # type: ignore[import-not-found]
 
-            found.append(str(UserSecretsClient().get_secret(name) or ""))
+            return str(UserSecretsClient().get_secret(name) or "")
         except Exception:  # raises its own kinds, and those of urllib
-            found.append("")
+            return ""
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(WAIT)
-    return found[0] if found else ""
+    return in_time([ask], WAIT)[0] or ""
 
 
 def _from_colab(name: str) -> str:

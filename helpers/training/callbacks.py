@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -37,15 +38,9 @@ class ProgressLine(TrainerCallback):
         self._start = time.monotonic()
         print(f"{'step':>10}  {'epoch':>5}  {'loss':>7}  {'learning rate':>13}  {'seconds':>7}")
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if not logs or not ("loss" in logs or "eval_loss" in logs):
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
+        logs = rest.get("logs") or {}
+        if not {"loss", "eval_loss"} & set(logs):
             return
         seconds = time.monotonic() - self._start
         where = f"{state.global_step:>4} of {state.max_steps:<4}"
@@ -96,17 +91,10 @@ class StopOnNaN(TrainerCallback):
         control.should_training_stop = True
         control.should_save = False
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **rest: Any,
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         # In fp16 a gradient beyond the format's range is no accident: the scaler skips that step and scales down.
         watched = {"loss", "eval_loss"} | (set() if args.fp16 else {"grad_norm"})
-        values = [float(v) for k, v in (logs or {}).items() if k in watched]
+        values = [float(v) for k, v in (rest.get("logs") or {}).items() if k in watched]
         if self.step is not None or any(not math.isfinite(v) for v in values):
             self._stop(state, control)
         elif values:
@@ -171,24 +159,15 @@ class Meter(TrainerCallback, ExportableState):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._mark = time.perf_counter()
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._mark = time.perf_counter()
+    on_save = on_evaluate
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        train_dataloader: Any = None,
-        **_: Any,
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         began = time.perf_counter()
         row = state.log_history[-1]
         row["seconds"] = round(self.seconds, 3)
         row["memory_gb"] = round(_memory_bytes() / 2**30, 3)
         if "loss" in row and self._busy > 0:
-            size = len(train_dataloader.dataset) if hasattr(train_dataloader, "dataset") else 0
+            size = len(getattr(rest.get("train_dataloader"), "dataset", ()))
             passed = float(state.epoch or 0.0) - self._epoch
             if size and passed > 0:
                 row["examples_per_s"] = round(passed * size / self._busy, 3)
@@ -257,16 +236,13 @@ def _libc(function: str, *arguments: int) -> None:
 
 
 @functools.cache
-def _process(pid: int) -> Any:
+def _process(pid: int) -> psutil.Process:
     """Kept, since looking a process up takes three times as long as asking it."""
-    import psutil
-
     return psutil.Process(pid)
 
 
 def _memory_bytes() -> int:
-    import torch
-
+    """Of the GPU where there is one, the highest so far; else what the process holds now."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     return int(_process(os.getpid()).memory_info().rss)

@@ -7,18 +7,18 @@ written last, so a copy that was cut short has none or one that does not fit, an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from helpers.errors import RunError
-from helpers.files import TRIES, patiently, write_atomic
+from helpers.files import TRIES, patiently, sha256, write_atomic
 
 RECORD = "complete.json"
 STATE = "state.pt"  # of a training that is not a trainer's
@@ -30,10 +30,7 @@ _mirrors: dict[Path, Mirror] = {}
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest complete ``checkpoint-N``; a half-written one (killed while saving) does not count."""
-    for _, path in sorted(_numbered(folder), reverse=True):
-        if is_complete(path):
-            return path
-    return None
+    return next((path for _, path in sorted(_numbered(folder), reverse=True) if is_complete(path)), None)
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
@@ -59,21 +56,19 @@ def is_complete(checkpoint: Path) -> bool:
 
 def _is_whole(weights: Path) -> bool:
     """Whether a safetensors file is as long as its header says; a killed save leaves it short."""
-    with weights.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > 100_000_000:
-            return False
-        header = json.loads(file.read(length))
-    end = max((item["data_offsets"][1] for key, item in header.items() if key != "__metadata__"), default=0)
-    return weights.stat().st_size == 8 + length + int(end)
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="numpy"):
+            return True
+    except SafetensorError:
+        return False
 
 
 def sweep(folder: Path) -> None:
     """Remove half-written checkpoints, which a killed save leaves."""
-    for _, path in _numbered(folder):
-        if not is_complete(path):
-            shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(f"*{_PARTIAL}"):
+    broken = [path for _, path in _numbered(folder) if not is_complete(path)]
+    for path in (*broken, *folder.glob(f"*{_PARTIAL}")):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -83,18 +78,13 @@ def _record_of(checkpoint: Path, deep: bool = True) -> dict[str, Any]:
         record = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
         for name, (size, digest) in record["files"].items():
             file = checkpoint / name
-            if file.stat().st_size != size or (deep and _digest(file) != digest):
+            if file.stat().st_size != size or (deep and sha256(file) != digest):
                 return {}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}
     return record
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _copies(place: Path) -> Iterator[Path]:
@@ -119,6 +109,7 @@ def newest_record(place: Path) -> dict[str, Any]:
     return max((r for r in records if r), key=lambda r: str(r.get("started", "")), default={})
 
 
+@dataclass
 class Mirror:
     """Copies of a run's checkpoints below ``checkpoint_dir``.
 
@@ -131,20 +122,14 @@ class Mirror:
         fallback: called with what and why when the copies cannot be written; training goes on without them.
     """
 
-    def __init__(
-        self,
-        local: Path,
-        root: Path,
-        place: Path,
-        settings: Mapping[str, Any],
-        started: str,
-        fallback: Callable[[str, str], None],
-    ) -> None:
-        self.local, self.root, self.place = local, root, place
-        self.settings, self.started = dict(settings), started
-        self.notes: dict[str, Any] = {}
-        self._fallback = fallback
-        self._lost = False
+    local: Path
+    root: Path
+    place: Path
+    settings: Mapping[str, Any]
+    started: str
+    fallback: Callable[[str, str], None]
+    notes: dict[str, Any] = field(default_factory=dict)
+    _lost: bool = False
 
     def publish(self, checkpoint: Path) -> bool:
         """Copy one complete checkpoint; when that has succeeded, drop copies of those that no longer exist.
@@ -157,7 +142,7 @@ class Mirror:
         except OSError as error:
             if not self._lost:
                 why = error.strerror or str(error)
-                self._fallback(f"checkpoints stay in {self.local}", f"{self.root} cannot be written: {why}")
+                self.fallback(f"checkpoints stay in {self.local}", f"{self.root} cannot be written: {why}")
             self._lost = True
             return False
         if self._lost:
@@ -191,7 +176,7 @@ class Mirror:
                 shutil.copyfileobj(source, copy, 2**20)
                 copy.flush()
                 os.fsync(copy.fileno())
-            files[name] = (path.stat().st_size, _digest(path))
+            files[name] = (path.stat().st_size, sha256(path))
         record = {"files": files, "settings": self.settings, "notes": self.notes, "started": self.started}
         with (fresh / RECORD).open("w", encoding="utf-8") as text:
             json.dump(record, text)
@@ -267,7 +252,7 @@ def save_state(folder: Path, step: int, state: bytes) -> Path:
     for old in (fresh, target):
         shutil.rmtree(old, ignore_errors=True)
     file = write_atomic(fresh / STATE, state)
-    record = {"files": {STATE: (len(state), _digest(file))}, "settings": {}, "notes": {}, "started": ""}
+    record = {"files": {STATE: (len(state), sha256(file))}, "settings": {}, "notes": {}, "started": ""}
     write_atomic(fresh / RECORD, json.dumps(record))
     fresh.rename(target)
     for number, path in _numbered(folder):
@@ -301,7 +286,4 @@ def forget(local: Path) -> None:
 
 def mirror_of(folder: Path) -> Mirror | None:
     """The mirror of a checkpoints folder or of one below it."""
-    for place in (folder, *folder.parents):
-        if place in _mirrors:
-            return _mirrors[place]
-    return None
+    return next((_mirrors[place] for place in (folder, *folder.parents) if place in _mirrors), None)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from helpers.sources.tokens import headless
+
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -30,19 +32,7 @@ def where_shown() -> str:
     asked = os.environ.get("PEFT_LAB_LIVE", "")
     if asked in ("0", "1"):
         return LIVE if asked == "1" else NONE
-    batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE", "") == "Batch"
-    return FINAL if batch or "PEFT_LAB_RUN_POINTER" in os.environ or _started_headless() else LIVE
-
-
-def _started_headless() -> bool:
-    """Whether this kernel was started by a program that only executes notebooks."""
-    import psutil
-
-    try:
-        words = " ".join((psutil.Process().parent() or psutil.Process()).cmdline())
-    except psutil.Error:
-        return False
-    return any(name in words for name in ("papermill", "nbconvert", "nbclient", "jupyter-execute", "pytest"))
+    return FINAL if headless() else LIVE
 
 
 class LivePlot(TrainerCallback):
@@ -70,7 +60,7 @@ class LivePlot(TrainerCallback):
         self.share = share
         self.drawn = 0
         self.spent = 0.0  # seconds for pictures while training
-        self._show = show or _InPlace().show
+        self._show = show or _in_place()
         self._clock = clock
         self._cost = 0.0
         self._began = self._last = clock()
@@ -118,17 +108,17 @@ def _picture(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return picture.getvalue()
 
 
-class _InPlace:
-    """One output of a notebook's cell, updated."""
+def _in_place() -> Callable[[bytes], None]:
+    """Shows each picture in the place of the one before, as one output of a notebook's cell."""
+    shown: list[Any] = []
 
-    def __init__(self) -> None:
-        self._handle: Any = None
-
-    def show(self, png: bytes) -> None:
+    def show(png: bytes) -> None:
         from IPython.display import Image, display
 
         picture = Image(data=png, format="png")
-        if self._handle is None:
-            self._handle = display(picture, display_id=True)
+        if shown:
+            shown[0].update(picture)
         else:
-            self._handle.update(picture)
+            shown.append(display(picture, display_id=True))
+
+    return show

@@ -122,7 +122,7 @@ def test_this_machine() -> None:
 
 def test_probe_on_a_cpu_build_imports_no_torch() -> None:
     code = (
-        "import sys; from helpers import hardware; m = hardware.probe(); "
+        "import sys; from helpers.machine import hardware; m = hardware.probe(); "
         "print(m.versions['torch'].endswith('+cpu'), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -134,7 +134,7 @@ def test_broken_torch_does_not_stop_the_probe(tmp_path: Path) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.12: cannot open')")
     code = (
-        "from helpers import hardware, probes; "
+        "from helpers.machine import hardware, probes; "
         "r = {**probes.gather(), 'gpu_present': True, 'torch_cuda': '12.6', **probes.gpu(True, '2.13.0')}; "
         "r['versions']['torch'] = '2.13.0'; "
         "print(*hardware.describe(r).problems, sep='\\n')"

@@ -147,7 +147,7 @@ def test_builds_are_read_without_importing_them(tmp_path: Path, monkeypatch: pyt
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    code = "from helpers import probes; print(probes.torch_cuda(), probes.bnb_libraries())"
+    code = "from helpers.machine import probes; print(probes.torch_cuda(), probes.bnb_libraries())"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "12.8 ['11.8', '12.6']"

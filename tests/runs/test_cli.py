@@ -279,7 +279,7 @@ def test_parallel_notebooks_share_the_cores(asked: str | None, most: int, monkey
 STOPPED = """
 import sys
 from pathlib import Path
-from helpers import execute
+from helpers.runs import headless as execute
 place = Path(sys.argv[1])
 jobs = execute.plan(["01", "02"], {}, profile="smoke", output_dir=place / "out", notebooks_dir=place / "nb")
 outcomes = execute.run_all(jobs, say=lambda line: None)

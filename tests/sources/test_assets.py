@@ -83,7 +83,7 @@ def fetched_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fetched(cache: Path, fetched_once: Path) -> Path:
     shutil.copytree(fetched_once, cache / "bread")
-    assert assets.verify("bread")
+    assert assets.available("bread")
     return cache / "bread"
 
 
@@ -101,7 +101,7 @@ def test_fetch_keeps_the_listed_files_and_says_where_they_are(cache: Path) -> No
     said: list[str] = []
     assert not assets.available("bread")
     folder = assets.fetch("bread", say=said.append)
-    assert folder == cache / "bread" == assets.path("bread") == assets.verify("bread")
+    assert folder == cache / "bread" == assets.path("bread")
     assert sorted(p.name for p in folder.iterdir()) == ["list.txt", "manifest.json"]
     assert (folder / "list.txt").read_bytes() == DATA
     assert leftovers(cache) == ["bread"]
@@ -116,10 +116,9 @@ def test_a_second_fetch_downloads_nothing(fetched: Path, monkeypatch: pytest.Mon
 
 
 def test_absent_asset_tells_the_command(cache: Path) -> None:
-    for ask in (assets.path, assets.verify):
-        with pytest.raises(AssetError) as error:
-            ask("bread")
-        assert "not on this machine" in one_line(error) and "python -m helpers assets" in str(error.value)
+    with pytest.raises(AssetError) as error:
+        assets.path("bread")
+    assert "not on this machine" in one_line(error) and "python -m helpers assets" in str(error.value)
 
 
 def test_unknown_name_lists_the_known_ones(cache: Path) -> None:
@@ -154,17 +153,17 @@ def flip(file: Path) -> None:
 def test_one_flipped_bit_is_found_and_fetch_repairs_it(fetched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = fetched / "list.txt"
     flip(file)
-    monkeypatch.setattr(assets, "_checked", set())  # as in a new process
+    monkeypatch.setattr(assets, "_checked", {})  # as in a new process
     assert assets.available("bread")  # quick look: same names and sizes
-    for ask in (assets.path, assets.verify):
+    for _again in range(2):
         with pytest.raises(AssetError) as error:
-            ask("bread")
+            assets.path("bread")
         assert "list.txt has the wrong checksum" in one_line(error)
         assert "python -m helpers assets" in str(error.value)
     states = {row.name: row.state for row in assets.listing(deep=True)}
     assert states["bread"] == "damaged" and states["minilm"] == "missing"
     assets.fetch("bread")
-    assert file.read_bytes() == DATA and assets.verify("bread")
+    assert file.read_bytes() == DATA and assets.path("bread")
     assert {row.name: row.state for row in assets.listing(deep=True)}["bread"] == "ready"
 
 
@@ -327,7 +326,7 @@ def test_two_processes_fetch_once(cache: Path, tmp_path: Path) -> None:
     script.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "import test_assets\nfrom helpers import assets, catalog\n"
+        "import test_assets\nfrom helpers.sources import asset_list as catalog, assets\n"
         "catalog.ASSETS['bread'] = test_assets.bread()\n"
         "assets.fetch('bread', say=print)\n"
     )
@@ -335,7 +334,7 @@ def test_two_processes_fetch_once(cache: Path, tmp_path: Path) -> None:
     said = [process.communicate(timeout=60)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert "".join(said).count("downloading") == 1
-    assert assets.verify("bread") and leftovers(cache) == ["bread"]
+    assert assets.path("bread") and leftovers(cache) == ["bread"]
 
 
 def test_converted_asset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,8 +350,9 @@ def test_converted_asset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = json.loads((folder / "manifest.json").read_text())
     assert record["source_sha256"] == {"list.txt": hashlib.sha256(DATA).hexdigest()}
     flip(folder / "sub" / "loud.txt")
+    monkeypatch.setattr(assets, "_checked", {})
     with pytest.raises(AssetError, match="sub/loud.txt has the wrong checksum"):
-        assets.verify("bread")
+        assets.path("bread")
     monkeypatch.setitem(asset_list.ASSETS, "bread", bread(converter="shout", revision=2))
     assert not assets.available("bread")  # a newer converter asks for a new folder
     assert assets.fetch("bread") and assets.available("bread")

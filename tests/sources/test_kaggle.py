@@ -200,7 +200,7 @@ def test_a_script_on_colab_does_not_wait_for_a_page(hub: Path, tmp_path: Path, r
     body = ["try:", "    from google.colab import userdata", "    userdata.get('KAGGLE_KEY')"]
     download(hub, *body, "except ImportError:", "    pass", f"return {str(folder)!r}")
     code = (
-        "import google.colab, sys\nfrom helpers import kaggle\n"
+        "import google.colab, sys\nfrom helpers.sources import kaggle\n"
         f"print(kaggle.locate({SOURCE!r}).path)\nprint('google.colab' in sys.modules)\n"
         "from google.colab import userdata"
     )

@@ -137,7 +137,7 @@ def test_a_script_on_colab_does_not_wait(tmp_path: Path, root: Path) -> None:
     (tmp_path / "google" / "colab").mkdir(parents=True)
     (tmp_path / "google" / "colab" / "__init__.py").write_text("")
     (tmp_path / "google" / "colab" / "userdata.py").write_text("import time\ndef get(key): time.sleep(600)\n")
-    code = "from helpers import tokens\ntokens.settle_hub_token()\nprint('on', tokens.find())"
+    code = "from helpers.sources import tokens\ntokens.settle_hub_token()\nprint('on', tokens.find())"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -155,7 +155,8 @@ def test_clients_without_a_page_forbid_input() -> None:
     import nbformat
 
     node = nbformat.v4.new_notebook()
-    code = "from helpers import tokens\nshell = get_ipython()\nprint(shell.kernel._allow_stdin, tokens.headless())\n"
+    code = "from helpers.sources import tokens\nshell = get_ipython()\n"
+    code += "print(shell.kernel._allow_stdin, tokens.headless())\n"
     colab = "type(shell).__module__ = 'google.colab._shell'\nprint(str(type(shell)), tokens.headless())"
     node.cells = [nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell(colab)]
     nbclient.NotebookClient(node, timeout=60, kernel_name="python3").execute()

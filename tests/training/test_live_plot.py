@@ -103,8 +103,9 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 import os
-from test_live import _trainer
-from helpers import live, training
+from test_live_plot import _trainer
+from helpers import training
+from helpers.training import live_plot as live
 folder = Path({folder!r})
 """
 FAST = "live._PAUSE = 0.0\nlive.LivePlot.__init__.__kwdefaults__['share'] = 9.0\n"
@@ -115,7 +116,7 @@ def test_what_is_shown_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Headless: the last picture. Told to be quiet: none. Watched: one that is replaced."""
     monkeypatch.delenv("PEFT_LAB_LIVE", raising=False)
     cells = (
-        HEAD.format(root=str(ROOT), tests=str(ROOT / "tests"), folder=str(tmp_path)),
+        HEAD.format(root=str(ROOT), tests=str(ROOT / "tests" / "training"), folder=str(tmp_path)),
         DRAWN,
         "history = training.train(_trainer(folder, 12, []), lines=0)",
         "os.environ['PEFT_LAB_LIVE'] = '0'\n" + DRAWN,
