@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.config.checks import check_value
-from helpers.config.lessons import Lesson
+from helpers.config.lessons import LESSONS, Lesson, find_lesson
 from helpers.config.parameters import PARAMETERS
 from helpers.config.profiles import PROFILES
 from helpers.config.settings import default_output_dir
