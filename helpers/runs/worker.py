@@ -47,10 +47,8 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
         if status != KERNEL_DIED or progress["k"] > 1 or attempt == 2 or not _is_collision(error):
             break
     folder = Path(pointer.read_text()) if pointer.exists() else None
-    if folder is not None and status != records.FINISHED:
-        _settle(folder, status, error)
-    elif folder is not None:
-        status, error = _check_finished(folder)
+    if folder is not None:
+        status, error = _settle(folder, status, error)
     kept = folder or Path(job["output_dir"]) / job["id"] / NOT_STARTED
     problem = _keep(executed, kept)
     if problem and status == records.FINISHED:
@@ -122,19 +120,17 @@ def _register_engine(progress: dict[str, int]) -> None:
     papermill_engines.register(_ENGINE, Engine)
 
 
-def _settle(folder: Path, status: str, error: str | None) -> None:
-    """Write the outcome into a record that the kernel could not close itself."""
-    info = records.read_json(folder / "run.json")
-    if info.get("status") in (records.RUNNING, None) or status in (TIMED_OUT, KERNEL_DIED):
-        records.update_info(folder, status=status, error=error)
-
-
-def _check_finished(folder: Path) -> tuple[str, str | None]:
-    if records.read_json(folder / "run.json").get("status") == records.FINISHED:
-        return records.FINISHED, None
-    error = "the notebook ended without run.finish()"
-    records.update_info(folder, status=records.FAILED, error=error)
-    return records.FAILED, error
+def _settle(folder: Path, status: str, error: str | None) -> tuple[str, str | None]:
+    """The outcome, written into the record where the kernel could not do so itself."""
+    written = records.read_json(folder / "run.json").get("status")
+    if status == records.FINISHED:
+        if written == records.FINISHED:
+            return status, error
+        status, error = records.FAILED, "the notebook ended without run.finish()"
+    elif written not in (records.RUNNING, None) and status not in (TIMED_OUT, KERNEL_DIED):
+        return status, error
+    records.update_info(folder, status=status, error=error)
+    return status, error
 
 
 def _keep(executed: Path, folder: Path) -> str | None:

@@ -119,19 +119,13 @@ def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str
             )
         kind = type(builder).__module__.rsplit(".", 1)[-1]
         files = [Path(path).resolve().relative_to(root).as_posix() for path in parts[split]]
-    own = {"name", "version", "data_dir", "data_files", "description"}
-    options = {
-        row.name: getattr(builder.config, row.name)
-        for row in dataclasses.fields(builder.config)
-        if row.name not in own and getattr(builder.config, row.name) != _default(row)
-    }
+    # What the repository's card sets, besides where the files are.
+    usual, own = type(builder.config)(), {"name", "version", "data_dir", "data_files", "description"}
+    given = {row.name: getattr(builder.config, row.name) for row in dataclasses.fields(usual) if row.name not in own}
+    options = {name: value for name, value in given.items() if value != getattr(usual, name)}
     if builder.info.features is not None:
         options["features"] = builder.info.features
     return kind, options, files
-
-
-def _default(row: dataclasses.Field[Any]) -> Any:
-    return row.default_factory() if row.default_factory is not dataclasses.MISSING else row.default
 
 
 def _parquet_rows(path: str) -> int:
