@@ -12,7 +12,7 @@ import datasets
 import evaluate
 
 from helpers.errors import ParameterError
-from helpers.evaluation.metrics import CHOICE_METRICS, METRICS, score_choices, score_nll, score_texts
+from helpers.evaluation.metrics import CHOICE_METRICS, TEXT_METRICS, score_choices, score_nll, score_texts
 
 
 class LabMetric(evaluate.Metric):
@@ -50,6 +50,6 @@ class LabMetric(evaluate.Metric):
 
 def load(name: str) -> LabMetric:
     """The metric of that name, without a network; ParameterError for another."""
-    if name not in METRICS:
-        raise ParameterError(f"Metric {name!r} is not one of {', '.join(METRICS)}")
+    if name not in (known := (*CHOICE_METRICS, "perplexity", *TEXT_METRICS)):
+        raise ParameterError(f"Metric {name!r} is not one of {', '.join(known)}")
     return LabMetric(name)

@@ -50,7 +50,6 @@ CHOICE_METRICS = ("accuracy", "macro_f1", "valid_rate")
 METRICS = (
     "perplexity", *CHOICE_METRICS, *TEXT_METRICS, "clip_score", "slot_accuracy", "harmonic_mean", "auc",
 )  # fmt: skip
-DEFAULT_TEXT_METRICS = ("bleu", "rouge1", "rouge2", "rougeL", "meteor")
 PROPORTIONS = frozenset({"accuracy", "valid_rate"})
 
 
@@ -106,14 +105,12 @@ class Scores:
 
     def estimates(self, seed: int = 0, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Estimate]:
         """Every metric with its interval: Wilson for proportions, percentile bootstrap otherwise."""
-        return {m: self._estimate(p, seed, level, draws) for m, p in self.parts.items()}
-
-    @staticmethod
-    def _estimate(part: Part, seed: int, level: float, draws: int) -> Estimate:
-        if part.metric in PROPORTIONS:
-            return wilson(int(part.stats[:, 0].sum()), part.n, level)
-        found = bootstrap(part.stats, aggregate(part.metric), level, draws, seed)
-        return replace(found, n=part.n)
+        return {
+            metric: wilson(int(part.stats[:, 0].sum()), part.n, level)
+            if metric in PROPORTIONS
+            else replace(bootstrap(part.stats, aggregate(metric), level, draws, seed), n=part.n)
+            for metric, part in self.parts.items()
+        }
 
 
 def score_texts(
@@ -133,7 +130,7 @@ def score_texts(
         ParameterError: unknown metric, or cosine without an embedder.
     """
     if names is None:
-        names = DEFAULT_TEXT_METRICS + (("cosine",) if embedder else ())
+        names = ("bleu", "rouge1", "rouge2", "rougeL", "meteor", *(("cosine",) if embedder else ()))
     for name in names:
         _check_name(name, TEXT_METRICS)
     if embedder is None and "cosine" in names:
@@ -181,9 +178,9 @@ def score_choices(predicted: ArrayLike, gold: ArrayLike, n_classes: int | None =
     """
     p, g = _as_indices(predicted, "predicted"), _as_indices(gold, "gold")
     _check_lengths(len(p), len(g))
-    classes = int(max(p.max(), g.max())) + 1 if n_classes is None else n_classes
-    if g.min() < 0 or max(p.max(), g.max()) >= classes:
-        top = max(p.max(), g.max())
+    top = int(max(p.max(), g.max()))
+    classes = top + 1 if n_classes is None else n_classes
+    if g.min() < 0 or top >= classes:
         raise DataError(f"Option indices run from {g.min()} to {top}, not 0 to {classes - 1}")
     correct, valid = (p == g).astype(np.float64), (p >= 0).astype(np.float64)
     counts = np.zeros((len(p), classes, 3))
@@ -228,8 +225,7 @@ def score_nll(nll_sums: ArrayLike, token_counts: ArrayLike) -> Scores:
     _check_lengths(len(nll), len(tokens))
     if bad := int((~np.isfinite(nll)).sum()):
         raise DataError(
-            f"{bad} of {len(nll)} log-likelihoods are NaN or infinite",
-            "Load the model in float32 or bfloat16",
+            f"{bad} of {len(nll)} log-likelihoods are NaN or infinite", "Load the model in float32 or bfloat16"
         )
     if not np.isfinite(tokens).all() or tokens.min() < 0 or not tokens.any():
         raise DataError("No token was scored", "Raise max_length so that completions are not cut off")

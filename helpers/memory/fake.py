@@ -41,13 +41,12 @@ class Ledger:
     causes: dict[int, str] = field(default_factory=dict)
     shapes: dict[int, tuple[tuple[int, ...], torch.dtype, str]] = field(default_factory=dict)
 
-    def peak(self, start: int = 0) -> tuple[int, int]:
-        """(bytes, index of the event that reaches them), among the events from ``start`` on."""
-        held = highest = 0
-        where = start
+    def peak(self) -> tuple[int, int]:
+        """(bytes, index of the event that reaches them)."""
+        held = highest = where = 0
         for index, (_, size) in enumerate(self.events):
             held += size
-            if index >= start and held > highest:
+            if held > highest:
                 highest, where = held, index
         return highest, where
 
@@ -82,8 +81,6 @@ class FakeRun(TorchDispatchMode):
         self._keys: dict[int, int] = {}  # address of a live storage -> its key
         self._watched: dict[int, Any] = {}  # key -> weak reference, which says when a storage ends
         self._next = 0
-
-    # -- the record ------------------------------------------------------------------------------------
 
     @contextmanager
     def because(self, cause: str) -> Iterator[None]:
@@ -125,8 +122,6 @@ class FakeRun(TorchDispatchMode):
         self.ledger.causes[key] = self.cause
         self.ledger.shapes[key] = ((size,), torch.uint8, "workspace")
         self.ledger.events += [(key, size), (key, -size)]
-
-    # -- operations ------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.prim.device.default:
@@ -224,20 +219,13 @@ class FakeRun(TorchDispatchMode):
         out = func(*args, **kwargs)
         if func is aten.lift_fresh.default:
             return out
-        return tree_map_only(torch.Tensor, self._kept, out)
-
-    def _kept(self, tensor: torch.Tensor) -> torch.Tensor:
-        many = tensor.is_floating_point() and tensor.numel() > FEW
-        return self.pretend(tensor) if many else tensor
-
-    def pretend(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """A fake tensor of the same shape, strides and device."""
-        if isinstance(tensor, FakeTensor):
-            return tensor
-        shape = torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=dtype or tensor.dtype, device="meta", requires_grad=False
+        return tree_map_only(
+            torch.Tensor, lambda x: self.pretend(x) if x.is_floating_point() and x.numel() > FEW else x, out
         )
-        return FakeTensor(self.fake, shape, CPU)
+
+    def pretend(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A fake tensor of the same shape, strides and device."""
+        return tensor if isinstance(tensor, FakeTensor) else self._fresh(tensor.shape, tensor.stride(), tensor.dtype)
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
