@@ -70,6 +70,7 @@ class Task(ABC):
         sources: profile → what ``dataset="builtin"`` means in it.
         cpu_asset: the asset that profile cpu's source comes from, if any.
         reads_pictures: whether a model has to see pictures to answer.
+        label_column: the column that lesson 01 counts and colours by.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Task(ABC):
     sources: Mapping[str, str] = {"smoke": "generator", "cpu": "generator", "full": "generator"}
     cpu_asset: str | None = None
     reads_pictures: bool = False
+    label_column: str = "label"
 
     @property
     def trained_forms(self) -> str:

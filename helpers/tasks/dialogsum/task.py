@@ -46,6 +46,7 @@ class DialogsumTask(Task):
     main_form = "summary"
     bare_questions = {"topic": TOPIC_QUESTION}
     columns = ("id", "dialogue", "summary", "topic")
+    label_column = "topic"
     sources = {"smoke": "generator", "cpu": "generator", "full": "knkarthick/dialogsum"}
 
     def load(

@@ -65,6 +65,7 @@ class RecipesTask(Task):
     }
     columns = ("id", "title", "category", "ingredients", "steps", "swaps")
     built_in = ("generator", "wikibooks")
+    label_column = "category"
     sources = {"smoke": "generator", "cpu": "wikibooks", "full": "corbt/all-recipes"}
     cpu_asset = "wikibooks-recipes"
 

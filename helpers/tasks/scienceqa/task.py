@@ -50,6 +50,7 @@ class ScienceqaTask(Task):
         "id", "question", "choices", "answer", "hint", "image", "task", "grade", "subject", "topic", "category",
         "skill", "lecture", "solution",
     )  # fmt: skip
+    label_column = "subject"
     sources = {"smoke": "generator", "cpu": "generator", "full": "derek-thomas/ScienceQA"}
     reads_pictures = True
 

@@ -44,6 +44,7 @@ class ZapposTask(Task):
     bare_questions = QUESTIONS
     columns = ("id", "image", "category", "subcategory", "brand", "colour", "material", "type", "materials")
     built_in = ("generator", "kaggle:steer01/ut-zap50k-images")
+    label_column = "type"
     sources = {"smoke": "generator", "cpu": "generator", "full": "kaggle:steer01/ut-zap50k-images"}
     reads_pictures = True
 
