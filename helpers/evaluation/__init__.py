@@ -3,17 +3,3 @@
 from helpers.evaluation.embeddings import get_embedder
 from helpers.evaluation.metrics import compare, score_choices, score_nll, score_texts, score_values
 from helpers.evaluation.statistics import Estimate, TestResult, difference_of_draws, holm, wilson
-
-__all__ = [
-    "Estimate",
-    "TestResult",
-    "compare",
-    "difference_of_draws",
-    "get_embedder",
-    "holm",
-    "score_choices",
-    "score_nll",
-    "score_texts",
-    "score_values",
-    "wilson",
-]

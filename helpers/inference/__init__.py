@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
+from helpers.inference.batching import encode
 from helpers.inference.classification import class_logits
 from helpers.inference.generation import generate, last_hidden_states
 from helpers.inference.likelihood import batch_prior, completion_nll, context_prior, score_options
-
-__all__ = [
-    "batch_prior",
-    "class_logits",
-    "completion_nll",
-    "context_prior",
-    "generate",
-    "last_hidden_states",
-    "score_options",
-]

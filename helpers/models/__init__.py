@@ -12,21 +12,3 @@ from helpers.models.quantize import (
     guard_cpu_kernels,
     quantisation_config,
 )
-
-__all__ = [
-    "QUANTISATIONS",
-    "LoadedModel",
-    "ModelSource",
-    "ParameterCount",
-    "count_parameters",
-    "dequantised_weight",
-    "fingerprint",
-    "guard_cpu_kernels",
-    "label_token_ids",
-    "load",
-    "load_classifier",
-    "load_tokenizer",
-    "quantisation_config",
-    "read_weight",
-    "resolve_model",
-]

@@ -12,23 +12,3 @@ from helpers.plots.general import bars, curves, dots, quantisation_error
 from helpers.plots.memory import memory
 from helpers.plots.pictures import pictures
 from helpers.plots.results import differences, memory_and_speed, pareto, systems, training_curves
-
-__all__ = [
-    "bars",
-    "confusion",
-    "curves",
-    "differences",
-    "dots",
-    "label_balance",
-    "learning_curve",
-    "memory",
-    "memory_and_speed",
-    "pareto",
-    "pictures",
-    "quantisation_error",
-    "reliability",
-    "scatter_2d",
-    "systems",
-    "token_lengths",
-    "training_curves",
-]

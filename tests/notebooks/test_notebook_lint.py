@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import re
 import symtable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -146,6 +149,39 @@ def test_no_cell_rebinds_a_parameter(path: Path) -> None:
     for number, cell in enumerate(load(path).cells):
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
             assert not rebound(cell.source) & set(LESSONS[path.stem].parameters), f"cell {number}"
+
+
+def missing_names(sources: list[str]) -> list[str]:
+    """What code takes from ``helpers`` that is not there: imported names, and attributes of imported modules."""
+    modules: dict[str, Any] = {}
+    missing = []
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "helpers":
+            for alias in node.names:
+                place = importlib.import_module(str(node.module))
+                if not hasattr(place, alias.name) and importlib.util.find_spec(f"{node.module}.{alias.name}"):
+                    importlib.import_module(f"{node.module}.{alias.name}")
+                found = getattr(place, alias.name, None)
+                missing += [] if hasattr(place, alias.name) else [f"{node.module}.{alias.name}"]
+                if isinstance(found, ModuleType):
+                    modules[alias.asname or alias.name] = found
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            place = modules.get(node.value.id)
+            missing += [f"{node.value.id}.{node.attr}"] if place and not hasattr(place, node.attr) else []
+    return missing
+
+
+def test_a_name_that_is_not_there_is_found() -> None:
+    code = ["from helpers import plots, start", "from helpers.tasks import nothing", "plots.bars; plots.beams"]
+    assert missing_names(code) == ["helpers.tasks.nothing", "plots.beams"]
+
+
+@every_notebook
+def test_every_name_taken_from_helpers_exists(path: Path) -> None:
+    """In cells and in folded solutions, which nothing runs."""
+    prose = "\n".join(cell.source for cell in load(path).cells if cell.cell_type == "markdown")
+    solutions = re.findall(r"```python\n(.*?)```", prose, re.DOTALL)
+    assert missing_names([cell.source for cell in code_cells(path)] + solutions) == []
 
 
 @every_notebook

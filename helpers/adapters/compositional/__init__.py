@@ -16,23 +16,3 @@ from helpers.adapters.compositional.prompts import encode_texts, ensemble_texts,
 from helpers.adapters.compositional.scores import CompositionalScores, compare_compositional, score_compositional
 from helpers.adapters.compositional.training import train_compositional
 from helpers.adapters.compositional.troika import Troika
-
-__all__ = [
-    "CSP",
-    "CompositionalScores",
-    "LabelledImages",
-    "Troika",
-    "accuracy_at",
-    "bootstrap_measures",
-    "closed_world",
-    "compare_compositional",
-    "compositional_measures",
-    "cosine",
-    "embed_images",
-    "encode_texts",
-    "ensemble_texts",
-    "open_world",
-    "score_compositional",
-    "train_compositional",
-    "zero_shot_scores",
-]

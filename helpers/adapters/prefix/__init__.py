@@ -7,13 +7,3 @@ from helpers.adapters.prefix.embedding import EmbeddingPrefix
 from helpers.adapters.prefix.key_value import KeyValuePrefix
 from helpers.adapters.prefix.load import PREFIXES, load_prefix, wrap_prefix
 from helpers.adapters.prefix.peft import PeftPrefix
-
-__all__ = [
-    "PREFIXES",
-    "EmbeddingPrefix",
-    "KeyValuePrefix",
-    "PeftPrefix",
-    "Prefix",
-    "load_prefix",
-    "wrap_prefix",
-]

@@ -10,8 +10,6 @@ from helpers.config.lessons.base import Lesson, MemoryStep
 from helpers.errors import ParameterError
 from helpers.hints import did_you_mean
 
-__all__ = ["LESSONS", "Lesson", "MemoryStep", "find_lesson"]
-
 
 def _records() -> dict[str, Lesson]:
     names = [module.name for module in iter_modules(__path__) if module.name != "base"]

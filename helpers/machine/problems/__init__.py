@@ -10,9 +10,6 @@ from helpers.machine.problems import gpu, packages, place
 from helpers.machine.problems.base import Check, Problem, Record, gpu_usable, has_kernels
 from helpers.machine.problems.packages import MINIMUM, PYTHON_MAX, PYTHON_MIN, REQUIRED, TORCH_BELOW, TORCH_MIN
 
-__all__ = ["CHECKS", "MINIMUM", "PYTHON_MAX", "PYTHON_MIN", "REQUIRED", "TORCH_BELOW", "TORCH_MIN"]
-__all__ += ["Problem", "find_problems", "gpu_usable", "has_kernels"]
-
 SEVERITIES = ("error", "warning", "note")
 CHECKS: tuple[Check, ...] = (
     packages.check_python,

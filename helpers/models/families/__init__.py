@@ -18,8 +18,6 @@ from helpers.models.families.idefics3 import Idefics3
 from helpers.models.families.paligemma import PaliGemma
 from helpers.models.families.qwen2_vl import Qwen2VL
 
-__all__ = ["FAMILIES", "ChatFormat", "Positions", "VisionFamily", "family_of", "format_of"]
-
 FAMILIES: dict[str, VisionFamily] = {  # by model_type
     family.model_type: family
     for family in (
