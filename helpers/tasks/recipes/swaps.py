@@ -20,8 +20,7 @@ from itertools import combinations
 from typing import Any
 
 from helpers.tasks.recipes.forms import PANTRY, names_of
-from helpers.tasks.recipes.text import ingredient_name
-from helpers.tasks.recipes.words import ALTERNATIVE_HEADS
+from helpers.tasks.recipes.text import WORDS, ingredient_name
 
 
 def written_alternatives(line: str, known: Container[str]) -> list[str]:
@@ -40,7 +39,7 @@ def written_alternatives(line: str, known: Container[str]) -> list[str]:
     if not all(names):
         return []
     head = names[-1].split()[-1]
-    if head in ALTERNATIVE_HEADS and " " in names[-1]:
+    if head in WORDS["alternative_heads"] and " " in names[-1]:
         whole = [f"{name} {head}" for name in names]
         names = [w if " " not in n and w in known else n for n, w in zip(names, whole, strict=True)]
     return list(dict.fromkeys(names))

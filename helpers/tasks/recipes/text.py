@@ -6,12 +6,16 @@ import ast
 import html
 import json
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from helpers.tasks.recipes.words import AFTERWARDS, COURSE_WORDS, FILLER, GROUND, NUMBER_WORDS, STAND_ALONE, UNITS
+_LISTS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+_COURSE_OF = {word: course for course, words in _LISTS.pop("courses").items() for word in words.split()}
+WORDS = {name: frozenset(words.split()) for name, words in _LISTS.items()}
 
 _REFERENCE = re.compile(r"<ref[^>]*/>|<ref[^>]*>.*?</ref>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{1,80}>")
@@ -147,7 +151,7 @@ _BREAK = re.compile(
 def _bare(part: str) -> str:
     """The name in one comma-free piece: that of its first alternative that has one ("1 or 2 onions")."""
     pair = re.match(r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part)
-    if pair and pair[1] not in FILLER and pair[1] not in STAND_ALONE:
+    if pair and pair[1] not in WORDS["filler"] | WORDS["stand_alone"]:
         part = f"{pair[1]} {pair[2]}"  # "vegetable or peanut oil" is vegetable oil, not a vegetable
     for piece in _BREAK.split(part):
         name = _stripped(piece)
@@ -158,14 +162,14 @@ def _bare(part: str) -> str:
 
 def _stripped(part: str) -> str:
     words = [word.strip(".'!?&~") for word in part.split()]
-    words = [word for word in words if word and not _NUMBER.match(word) and word not in NUMBER_WORDS]
-    while words and (singular(words[0]) in UNITS or words[0] in FILLER or _adverb(words)):
-        if words[0] == "ground" and len(words) > 1 and singular(words[1]) in GROUND:
+    words = [word for word in words if word and not _NUMBER.match(word) and word not in WORDS["number_words"]]
+    while words and (singular(words[0]) in WORDS["units"] or words[0] in WORDS["filler"] or _adverb(words)):
+        if words[0] == "ground" and len(words) > 1 and singular(words[1]) in WORDS["ground"]:
             break
         if words in (["clove"], ["cloves"]):  # alone it is the spice
             break
         words = words[1:]
-    words = [word for word in words if word not in AFTERWARDS or len(words) == 1]
+    words = [word for word in words if word not in WORDS["afterwards"] or len(words) == 1]
     if not words:
         return ""
     words[-1] = singular(words[-1])
@@ -182,13 +186,9 @@ def name_words(name: str) -> frozenset[str]:
     return frozenset(singular(w) for w in re.findall(r"[^\W\d_]+", name.lower()) if len(w) > 2)
 
 
-_COURSE_OF = {word: course for course, words in COURSE_WORDS.items() for word in words}
-
-
 def guess_course(title: str, category: str = "", ingredients: Iterable[str] = ()) -> str:
-    """Kind of course, as in ``COURSE_WORDS``, or "vegetable": from the category if it names one, else from the title's
-    last telling word
-    ("tomato soup" is a soup, "chicken salad" a salad), else from meat, fish, sugar or flour inside."""
+    """Kind of course, as in ``words.toml``, or "vegetable": from the category if it names one, else from the title's
+    last telling word ("tomato soup" is a soup, "chicken salad" a salad), else from meat, fish, sugar or flour inside."""
     for text in (category, re.sub(r"\(.*?\)", " ", title), title):
         found = [_COURSE_OF[w] for w in map(singular, re.findall(r"[a-z]+", text.lower())) if w in _COURSE_OF]
         if found:
