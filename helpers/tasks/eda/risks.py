@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +63,8 @@ def pii_scan(texts: Sequence[str]) -> DataFrame:
                 if kind == "card" and not luhn(match.group()):
                     continue
                 hidden = mask(match.group())
-                around = (
-                    text[max(0, match.start() - 30) : match.start()],
-                    text[match.end() : match.end() + 30],
-                )
-                rows.append((kind, i, hidden, f"{around[0]}{hidden}{around[1]}".replace("\n", " ")))
+                before, behind = text[: match.start()][-30:], text[match.end() :][:30]
+                rows.append((kind, i, hidden, f"{before}{hidden}{behind}".replace("\n", " ")))
     return pd.DataFrame(rows, columns=["kind", "row", "found", "context"])
 
 
@@ -98,7 +96,7 @@ def associations(groups: Mapping[str, Any], attributes: Mapping[str, Any], min_c
     from scipy.stats import fisher_exact
 
     rows = []
-    for (group, g), (name, a) in ((x, y) for x in groups.items() for y in attributes.items()):
+    for (group, g), (name, a) in product(groups.items(), attributes.items()):
         g, a = np.asarray(g, dtype=bool), np.asarray(a, dtype=bool)
         if min(g.sum(), a.sum(), (~g).sum(), (~a).sum()) < min_count:
             continue

@@ -187,8 +187,11 @@ def name_words(name: str) -> frozenset[str]:
 
 
 def guess_course(title: str, category: str = "", ingredients: Iterable[str] = ()) -> str:
-    """Kind of course, as in ``words.toml``, or "vegetable": from the category if it names one, else from the title's
-    last telling word ("tomato soup" is a soup, "chicken salad" a salad), else from meat, fish, sugar or flour inside."""
+    """Kind of course, as in ``words.toml``, or "vegetable".
+
+    From the category if it names one, else from the title's last telling word ("tomato soup" is a soup, "chicken
+    salad" a salad), else from meat, fish, sugar or flour inside.
+    """
     for text in (category, re.sub(r"\(.*?\)", " ", title), title):
         found = [_COURSE_OF[w] for w in map(singular, re.findall(r"[a-z]+", text.lower())) if w in _COURSE_OF]
         if found:
