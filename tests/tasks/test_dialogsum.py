@@ -13,7 +13,7 @@ import pytest
 from helpers import tasks
 from helpers.errors import DataError
 from helpers.tasks.dialogsum import generator
-from helpers.tasks.eda.audit import shortcut
+from helpers.tasks.eda.shortcuts import shortcut
 from tools.tiny.sentences import spoken_lines
 
 TASK = tasks.get("dialogsum")

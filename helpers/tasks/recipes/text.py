@@ -45,18 +45,6 @@ def wiki_lines(text: str) -> list[str]:
     return [line for line in map(clean_wiki, re.split(r"\n|(?:^|(?<=\s))[#*]{1,3}(?=[*\s])", text)) if line]
 
 
-def parse_r_vector(text: str) -> list[str] | None:
-    """The strings of an R-style ``c("a", "b")``; ``character(0)`` is empty; None when it is neither."""
-    text = text.strip()
-    if text in ("character(0)", "c()"):
-        return []
-    if not (text.startswith("c(") and text.endswith(")")):
-        return None
-    body = text[2:-1]
-    strings = re.findall(r'"((?:[^"\\]|\\.)*)"|\bNA\b', body, re.DOTALL)
-    return [item.replace('\\"', '"').replace("\\n", "\n") for item in strings if item.strip()]
-
-
 def as_list(value: Any, kind: str) -> list[str]:
     """A cell as a list of strings.
 
@@ -69,19 +57,19 @@ def as_list(value: Any, kind: str) -> list[str]:
     """
     if value is None or isinstance(value, float):  # NaN marks an empty cell in parquet and pandas
         return []
-    if isinstance(value, str):
-        return [line for line in map(strip_bullet, _split_text(value, kind)) if line]
-    if isinstance(value, Iterable):
-        items = [item.get("text", "") if isinstance(item, dict) else item for item in value]
-        return [line for line in (strip_bullet(str(item)) for item in items if item is not None) if line]
-    return [str(value)]
+    if not isinstance(value, Iterable):
+        return [str(value)]
+    items = _split_text(value.strip(), kind) if isinstance(value, str) else value
+    texts = (item.get("text", "") if isinstance(item, dict) else item for item in items)
+    return [line for text in texts if text is not None and (line := strip_bullet(str(text)))]
 
 
 def _split_text(text: str, kind: str) -> list[str]:
-    text = text.strip()
-    vector = parse_r_vector(text)
-    if vector is not None:
-        return vector
+    if text == "character(0)":
+        return []
+    if text.startswith("c(") and text.endswith(")"):  # an R vector
+        strings = re.findall(r'"((?:[^"\\]|\\.)*)"|\bNA\b', text[2:-1], re.DOTALL)
+        return [item.replace('\\"', '"').replace("\\n", "\n") for item in strings if item.strip()]
     if text.startswith("[") and text.endswith("]"):
         for parse in (json.loads, ast.literal_eval):
             try:
@@ -104,14 +92,12 @@ def strip_bullet(line: str) -> str:
 
 
 _NUMBER = re.compile(r"^[\d.,/⁄½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚×x%°~+\-–—]+(?:[a-z]{1,3}\.?)?$")
-_IES = dict.fromkeys(("chilies", "chillies"), "chili") | {f"{word}s": word for word in ("cookie", "brownie", "veggie")}
+_IES = {"chilies": "chili", "chillies": "chili", "cookies": "cookie", "brownies": "brownie", "veggies": "veggie"}
 
 
 def singular(word: str) -> str:
     """A rough singular: potatoes → potato, berries → berry, leaves → leaf, cups → cup; molasses stays."""
-    if len(word) < 4 or word.endswith(("ss", "us", "is")):
-        return word
-    if word in {"molasses", "couscous", "lemongrass", "swiss", "oats", "brussels", "series"}:
+    if len(word) < 4 or word.endswith(("ss", "us", "is")) or word in ("molasses", "oats", "brussels", "series"):
         return word
     if word in _IES:
         return _IES[word]
@@ -135,12 +121,8 @@ def ingredient_name(line: str) -> str:
     text = re.sub(r"\([^()]*\)?|\[[^\[\]]*\]?", " ", text)
     text = re.sub(r"\bhalf (?:and|&) half\b", "half-and-half", text)
     text = re.sub(r"(\d)([a-z])", r"\1 \2", re.sub(r"[*#\"“”®™]", " ", text))
-    parts = [part for part in re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text) if part]
-    for part in parts:
-        name = _bare(part)
-        if name:
-            return name
-    return ""
+    parts = re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text)
+    return next(filter(None, map(_bare, parts)), "")
 
 
 _BREAK = re.compile(
@@ -153,11 +135,7 @@ def _bare(part: str) -> str:
     pair = re.match(r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part)
     if pair and pair[1] not in WORDS["filler"] | WORDS["stand_alone"]:
         part = f"{pair[1]} {pair[2]}"  # "vegetable or peanut oil" is vegetable oil, not a vegetable
-    for piece in _BREAK.split(part):
-        name = _stripped(piece)
-        if name:
-            return name
-    return ""
+    return next(filter(None, map(_stripped, _BREAK.split(part))), "")
 
 
 def _stripped(part: str) -> str:
