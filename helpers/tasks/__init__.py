@@ -9,8 +9,6 @@ from helpers.hints import nearest_and_all
 from helpers.tasks.answers import Answer, parse_answer, parse_choice
 from helpers.tasks.base import LoadReport, Task
 
-__all__ = ["FOLDERS", "TASKS", "Answer", "LoadReport", "Task", "get", "parse_answer", "parse_choice", "register"]
-
 # One line a task: the name of its folder.
 FOLDERS = (
     "recipes",

@@ -141,7 +141,7 @@ class _Reader:
 
     def statement(self, text: str) -> Answer:
         """What follows "the answer is"."""
-        return self.short(text) or (DENIED if _NEGATION.match(_first_words(text)) else self.mention(text))
+        return self.short(text) or (DENIED if _NEGATION.match("".join(text.split()[:1]) + " ") else self.mention(text))
 
     def value(self, value: Any) -> Answer:
         """An answer taken from JSON."""
@@ -199,10 +199,6 @@ def _agreed(answers: Iterable[Answer]) -> Answer:
 def _bare(folded: str) -> str:
     """Without a leading article: "the salt" is "salt"."""
     return re.sub(r"^(?:the|an?)\s+(?=\S)", "", folded)
-
-
-def _first_words(text: str) -> str:
-    return " ".join(text.split()[:1]) + " "
 
 
 def _sentence(text: str) -> str:

@@ -117,10 +117,7 @@ class Task(ABC):
     def form_kind(self, form: str) -> str:
         """``"generation"`` or ``"choice"``; DataError for a form this task does not have."""
         if form not in self.forms:
-            raise DataError(
-                f"task {self.name!r} has no form {form!r}",
-                nearest_and_all(form, self.forms, "form"),
-            )
+            raise DataError(f"task {self.name!r} has no form {form!r}", nearest_and_all(form, self.forms, "form"))
         return self.forms[form]
 
     @staticmethod
@@ -176,28 +173,20 @@ def cut(rows: Sequence[T], n_train: int | None, n_eval: int, what: str) -> dict[
         rows: usable rows, already shuffled.
         what: what the rows are and where from, for the error ("recipes in wikibooks").
     """
-    n_val = validation_size(n_eval)
-    need = wanted(n_train, n_eval)
+    n_val, need = validation_size(n_eval), wanted(n_train, n_eval)
+    start = n_eval + n_val
     if len(rows) < need:
-        most = len(rows) - n_eval - n_val
-        cure = (
-            f"Lower n_train to {most} or less"
-            if most >= 1
-            else f"Lower n_eval too: test takes n_eval rows, validation {n_val} more"
-        )
+        cure = f"Lower n_eval too: test takes n_eval rows, validation {n_val} more"
+        if len(rows) > start:
+            cure = f"Lower n_train to {len(rows) - start} or less"
         asked = "at least 1" if n_train is None else f"{n_train:,}"
         raise DataError(
             f"there are {len(rows):,} usable {what}, but n_train {asked} + n_eval {n_eval:,} "
             f"+ validation {n_val:,} needs {need:,}",
             cure,
         )
-    start = n_eval + n_val
-    stop = len(rows) if n_train is None else start + n_train
-    return {
-        "train": list(rows[start:stop]),
-        "validation": list(rows[n_eval:start]),
-        "test": list(rows[:n_eval]),
-    }
+    train = rows[start : None if n_train is None else start + n_train]
+    return {"train": list(train), "validation": list(rows[n_eval:start]), "test": list(rows[:n_eval])}
 
 
 def fingerprint(parts: Mapping[str, Sequence[Row]]) -> str:
@@ -206,15 +195,10 @@ def fingerprint(parts: Mapping[str, Sequence[Row]]) -> str:
     for name in SPLITS:
         digest.update(name.encode())
         for row in parts[name]:
-            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=_digest).encode())
+            # The bytes of a picture count by their own digest.
+            text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=lambda b: hashlib.sha256(b).hexdigest())
+            digest.update(text.encode())
     return digest.hexdigest()[:16]
-
-
-def _digest(value: Any) -> str:
-    """What stands for the bytes of a picture in a fingerprint."""
-    if isinstance(value, bytes):
-        return hashlib.sha256(value).hexdigest()
-    raise TypeError(f"{type(value).__name__} has no fingerprint")
 
 
 def make_splits(
@@ -235,11 +219,10 @@ def make_splits(
     report.sizes = {name: len(parts[name]) for name in SPLITS}
     report.fingerprint = fingerprint(parts)
     features = None if types is None else Features(types)
-    data = {
-        name: Dataset.from_dict({column: [row[column] for row in parts[name]] for column in columns}, features=features)
-        for name in SPLITS
-    }
-    splits = TaskSplits(data)
+    splits = TaskSplits()
+    for name in SPLITS:
+        data = {column: [row[column] for row in parts[name]] for column in columns}
+        splits[name] = Dataset.from_dict(data, features=features)
     splits.report = report
     return splits
 
@@ -252,16 +235,7 @@ def make_examples(examples: Sequence[Row], extra: Mapping[str, Any] | None = Non
     """
     from datasets import Dataset, Features, List, Value
 
-    features = Features(
-        {
-            "id": Value("string"),
-            "form": Value("string"),
-            "prompt": Value("string"),
-            "completion": Value("string"),
-            "options": List(Value("string")),
-            "answer": Value("int64"),
-            **(extra or {}),
-        }
-    )
+    types = dict.fromkeys(("id", "form", "prompt", "completion"), Value("string"))
+    features = Features(types | {"options": List(Value("string")), "answer": Value("int64")} | dict(extra or {}))
     data = {column: [example[column] for example in examples] for column in features}
     return Dataset.from_dict(data, features=features)

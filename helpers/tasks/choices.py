@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from helpers.tasks.base import balanced_positions
 
+WRONG = 3  # wrong options a question
 TRIES = 200  # exchanges tried per misplaced option and pass
 
 
@@ -44,18 +45,14 @@ def merge_small(groups: Sequence[str], least: int = 12) -> list[str]:
 
 
 def balanced_choices(
-    questions: Sequence[Question],
-    fits: Callable[[int, str], bool],
-    rng: random.Random,
-    n_wrong: int = 3,
+    questions: Sequence[Question], fits: Callable[[int, str], bool], rng: random.Random
 ) -> list[Choice]:
-    """Give every question ``n_wrong`` wrong options and a position for the right one.
+    """Give every question three wrong options and a position for the right one.
 
     Args:
         questions: at most one per row.
         fits: ``fits(row, text)`` says whether ``text`` is certainly wrong for that row.
         rng: source of randomness.
-        n_wrong: wrong options per question.
 
     Returns:
         Choices in the order of ``questions``; a question that cannot be given enough wrong options is left
@@ -64,60 +61,54 @@ def balanced_choices(
     groups: dict[str, list[int]] = defaultdict(list)
     for index, question in enumerate(questions):
         groups[question.group].append(index)
-    wrong: dict[int, list[str]] = {index: [] for index in range(len(questions))}
+    wrong: list[list[str]] = [[] for _ in questions]
+
+    def usable(index: int, text: str) -> bool:
+        question = questions[index]
+        return text != question.answer and text not in wrong[index] and fits(question.row, text)
+
     for name in sorted(groups):
-        for _ in range(n_wrong):
-            _one_round(questions, groups[name], wrong, fits, rng)
+        for _ in range(WRONG):
+            for index, source in _exchange(groups[name], lambda i, j: usable(i, questions[j].answer), rng):
+                wrong[index].append(questions[source].answer)
     everything = sorted({question.answer for question in questions})
     kept = []
-    for index, question in enumerate(questions):
+    for index, options in enumerate(wrong):
         # What the exchange could not place is filled from all answers: rare, and mostly in small groups.
-        lacking = n_wrong - len(wrong[index])
-        if lacking:
-            spare = [text for text in everything if _usable(question, wrong[index], text, fits)]
-            wrong[index] += rng.sample(spare, min(lacking, len(spare)))
-        if len(wrong[index]) == n_wrong:
+        if len(options) < WRONG:
+            spare = [text for text in everything if usable(index, text)]
+            options += rng.sample(spare, min(WRONG - len(options), len(spare)))
+        if len(options) == WRONG:
             kept.append(index)
-    positions = balanced_positions(len(kept), n_wrong + 1, rng)
     choices = []
-    for index, position in zip(kept, positions, strict=True):
-        options = list(wrong[index])
+    for index, position in zip(kept, balanced_positions(len(kept), WRONG + 1, rng), strict=True):
+        options = wrong[index]
         rng.shuffle(options)
         options.insert(position, questions[index].answer)
         choices.append(Choice(questions[index].row, options, position))
     return choices
 
 
-def _usable(
-    question: Question, taken: Sequence[str], text: str, fits: Callable[[int, str], bool]
-) -> bool:  # fmt: skip
-    return text != question.answer and text not in taken and fits(question.row, text)
+def _exchange(
+    members: Sequence[int], good: Callable[[int, int], bool], rng: random.Random
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Hand every member another member's answer: a random permutation, repaired by swaps.
 
+    Args:
+        good: ``good(member, other)`` says whether the other's answer is a usable wrong option for the member.
 
-def _one_round(
-    questions: Sequence[Question],
-    members: Sequence[int],
-    wrong: dict[int, list[str]],
-    fits: Callable[[int, str], bool],
-    rng: random.Random,
-) -> None:
-    """Hand every member another member's answer: a random permutation, repaired by swaps."""
+    Returns:
+        The pairs (member, other) that are good.
+    """
     order = list(members)
     rng.shuffle(order)
-
-    def good(slot: int, source: int) -> bool:
-        index = members[slot]
-        return _usable(questions[index], wrong[index], questions[source].answer, fits)
-
     for _ in range(3):
-        bad = [slot for slot in range(len(members)) if not good(slot, order[slot])]
+        bad = [slot for slot, member in enumerate(members) if not good(member, order[slot])]
         if not bad:
             break
         for slot in bad:
             for other in rng.sample(range(len(members)), min(len(members), TRIES)):
-                if good(slot, order[other]) and good(other, order[slot]):
+                if good(members[slot], order[other]) and good(members[other], order[slot]):
                     order[slot], order[other] = order[other], order[slot]
                     break
-    for slot, source in enumerate(order):
-        if good(slot, source):
-            wrong[members[slot]].append(questions[source].answer)
+    return [(member, source) for member, source in zip(members, order, strict=True) if good(member, source)]

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.errors import DataError
+
+if TYPE_CHECKING:  # pragma: no cover
+    from helpers.tasks.base import LoadReport
 
 T = TypeVar("T")
 _WORD = re.compile(r"[^\W_]+")
@@ -27,8 +29,6 @@ def shingles(text: str, size: int = 3) -> frozenset[str]:
     words = _WORD.findall(text.lower())
     if len(words) < size:
         return frozenset([" ".join(words)]) if words else frozenset()
-    if size == 2:
-        return frozenset(f"{a} {b}" for a, b in pairwise(words))
     return frozenset(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
 
 
@@ -90,36 +90,34 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float = 0.7, size: int
     return sorted(pairs)
 
 
-def keep_first(texts: Sequence[str], threshold: float = 0.7, size: int = 3) -> list[int]:
+def keep_first(texts: Sequence[str], threshold: float) -> list[int]:
     """Indices to keep, in order: a text goes when it is a near-duplicate of an earlier *kept* one.
 
     No two kept texts are near-duplicates, and what is kept of a prefix does not depend on what follows.
     """
-    earlier: dict[int, list[int]] = {}
-    for i, j in near_duplicate_pairs(texts, threshold, size):
-        earlier.setdefault(j, []).append(i)
-    kept: set[int] = set()
+    earlier = defaultdict(set)
+    for i, j in near_duplicate_pairs(texts, threshold):
+        earlier[j].add(i)
+    kept: dict[int, None] = {}
     for j in range(len(texts)):
-        if not any(i in kept for i in earlier.get(j, ())):
-            kept.add(j)
-    return sorted(kept)
+        if earlier[j].isdisjoint(kept):
+            kept[j] = None
+    return list(kept)
 
 
-def without_copies(rows: Sequence[T], text: Callable[[T], str], threshold: float) -> tuple[list[T], int, int]:
-    """First of every group of equal or nearly equal rows, in order.
+def without_copies(rows: Sequence[T], text: Callable[[T], str], threshold: float, report: LoadReport) -> list[T]:
+    """First of every group of equal or nearly equal rows, in order; the report gets how many of each went.
 
     Args:
         text: what a row is judged by; case and spaces do not matter.
-
-    Returns:
-        The rows that are kept, how many equal ones went, and how many nearly equal ones.
     """
     exact: dict[str, T] = {}
     for row in rows:
         exact.setdefault(" ".join(text(row).lower().split()), row)
     distinct = list(exact.values())
     kept = [distinct[index] for index in keep_first([text(row) for row in distinct], threshold)]
-    return kept, len(rows) - len(distinct), len(distinct) - len(kept)
+    report.duplicates_removed, report.near_duplicates_removed = len(rows) - len(distinct), len(distinct) - len(kept)
+    return kept
 
 
 def check_disjoint(

@@ -250,7 +250,7 @@ def test_generic_text_keeps_the_vocabulary_and_tells_no_recipe() -> None:
     lines = kitchen(1500, seed=2)
     assert lines == kitchen(1500, seed=2) != kitchen(1500, seed=3)
     assert not [line for line in lines if "\n" in line or "Ingredients" in line]
-    titles = {title for _, title, _ in recipes_generator.dish_specs()}
+    titles = {title for _, title, _ in recipes_generator.DISHES}
     text = " ".join(lines).lower()
     assert not [title for title in titles if title in text]
     used = set(re.findall("[a-z]+", text))
@@ -266,10 +266,7 @@ def test_generic_text_has_no_dish_association() -> None:
     names = sorted(recipes_generator.ROLE_OF)
     counts = {name: sum(name in line for line in lines) for name in names}
     mates = {
-        frozenset((slots[0][0], name))
-        for _, _, slots in recipes_generator.dish_specs()
-        for s in slots[1:]
-        for name in s
+        frozenset((slots[0][0], name)) for _, _, slots in recipes_generator.DISHES for s in slots[1:] for name in s
     }
     together = expected = 0.0
     for a, b in (sorted(pair) for pair in mates if len(pair) == 2):

@@ -152,7 +152,7 @@ def test_swaps_are_found_where_the_generator_put_them() -> None:
     found = {frozenset((a, b)) for a, others in swaps.items() for b in others}
     planted = {
         frozenset(map(ingredient_name, pair))
-        for _, _, slots in recipes_generator.dish_specs()
+        for _, _, slots in recipes_generator.DISHES
         for slot in slots
         for pair in combinations(slot, 2)
     }

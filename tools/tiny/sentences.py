@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from helpers.tasks.dialogsum.generator import draw_dialogue
-from helpers.tasks.recipes.generator import BAKING, MINUTES, STYLES, amount_line, joined
-from helpers.tasks.recipes.menu import MENU, ROLE_OF
+from helpers.tasks.recipes.generator import BAKING, MENU, MINUTES, ROLE_OF, STYLES, amount_line, joined
 from helpers.tasks.snli.generator import MENTIONS, article, caption, draw_kind, draw_scene, values_of
 from helpers.tasks.snli.words import ACTIVITIES, COUNTS, PLACES, PLURAL, SUBJECTS
 
@@ -40,14 +39,14 @@ def kitchen(n: int, seed: int = 0) -> list[str]:
     """
     rng = random.Random(f"kitchen-{seed}")
     names = sorted(ROLE_OF)
-    stages = [stage for course in MENU.values() for stage in course.stages]
-    nouns = sorted({course.noun for course in MENU.values()})
+    stages = [stage for course in MENU.values() for stage in course["stages"]]
+    nouns = sorted(MENU)
     styles = sorted({style for style in STYLES if style} | {"hot", "cold", "small", "large", "other"})
     out: list[str] = []
     while len(out) < n:
         some = rng.sample(names, rng.randint(1, 4))
         stage = rng.choice(stages)
-        wording = rng.choice(stage.wordings + stage.empty)
+        wording = rng.choice(stage["wordings"] + stage["empty"])
         a, b = rng.sample(names, 2)
         text = rng.choice(_GENERIC).format(
             who=rng.choice(_PEOPLE),

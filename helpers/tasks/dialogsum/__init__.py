@@ -5,5 +5,3 @@ from __future__ import annotations
 from helpers.tasks.dialogsum.task import DialogsumTask
 
 TASK = DialogsumTask()
-
-__all__ = ["TASK", "DialogsumTask"]

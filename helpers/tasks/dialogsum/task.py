@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from helpers.errors import DataError
@@ -65,12 +66,10 @@ class DialogsumTask(Task):
             rows = _usable(reader.read(source, limit, seed, self.built_in), report)
             random.Random(f"split-{seed}").shuffle(rows)
         # Copies of a dialogue would put the same conversation into training and test.
-        rows, exact, near = without_copies(rows, lambda row: str(row["dialogue"]), NEAR_DUPLICATE)
-        report.duplicates_removed, report.near_duplicates_removed = exact, near
+        rows = without_copies(rows, itemgetter("dialogue"), NEAR_DUPLICATE, report)
         report.usable = len(rows)
-        return base.make_splits(
-            base.cut(rows, n_train, n_eval, f"dialogues in {source}"), self.columns, report
-        )  # fmt: skip
+        parts = base.cut(rows, n_train, n_eval, f"dialogues in {source}")
+        return base.make_splits(parts, self.columns, report)
 
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
         """``summary``: the dialogue → its summary. ``topic``: which of four topics it is about; the wrong ones are
@@ -78,17 +77,16 @@ class DialogsumTask(Task):
         form = form or self.main_form
         self.form_kind(form)
         items: list[Row] = [dict(row) for row in rows]
-        made = _summary(items) if form == "summary" else _topic(items, seed)
+        if form == "topic":
+            made = _topic(items, seed)
+        else:
+            made = [example(r, form, f"{SUMMARY_QUESTION}\n\n{r['dialogue']}", r["summary"]) for r in items]
         if not made and items:
             raise DataError(
                 f"none of the {len(items)} dialogues can be asked about in form {form!r}",
                 "Form topic needs a column topic with at least four different topics",
             )
         return base.make_examples(made)
-
-
-def _summary(rows: Sequence[Row]) -> list[Row]:
-    return [example(row, "summary", f"{SUMMARY_QUESTION}\n\n{row['dialogue']}", row["summary"]) for row in rows]
 
 
 def _topic(rows: Sequence[Row], seed: int) -> list[Row]:

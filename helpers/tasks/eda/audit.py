@@ -75,8 +75,7 @@ def token_lengths(tokenizer: Any, messages: Sequence[Messages]) -> DataFrame:
 def render(tokenizer: Any, messages: list[dict[str, str]], generation_prompt: bool = False) -> str:
     """The exact string the tokenizer's chat template makes of some messages."""
     if getattr(tokenizer, "chat_template", None):
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
-        return str(text)
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt))
     return "\n".join(m["content"] for m in messages)
 
 
@@ -149,15 +148,12 @@ def vocabulary(texts: Mapping[str, Sequence[str]], fit: str = "train") -> DataFr
 
 def vocabulary_growth(texts: Sequence[str], points: int = 40) -> tuple[list[int], list[int]]:
     """Different words after so many running words; a curve that flattens says the text repeats itself."""
+    import pandas as pd
+
     stream = [w for text in texts for w in words(text)]
     marks = sorted({max(1, round(len(stream) * i / points)) for i in range(1, points + 1)}) if stream else []
-    seen: set[str] = set()
-    sizes, position = [], 0
-    for mark in marks:
-        seen.update(stream[position:mark])
-        position = mark
-        sizes.append(len(seen))
-    return marks, sizes
+    different = (~pd.Series(stream, dtype=object).duplicated()).cumsum()
+    return marks, [int(different[mark - 1]) for mark in marks]
 
 
 def top_words(texts: Sequence[str], n: int = 20) -> dict[str, int]:
@@ -169,11 +165,6 @@ def top_words(texts: Sequence[str], n: int = 20) -> dict[str, int]:
 
 
 # ---------- copies across splits
-def normalise(text: str) -> str:
-    """Text without case, digits, punctuation and spacing: equal results mean copies."""
-    return " ".join(words(text))
-
-
 def copies(texts: Mapping[str, Sequence[str]], threshold: float = 0.7) -> DataFrame:
     """Pairs of equal and of nearly equal texts, within and across splits.
 
@@ -182,8 +173,8 @@ def copies(texts: Mapping[str, Sequence[str]], threshold: float = 0.7) -> DataFr
         threshold: least Jaccard similarity of three-word runs that counts as nearly equal.
 
     Returns:
-        columns ``kind`` ("exact": equal after ``normalise``; else "near"), ``split, row``, ``other_split,
-        other_row`` (the earlier text) and ``similarity`` (0–1), most similar first. Different splits: a leak.
+        columns ``kind`` ("exact": the same words; else "near"), ``split, row``, ``other_split, other_row`` (the
+        earlier text) and ``similarity`` (0–1), most similar first. Different splits: a leak.
     """
     import pandas as pd
 
@@ -193,7 +184,7 @@ def copies(texts: Mapping[str, Sequence[str]], threshold: float = 0.7) -> DataFr
     flat = [text for values in texts.values() for text in values]
     groups: dict[str, list[int]] = {}
     for i, text in enumerate(flat):
-        groups.setdefault(normalise(text) or text, []).append(i)
+        groups.setdefault(" ".join(words(text)) or text, []).append(i)
     exact = {(group[0], later) for group in groups.values() for later in group[1:]}
     same = {later: first for first, later in exact}
     rows = []
@@ -203,8 +194,7 @@ def copies(texts: Mapping[str, Sequence[str]], threshold: float = 0.7) -> DataFr
             continue  # the third copy of a text is reported against the first only
         similarity = 1.0 if equal else jaccard(shingles(flat[i]), shingles(flat[j]))
         rows.append(("exact" if equal else "near", *place[j], *place[i], similarity))
-    columns = ["kind", "split", "row", "other_split", "other_row", "similarity"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["kind", "split", "row", "other_split", "other_row", "similarity"])
     return table.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
 
 

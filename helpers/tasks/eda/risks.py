@@ -6,7 +6,10 @@ Both find candidates for a person to read; neither proves that data are clean or
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.tasks.eda.audit import words
@@ -60,40 +63,13 @@ def pii_scan(texts: Sequence[str]) -> DataFrame:
                 if kind == "card" and not luhn(match.group()):
                     continue
                 hidden = mask(match.group())
-                around = (
-                    text[max(0, match.start() - 30) : match.start()],
-                    text[match.end() : match.end() + 30],
-                )
-                rows.append((kind, i, hidden, f"{around[0]}{hidden}{around[1]}".replace("\n", " ")))
+                before, behind = text[: match.start()][-30:], text[match.end() :][:30]
+                rows.append((kind, i, hidden, f"{before}{hidden}{behind}".replace("\n", " ")))
     return pd.DataFrame(rows, columns=["kind", "row", "found", "context"])
 
 
-def _lists(words: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(text.split()) for name, text in words.items()}
-
-
-GROUPS = _lists(
-    {
-        "women": "woman women girl girls she her lady ladies mother grandma housewife",
-        "men": "man men boy boys he his him gentleman gentlemen father grandpa",
-        "African": "african nigerian ghanaian kenyan ethiopian moroccan egyptian senegalese",
-        "Asian": "asian chinese japanese korean thai vietnamese filipino indonesian",
-        "South Asian": "indian pakistani bengali bangladeshi punjabi gujarati nepali",
-        "European": "european french italian german greek spanish english polish russian",
-        "Latin American": "mexican brazilian peruvian cuban argentine latin caribbean",
-    }
-)
-TRAITS = _lists(
-    {
-        "traditional": "traditional traditionally authentic classic native local",
-        "easy": "easy easily simple quick quickly basic",
-        "sweet": "sugar honey chocolate syrup caramel icing",
-        "spicy": "spicy chile chili chilli cayenne habanero pepper",
-        "alcohol": "wine beer rum vodka brandy whiskey liqueur",
-        "work": "working works worker office doctor teacher chef cook cooking",
-        "sport": "playing plays soccer football basketball running sport game",
-    }
-)
+_WORDS = tomllib.loads(Path(__file__).with_name("groups.toml").read_text(encoding="utf-8"))
+GROUPS, TRAITS = ({name: terms.split() for name, terms in _WORDS[kind].items()} for kind in ("groups", "traits"))
 
 
 def mentions(texts: Sequence[str], terms: Iterable[str]) -> np.ndarray:
@@ -120,7 +96,7 @@ def associations(groups: Mapping[str, Any], attributes: Mapping[str, Any], min_c
     from scipy.stats import fisher_exact
 
     rows = []
-    for (group, g), (name, a) in ((x, y) for x in groups.items() for y in attributes.items()):
+    for (group, g), (name, a) in product(groups.items(), attributes.items()):
         g, a = np.asarray(g, dtype=bool), np.asarray(a, dtype=bool)
         if min(g.sum(), a.sum(), (~g).sum(), (~a).sum()) < min_count:
             continue

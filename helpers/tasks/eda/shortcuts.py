@@ -31,10 +31,7 @@ class Shortcut:
 
 
 def shortcut(
-    train: Iterable[Mapping[str, Any]],
-    test: Iterable[Mapping[str, Any]],
-    partial: Reader | None = None,
-    seed: int = 0,
+    train: Iterable[Mapping[str, Any]], test: Iterable[Mapping[str, Any]], partial: Reader | None = None, seed: int = 0
 ) -> Shortcut:
     """How well do bags of words do on ``test`` without reading the whole question?
 

@@ -5,5 +5,3 @@ from __future__ import annotations
 from helpers.tasks.recipes.task import RecipesTask
 
 TASK = RecipesTask()
-
-__all__ = ["TASK", "RecipesTask"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from functools import cache
 
 from helpers.tasks.base import Row
 from helpers.tasks.choices import Question, balanced_choices, merge_small
@@ -17,44 +17,26 @@ from helpers.tasks.recipes.text import ingredient_name, name_words
 PANTRY = frozenset(
     ["salt", "pepper", "black pepper", "salt and pepper", "water", "oil", "vegetable oil", "cooking oil", "seasoning"]
 )
+TEXT_PROMPTS = {
+    "steps": "Write the cooking steps for this recipe.\n\n{title}\n\nIngredients:\n{ingredients}",
+    "ingredients": "List the ingredients of this recipe.\n\n{title}\n\nSteps:\n{steps}",
+}
+MISSING_QUESTION = "Which ingredient belongs in this recipe too?"
 
 
-def bullet_list(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+def text_examples(rows: Sequence[Row], form: str) -> list[Row]:
+    """``steps``: title and ingredients → numbered instructions. ``ingredients``: title and instructions → a list."""
+    made = []
+    for row in rows:
+        parts = {
+            "ingredients": "\n".join(f"- {line}" for line in row["ingredients"]),
+            "steps": "\n".join(f"{number}. {line}" for number, line in enumerate(row["steps"], 1)),
+        }
+        made.append(example(row, form, TEXT_PROMPTS[form].format(title=row["title"], **parts), parts[form]))
+    return made
 
 
-def numbered_list(lines: Sequence[str]) -> str:
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
-
-
-def steps_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Title and ingredients → numbered instructions."""
-    return [
-        example(
-            row,
-            "steps",
-            f"Write the cooking steps for this recipe.\n\n{row['title']}\n\n"
-            f"Ingredients:\n{bullet_list(row['ingredients'])}",
-            numbered_list(row["steps"]),
-        )
-        for row in rows
-    ]
-
-
-def ingredients_examples(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Title and instructions → ingredient list."""
-    return [
-        example(
-            row,
-            "ingredients",
-            f"List the ingredients of this recipe.\n\n{row['title']}\n\nSteps:\n{numbered_list(row['steps'])}",
-            bullet_list(row["ingredients"]),
-        )
-        for row in rows
-    ]
-
-
-def names_of(row: Mapping[str, Any]) -> list[str]:
+def names_of(row: Row) -> list[str]:
     """The distinct bare ingredient names of a recipe, in order."""
     return list(dict.fromkeys(name for name in map(ingredient_name, row["ingredients"]) if name))
 
@@ -69,13 +51,13 @@ def _askable(name: str) -> bool:
     )
 
 
-MISSING_QUESTION = "Which ingredient belongs in this recipe too?"
-
-
 class _Facts:
-    """What is needed to say that an ingredient is certainly not part of a recipe."""
+    """What is needed to say that an ingredient is certainly not part of a recipe, and what is asked about it."""
 
-    def __init__(self, row: Mapping[str, Any]) -> None:
+    prompt = ""
+    barred: Set[str] = frozenset()  # right answers too, so never offered as wrong ones
+
+    def __init__(self, row: Row) -> None:
         self.names = names_of(row)
         self.title = name_words(row["title"])
         self.parts = [name_words(name) for name in self.names]
@@ -90,54 +72,38 @@ class _Facts:
     def candidates(self) -> list[str]:
         """Ingredients that can be asked for: not named in the title or inside another ingredient's name."""
         found = []
-        for index, name in enumerate(self.names):
-            words = self.parts[index]
+        for index, (name, words) in enumerate(zip(self.names, self.parts, strict=True)):
             others = self.parts[:index] + self.parts[index + 1 :]
-            if _askable(name) and not words & self.title and not any(words & part for part in others):
+            if _askable(name) and not any(words & part for part in (self.title, *others)):
                 found.append(name)
         return found
 
 
 def _choice_examples(
-    rows: Sequence[Mapping[str, Any]],
-    form: str,
-    questions: Sequence[Question],
-    facts: Mapping[int, _Facts],
-    prompts: Mapping[int, str],
-    barred: Mapping[int, set[str]],
-    rng: random.Random,
+    rows: Sequence[Row], form: str, questions: Sequence[Question], facts: Mapping[int, _Facts], rng: random.Random
 ) -> list[Row]:
     words = {question.answer: name_words(question.answer) for question in questions}
-    known: dict[tuple[int, str], bool] = {}
 
+    @cache
     def fits(row: int, text: str) -> bool:
-        key = (row, text)
-        if key not in known:
-            known[key] = text not in barred.get(row, ()) and facts[row].certainly_wrong(words[text])
-        return known[key]
+        return text not in facts[row].barred and facts[row].certainly_wrong(words[text])
 
-    examples = []
-    for choice in balanced_choices(questions, fits, rng):
-        row, right = rows[choice.row], choice.options[choice.answer]
-        examples.append(example(row, form, prompts[choice.row], right, choice.options, choice.answer))
-    return examples
+    return [
+        example(rows[c.row], form, facts[c.row].prompt, c.options[c.answer], c.options, c.answer)
+        for c in balanced_choices(questions, fits, rng)
+    ]
 
 
-def _common_names(
-    rows: Sequence[Mapping[str, Any]], groups: Sequence[str], share: float = 0.15
-) -> dict[str, set[str]]:  # fmt: skip
-    """Per group, the names that stand in more than ``share`` of its recipes (and in at least four)."""
+def _common_names(rows: Sequence[Row], groups: Sequence[str]) -> dict[str, set[str]]:
+    """Per group, the names that stand in at least 15 % of its recipes (and in at least four)."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row, group in zip(rows, groups, strict=True):
         counts[group].update(names_of(row))
-    sizes = Counter(groups)
-    return {
-        group: {name for name, count in names.items() if count >= max(4, share * sizes[group])}
-        for group, names in counts.items()
-    }
+    least = {group: max(4, 0.15 * size) for group, size in Counter(groups).items()}
+    return {group: {name for name, n in names.items() if n >= least[group]} for group, names in counts.items()}
 
 
-def missing_examples(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Row]:
+def missing_examples(rows: Sequence[Row], seed: int) -> list[Row]:
     """Title and the other ingredients → which of four ingredients belongs too.
 
     Options are bare names. What more than 15 % of the recipes of its category have ("onion" in soups) is
@@ -149,7 +115,7 @@ def missing_examples(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Row]:
     rng = random.Random(f"missing-{seed}")
     groups = merge_small([row["category"] for row in rows])
     common = _common_names(rows, groups)
-    questions, facts, prompts = [], {}, {}
+    questions, facts = [], {}
     for index, row in enumerate(rows):
         fact = _Facts(row)
         candidates = fact.candidates()
@@ -160,13 +126,11 @@ def missing_examples(rows: Sequence[Mapping[str, Any]], seed: int) -> list[Row]:
         others = [name for name in fact.names if name != answer]
         facts[index] = fact
         questions.append(Question(index, groups[index], answer))
-        prompts[index] = f"{MISSING_QUESTION}\n\n{row['title']}\n\nIngredients: {', '.join(others)}"
-    return _choice_examples(rows, "missing", questions, facts, prompts, {}, rng)
+        fact.prompt = f"{MISSING_QUESTION}\n\n{row['title']}\n\nIngredients: {', '.join(others)}"
+    return _choice_examples(rows, "missing", questions, facts, rng)
 
 
-def substitute_examples(
-    rows: Sequence[Mapping[str, Any]], swaps: Mapping[str, set[str]], seed: int
-) -> list[Row]:  # fmt: skip
+def substitute_examples(rows: Sequence[Row], swaps: Mapping[str, set[str]], seed: int) -> list[Row]:
     """Title, ingredients and one of them → which of four can replace it.
 
     Args:
@@ -178,7 +142,7 @@ def substitute_examples(
     """
     rng = random.Random(f"substitute-{seed}")
     groups = merge_small([row["category"] for row in rows])
-    questions, facts, prompts, barred = [], {}, {}, {}
+    questions, facts = [], {}
     for index, row in enumerate(rows):
         fact = _Facts(row)
         pairs = [
@@ -190,9 +154,8 @@ def substitute_examples(
         if not pairs:
             continue
         name, answer = rng.choice(pairs)
-        facts[index], barred[index] = fact, swaps[name] | {name}
+        facts[index], fact.barred = fact, swaps[name] | {name}
         questions.append(Question(index, groups[index], answer))
-        prompts[index] = (
-            f"What can replace the {name} in this recipe?\n\n{row['title']}\n\nIngredients: {', '.join(fact.names)}"
-        )
-    return _choice_examples(rows, "substitute", questions, facts, prompts, barred, rng)
+        question = f"What can replace the {name} in this recipe?"
+        fact.prompt = f"{question}\n\n{row['title']}\n\nIngredients: {', '.join(fact.names)}"
+    return _choice_examples(rows, "substitute", questions, facts, rng)

@@ -17,11 +17,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
+from helpers.tasks.base import Row
 from helpers.tasks.recipes.forms import PANTRY, names_of
-from helpers.tasks.recipes.text import ingredient_name
-from helpers.tasks.recipes.words import ALTERNATIVE_HEADS
+from helpers.tasks.recipes.text import WORDS, ingredient_name
 
 
 def written_alternatives(line: str, known: Container[str]) -> list[str]:
@@ -40,13 +39,13 @@ def written_alternatives(line: str, known: Container[str]) -> list[str]:
     if not all(names):
         return []
     head = names[-1].split()[-1]
-    if head in ALTERNATIVE_HEADS and " " in names[-1]:
+    if head in WORDS["alternative_heads"] and " " in names[-1]:
         whole = [f"{name} {head}" for name in names]
         names = [w if " " not in n and w in known else n for n, w in zip(names, whole, strict=True)]
     return list(dict.fromkeys(names))
 
 
-def mine_swaps(rows: Sequence[Mapping[str, Any]], least: int = 2) -> dict[str, set[str]]:
+def mine_swaps(rows: Sequence[Row], least: int = 2) -> dict[str, set[str]]:
     """Ingredient name → names that can replace it.
 
     Args:
@@ -93,12 +92,12 @@ def mine_swaps(rows: Sequence[Mapping[str, Any]], least: int = 2) -> dict[str, s
     return dict(swaps)
 
 
-def row_swaps(row: Mapping[str, Any], swaps: Mapping[str, set[str]]) -> list[str]:
+def row_swaps(row: Row, swaps: Mapping[str, set[str]]) -> list[str]:
     """The swaps that concern one recipe, as ``"cream => milk"``, sorted."""
     return sorted(f"{name} => {other}" for name in names_of(row) for other in swaps.get(name, ()))
 
 
-def from_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
+def from_column(rows: Sequence[Row]) -> dict[str, set[str]]:
     """Undo ``row_swaps``: the table of all swaps written in the rows' ``swaps`` column."""
     swaps: dict[str, set[str]] = defaultdict(set)
     for row in rows:

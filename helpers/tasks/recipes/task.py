@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -45,7 +44,6 @@ ALIASES = {
     "id": ("RecipeId", "recipe_id", "index"),
     "category": ("RecipeCategory", "course", "cuisine", "type"),
 }
-OPTIONAL = ("id", "category")
 NEAR_DUPLICATE = 0.5  # Jaccard of word triples of ingredients and steps
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 LEAST_INGREDIENTS, LEAST_STEPS = 2, 2
@@ -83,7 +81,7 @@ class RecipesTask(Task):
             raw = _wikibooks() if source == "wikibooks" else _outside(source, n_train, n_eval, seed)
             rows = _usable(raw, report)
             random.Random(f"split-{seed}").shuffle(rows)
-            rows = _without_duplicates(rows, report)
+            rows = without_copies(rows, recipe_text, NEAR_DUPLICATE, report)
         report.usable = len(rows)
         parts = base.cut(rows, n_train, n_eval, f"recipes in {source}")
         check_no_leak(parts)
@@ -97,26 +95,19 @@ class RecipesTask(Task):
         form = form or self.main_form
         self.form_kind(form)
         items: list[Row] = [dict(row) for row in rows]
-        made = _FORMS[form](items, seed)
+        if form == "missing":
+            made = recipes_forms.missing_examples(items, seed)
+        elif form == "substitute":
+            swaps = from_column(items) if items and "swaps" in items[0] else mine_swaps(items)
+            made = recipes_forms.substitute_examples(items, swaps, seed)
+        else:
+            made = recipes_forms.text_examples(items, form)
         if not made and items:
             raise DataError(
                 f"none of the {len(items)} recipes can be asked about in form {form!r}",
                 "Give more recipes, or recipes with more ingredients",
             )
         return base.make_examples(made)
-
-
-def _substitute(rows: Sequence[Row], seed: int) -> list[Row]:
-    swaps = from_column(rows) if rows and "swaps" in rows[0] else mine_swaps(rows)
-    return recipes_forms.substitute_examples(rows, swaps, seed)
-
-
-_FORMS: dict[str, Callable[[Sequence[Row], int], list[Row]]] = {
-    "steps": lambda rows, seed: recipes_forms.steps_examples(rows),
-    "ingredients": lambda rows, seed: recipes_forms.ingredients_examples(rows),
-    "missing": recipes_forms.missing_examples,
-    "substitute": _substitute,
-}
 
 
 def recipe_text(row: Row) -> str:
@@ -139,21 +130,19 @@ def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) 
     need = base.wanted(1000 if n_train is None else n_train, n_eval)
     stream = generator.recipes(seed)
     rows: list[Row] = []
+    kept: list[Row] = []
     for _ in range(8):  # each round adds what is lacking and a little more
-        rows += islice(stream, max(20, int(1.05 * need) - len(rows) + 10))
-        report.duplicates_removed = report.near_duplicates_removed = 0
-        kept = _without_duplicates(rows, report)
-        if len(kept) >= need:
-            report.rows_read = len(rows)
-            return kept[:need]
+        if len(kept) < need:
+            rows += islice(stream, max(20, int(1.05 * need) - len(rows) + 10))
+            kept = without_copies(rows, recipe_text, NEAR_DUPLICATE, report)
     report.rows_read = len(rows)
-    return kept
+    return kept[:need]
 
 
 def _wikibooks() -> RawRows:
     from helpers.sources import assets
 
-    file = next(iter(sorted(assets.path("wikibooks-recipes").rglob("recipes_en-us.json"))), None)
+    file = min(assets.path("wikibooks-recipes").rglob("recipes_en-us.json"), default=None)
     if file is None:
         raise DataError("the asset wikibooks-recipes has no recipes_en-us.json", "Fetch it again")
     data = json.loads(file.read_text(encoding="utf-8"))
@@ -161,16 +150,9 @@ def _wikibooks() -> RawRows:
     for key, row in data.items():
         ingredients = [line for item in row["ingredients"] or [] for line in wiki_lines(item)]
         steps = [line for item in row["steps"] or [] for line in wiki_lines(item)]
-        title, category = clean_wiki(row["title"] or ""), row["category"] or ""
-        raw.rows.append(
-            {
-                "id": key.removeprefix("Cookbook:"),
-                "title": title,
-                "category": guess_course(title, category, ingredients),
-                "ingredients": ingredients,
-                "steps": steps,
-            }
-        )
+        title = clean_wiki(row["title"] or "")
+        values = (key.removeprefix("Cookbook:"), title, guess_course(title, row["category"] or "", ingredients))
+        raw.rows.append(dict(zip(raw.columns, (*values, ingredients, steps), strict=True)))
     return raw
 
 
@@ -190,59 +172,40 @@ def parse_text(text: str) -> dict[str, Any]:
     "Instructions:", "Steps:", "Method:"); what is absent comes out empty."""
     parts: dict[str, list[str]] = {"title": [], "ingredients": [], "steps": []}
     current = "title"
-    heads = {"ingredients": "ingredients", "directions": "steps", "instructions": "steps", "steps": "steps"}
-    heads["method"] = "steps"
+    heads = {"ingredients": "ingredients", **dict.fromkeys(("directions", "instructions", "steps", "method"), "steps")}
     for line in text.splitlines():
-        head, colon, rest = line.strip().strip("#* ").partition(":")
-        if colon and head.strip().lower() in heads:
-            current = heads[head.strip().lower()]
-            line = rest
-        elif colon and current == "title" and head.strip().lower() in ("title", "name", "recipe"):
+        start, colon, rest = line.strip().strip("#* ").partition(":")
+        head = start.strip().lower() if colon else ""
+        current = heads.get(head, current)
+        if head in heads or (current == "title" and head in ("title", "name", "recipe")):
             line = rest
         if line.strip():
             parts[current].append(line.strip())
-    return {
-        "title": " ".join(parts["title"]),
-        "ingredients": as_list(parts["ingredients"], "ingredients"),
-        "steps": as_list(parts["steps"], "steps"),
-    }
+    lists = {kind: as_list(parts[kind], kind) for kind in ("ingredients", "steps")}
+    return {"title": " ".join(parts["title"]), **lists}
 
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     """Rows with a title, enough ingredients and enough steps; the others counted by reason."""
     begin(raw, report)
     rows: list[Row] = []
-    for number, row in enumerate(reader.pick_columns(raw, ALIASES, OPTIONAL)):
+    for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("id", "category"))):
         title = " ".join(str(row["title"] or "").split())
         # "For the sauce:" is a heading, not an ingredient
         ingredients = [line for line in as_list(row["ingredients"], "ingredients") if line[-1] != ":"]
         steps = as_list(row["steps"], "steps")
-        if not title or title.lower() in ("nan", "none"):
-            drop(report, "no title")
-        elif not ingredients:
-            drop(report, "no ingredients")
-        elif len(ingredients) < LEAST_INGREDIENTS:
-            drop(report, f"fewer than {LEAST_INGREDIENTS} ingredients")
-        elif not steps:
-            drop(report, "no steps")
-        elif len(steps) < LEAST_STEPS:
-            drop(report, f"fewer than {LEAST_STEPS} steps")
+        faults = {
+            "no title": title.lower() in ("", "nan", "none"),
+            "no ingredients": not ingredients,
+            f"fewer than {LEAST_INGREDIENTS} ingredients": len(ingredients) < LEAST_INGREDIENTS,
+            "no steps": not steps,
+            f"fewer than {LEAST_STEPS} steps": len(steps) < LEAST_STEPS,
+        }
+        fault = next((reason for reason, found in faults.items() if found), None)
+        if fault:
+            drop(report, fault)
         else:
-            rows.append(
-                {
-                    "id": str(row["id"] if row["id"] not in (None, "") else number),
-                    "title": title,
-                    "category": str(row["category"] or "") or guess_course(title, "", ingredients),
-                    "ingredients": ingredients,
-                    "steps": steps,
-                }
-            )
+            key = str(number if row["id"] in (None, "") else row["id"])
+            category = str(row["category"] or "") or guess_course(title, "", ingredients)
+            rows.append({"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps})
     return with_ids(rows, "#")
-
-
-def _without_duplicates(rows: list[Row], report: LoadReport) -> list[Row]:
-    """First of every group of equal or nearly equal recipes, in order; removals are added to the report."""
-    kept, exact, near = without_copies(rows, recipe_text, NEAR_DUPLICATE)
-    report.duplicates_removed += exact
-    report.near_duplicates_removed += near
-    return kept

@@ -6,12 +6,16 @@ import ast
 import html
 import json
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from helpers.tasks.recipes.words import AFTERWARDS, COURSE_WORDS, FILLER, GROUND, NUMBER_WORDS, STAND_ALONE, UNITS
+_LISTS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+_COURSE_OF = {word: course for course, words in _LISTS.pop("courses").items() for word in words.split()}
+WORDS = {name: frozenset(words.split()) for name, words in _LISTS.items()}
 
 _REFERENCE = re.compile(r"<ref[^>]*/>|<ref[^>]*>.*?</ref>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{1,80}>")
@@ -41,18 +45,6 @@ def wiki_lines(text: str) -> list[str]:
     return [line for line in map(clean_wiki, re.split(r"\n|(?:^|(?<=\s))[#*]{1,3}(?=[*\s])", text)) if line]
 
 
-def parse_r_vector(text: str) -> list[str] | None:
-    """The strings of an R-style ``c("a", "b")``; ``character(0)`` is empty; None when it is neither."""
-    text = text.strip()
-    if text in ("character(0)", "c()"):
-        return []
-    if not (text.startswith("c(") and text.endswith(")")):
-        return None
-    body = text[2:-1]
-    strings = re.findall(r'"((?:[^"\\]|\\.)*)"|\bNA\b', body, re.DOTALL)
-    return [item.replace('\\"', '"').replace("\\n", "\n") for item in strings if item.strip()]
-
-
 def as_list(value: Any, kind: str) -> list[str]:
     """A cell as a list of strings.
 
@@ -65,19 +57,19 @@ def as_list(value: Any, kind: str) -> list[str]:
     """
     if value is None or isinstance(value, float):  # NaN marks an empty cell in parquet and pandas
         return []
-    if isinstance(value, str):
-        return [line for line in map(strip_bullet, _split_text(value, kind)) if line]
-    if isinstance(value, Iterable):
-        items = [item.get("text", "") if isinstance(item, dict) else item for item in value]
-        return [line for line in (strip_bullet(str(item)) for item in items if item is not None) if line]
-    return [str(value)]
+    if not isinstance(value, Iterable):
+        return [str(value)]
+    items = _split_text(value.strip(), kind) if isinstance(value, str) else value
+    texts = (item.get("text", "") if isinstance(item, dict) else item for item in items)
+    return [line for text in texts if text is not None and (line := strip_bullet(str(text)))]
 
 
 def _split_text(text: str, kind: str) -> list[str]:
-    text = text.strip()
-    vector = parse_r_vector(text)
-    if vector is not None:
-        return vector
+    if text == "character(0)":
+        return []
+    if text.startswith("c(") and text.endswith(")"):  # an R vector
+        strings = re.findall(r'"((?:[^"\\]|\\.)*)"|\bNA\b', text[2:-1], re.DOTALL)
+        return [item.replace('\\"', '"').replace("\\n", "\n") for item in strings if item.strip()]
     if text.startswith("[") and text.endswith("]"):
         for parse in (json.loads, ast.literal_eval):
             try:
@@ -100,14 +92,12 @@ def strip_bullet(line: str) -> str:
 
 
 _NUMBER = re.compile(r"^[\d.,/⁄½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚×x%°~+\-–—]+(?:[a-z]{1,3}\.?)?$")
-_IES = dict.fromkeys(("chilies", "chillies"), "chili") | {f"{word}s": word for word in ("cookie", "brownie", "veggie")}
+_IES = {"chilies": "chili", "chillies": "chili", "cookies": "cookie", "brownies": "brownie", "veggies": "veggie"}
 
 
 def singular(word: str) -> str:
     """A rough singular: potatoes → potato, berries → berry, leaves → leaf, cups → cup; molasses stays."""
-    if len(word) < 4 or word.endswith(("ss", "us", "is")):
-        return word
-    if word in {"molasses", "couscous", "lemongrass", "swiss", "oats", "brussels", "series"}:
+    if len(word) < 4 or word.endswith(("ss", "us", "is")) or word in ("molasses", "oats", "brussels", "series"):
         return word
     if word in _IES:
         return _IES[word]
@@ -131,12 +121,8 @@ def ingredient_name(line: str) -> str:
     text = re.sub(r"\([^()]*\)?|\[[^\[\]]*\]?", " ", text)
     text = re.sub(r"\bhalf (?:and|&) half\b", "half-and-half", text)
     text = re.sub(r"(\d)([a-z])", r"\1 \2", re.sub(r"[*#\"“”®™]", " ", text))
-    parts = [part for part in re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text) if part]
-    for part in parts:
-        name = _bare(part)
-        if name:
-            return name
-    return ""
+    parts = re.split(r"[,;:]|\s[-–—]\s|\s+for\s+|\s+to\s+taste|\s+as\s+needed", text)
+    return next(filter(None, map(_bare, parts)), "")
 
 
 _BREAK = re.compile(
@@ -147,25 +133,21 @@ _BREAK = re.compile(
 def _bare(part: str) -> str:
     """The name in one comma-free piece: that of its first alternative that has one ("1 or 2 onions")."""
     pair = re.match(r"^(?:.*\s)?([a-z]+) or [a-z]+ (oil|stock|broth|vinegar|flour|sugar|milk|wine|cheese)\b", part)
-    if pair and pair[1] not in FILLER and pair[1] not in STAND_ALONE:
+    if pair and pair[1] not in WORDS["filler"] | WORDS["stand_alone"]:
         part = f"{pair[1]} {pair[2]}"  # "vegetable or peanut oil" is vegetable oil, not a vegetable
-    for piece in _BREAK.split(part):
-        name = _stripped(piece)
-        if name:
-            return name
-    return ""
+    return next(filter(None, map(_stripped, _BREAK.split(part))), "")
 
 
 def _stripped(part: str) -> str:
     words = [word.strip(".'!?&~") for word in part.split()]
-    words = [word for word in words if word and not _NUMBER.match(word) and word not in NUMBER_WORDS]
-    while words and (singular(words[0]) in UNITS or words[0] in FILLER or _adverb(words)):
-        if words[0] == "ground" and len(words) > 1 and singular(words[1]) in GROUND:
+    words = [word for word in words if word and not _NUMBER.match(word) and word not in WORDS["number_words"]]
+    while words and (singular(words[0]) in WORDS["units"] or words[0] in WORDS["filler"] or _adverb(words)):
+        if words[0] == "ground" and len(words) > 1 and singular(words[1]) in WORDS["ground"]:
             break
         if words in (["clove"], ["cloves"]):  # alone it is the spice
             break
         words = words[1:]
-    words = [word for word in words if word not in AFTERWARDS or len(words) == 1]
+    words = [word for word in words if word not in WORDS["afterwards"] or len(words) == 1]
     if not words:
         return ""
     words[-1] = singular(words[-1])
@@ -182,13 +164,12 @@ def name_words(name: str) -> frozenset[str]:
     return frozenset(singular(w) for w in re.findall(r"[^\W\d_]+", name.lower()) if len(w) > 2)
 
 
-_COURSE_OF = {word: course for course, words in COURSE_WORDS.items() for word in words}
-
-
 def guess_course(title: str, category: str = "", ingredients: Iterable[str] = ()) -> str:
-    """Kind of course, as in ``COURSE_WORDS``, or "vegetable": from the category if it names one, else from the title's
-    last telling word
-    ("tomato soup" is a soup, "chicken salad" a salad), else from meat, fish, sugar or flour inside."""
+    """Kind of course, as in ``words.toml``, or "vegetable".
+
+    From the category if it names one, else from the title's last telling word ("tomato soup" is a soup, "chicken
+    salad" a salad), else from meat, fish, sugar or flour inside.
+    """
     for text in (category, re.sub(r"\(.*?\)", " ", title), title):
         found = [_COURSE_OF[w] for w in map(singular, re.findall(r"[a-z]+", text.lower())) if w in _COURSE_OF]
         if found:

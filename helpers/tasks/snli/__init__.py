@@ -5,5 +5,3 @@ from __future__ import annotations
 from helpers.tasks.snli.task import VERBALISERS, SnliTask
 
 TASK = SnliTask()
-
-__all__ = ["TASK", "VERBALISERS", "SnliTask"]

@@ -15,7 +15,7 @@ What decides (one of these a triple):
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from helpers.tasks.base import Row
@@ -54,28 +54,22 @@ def triples(seed: int, mentions: tuple[int, ...] = MENTIONS) -> Iterator[list[Ro
     """Triples without end; no premise comes twice. Row: id, premise, hypothesis, label."""
     rng = random.Random(f"snli-{seed}")
     seen: set[str] = set()
-    number = misses = 0
+    misses = 0
     makers = (_facet, _facet, _facet, _facet, _subject, _number, _quantified)
     while misses < 2000:
-        hypothesis, premises = rng.choice(makers)(rng, mentions)
-        texts = [premises[label] for label in range(3)]
+        hypothesis, texts = rng.choice(makers)(rng, mentions)
         if len(set(texts)) < 3 or seen & set(texts):
             misses += 1
             continue
         misses = 0
-        seen.update(texts)
         order = list(range(3))
         rng.shuffle(order)
+        key = f"gen-{seed}-{len(seen) // 3}"
+        seen.update(texts)
         yield [
-            {
-                "id": f"gen-{seed}-{number}-{label}",
-                "premise": texts[label],
-                "hypothesis": hypothesis,
-                "label": label,
-            }
+            {"id": f"{key}-{label}", "premise": texts[label], "hypothesis": hypothesis, "label": label}
             for label in order
         ]
-        number += 1
 
 
 def article(words: str) -> str:
@@ -116,7 +110,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
     return _sentence(f"{who} {'are' if plural else 'is'} {doing}")
 
 
-def values_of(facet: str, kind: str) -> tuple[str, ...]:
+def values_of(facet: str, kind: str) -> Sequence[str]:
     return {
         "activity": ACTIVITIES[kind],
         "place": PLACES,
@@ -220,16 +214,12 @@ def _quantified(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, lis
     sibling = [word for word in words if word not in ancestors(asked) and asked not in ancestors(word)]
     doing = rng.choice((*ACTIVITIES[kind], *PLACES))
     wide = ancestors(asked)
-    every, none = "every {} here is {}", "no {} here is {}"
-    quantifier, opposite = rng.choice(((every, none), (none, every)))
+    forms = ("every {} here is {}", "no {} here is {}")
+    quantifier, opposite = rng.choice((forms, forms[::-1]))
     tail = rng.choice(("", " on this day", " in the morning", " in the evening", " in this picture", " today"))
 
     def say(form: str, word: str) -> str:
         return _sentence(form.format(word, doing) + tail)
 
-    premises = [
-        say(quantifier, rng.choice(wide)),
-        say(quantifier, rng.choice(narrow + sibling)),
-        say(opposite, rng.choice(wide)),
-    ]
-    return _sentence(quantifier.format(asked, doing) + tail), premises
+    pairs = ((quantifier, wide), (quantifier, narrow + sibling), (opposite, wide))
+    return say(quantifier, asked), [say(form, rng.choice(among)) for form, among in pairs]

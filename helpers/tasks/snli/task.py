@@ -12,7 +12,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from helpers.sources.local import RawRows
 from helpers.tasks import base
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.reading import begin, drop, example, with_ids
+from helpers.tasks.reading import begin, drop, example, folded, text, with_ids
 from helpers.tasks.snli import generator
 from helpers.tasks.snli.words import LABELS
 
@@ -41,12 +41,8 @@ ALIASES = {
 # a tiny Phi trained through label words stays at chance when it follows.
 QUESTION = "Does the first sentence make the second one true? Answer yes, maybe or no."
 VERBALISERS = ("yes", "maybe", "no")  # what a model answers for labels 0, 1, 2
-ENCODINGS: dict[str, dict[str, int]] = {
-    "numbers": {"0": 0, "1": 1, "2": 2},
-    "names": {name: index for index, name in enumerate(LABELS)},
-    "letters": {name[0]: index for index, name in enumerate(LABELS)},
-    "answers": {name: index for index, name in enumerate(VERBALISERS)},
-}
+# How sources write labels 0, 1, 2.
+ENCODINGS = (("0", "1", "2"), LABELS, tuple(name[0] for name in LABELS), VERBALISERS)
 NO_LABEL = {"-1", "-", "", "none", "nan", "null"}
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 
@@ -85,24 +81,17 @@ class SnliTask(Task):
         """Each pair as a question answered by yes (entailment), maybe (neutral) or no (contradiction)."""
         form = form or self.main_form
         self.form_kind(form)
-        made = [
-            example(
-                row, form, f"{QUESTION}\n{row['premise']}\n{row['hypothesis']}", VERBALISERS[row["label"]], VERBALISERS,
-                row["label"],
-            )
-            for row in (dict(row) for row in rows)
-        ]  # fmt: skip
+        made = []
+        for row in map(dict, rows):
+            prompt = f"{QUESTION}\n{row['premise']}\n{row['hypothesis']}"
+            made.append(example(row, form, prompt, VERBALISERS[row["label"]], VERBALISERS, row["label"]))
         return base.make_examples(made)
 
 
 def check_no_leak(parts: dict[str, list[Row]]) -> None:
     """DataError if a premise or an id stands in two splits."""
-    check_disjoint(parts, "premise", lambda row: _fold(row["premise"]), itemgetter("premise"))
+    check_disjoint(parts, "premise", lambda row: folded(row["premise"]), itemgetter("premise"))
     check_disjoint(parts, "id", itemgetter("id"))
-
-
-def _fold(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) -> list[list[Row]]:
@@ -117,7 +106,7 @@ def _grouped(rows: Sequence[Row], seed: int) -> list[list[Row]]:
     """Pairs by premise, in an order drawn by ``seed``."""
     by_premise: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        by_premise[_fold(row["premise"])].append(row)
+        by_premise[folded(row["premise"])].append(row)
     groups = list(by_premise.values())
     random.Random(f"split-{seed}").shuffle(groups)
     return groups
@@ -132,26 +121,19 @@ def _cut_groups(
     parts: dict[str, list[Row]] = {}
     for name, size in sizes.items():
         rows: list[Row] = []
-        while size is None or len(rows) < size:
-            group = next(rest, None)
-            if group is None:
-                break
+        while (size is None or len(rows) < size) and (group := next(rest, None)):
             rows += group
-        if not rows or (size is not None and len(rows) < size):
-            _too_few(groups, n_train, n_eval, what)
-        rows = rows[:size]
-        random.Random(f"order-{seed}-{name}").shuffle(rows)
-        parts[name] = rows
+        if len(rows) < (1 if size is None else size):
+            pairs = list(chain(*groups))
+            base.cut(pairs, n_train, n_eval, what)  # raises when there are too few pairs outright
+            raise DataError(
+                f"there are {len(pairs):,} usable {what}, but splitting them by premise leaves too few for "
+                f"n_train {n_train}",
+                f"Lower n_train or n_eval; there are {len(groups):,} different premises",
+            )
+        parts[name] = rows[:size]
+        random.Random(f"order-{seed}-{name}").shuffle(parts[name])
     return {name: parts[name] for name in base.SPLITS}
-
-
-def _too_few(groups: list[list[Row]], n_train: int | None, n_eval: int, what: str) -> None:
-    rows = [row for group in groups for row in group]
-    base.cut(rows, n_train, n_eval, what)  # raises when there are too few pairs outright
-    raise DataError(
-        f"there are {len(rows):,} usable {what}, but splitting them by premise leaves too few for n_train {n_train}",
-        f"Lower n_train or n_eval; there are {len(groups):,} different premises",
-    )
 
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
@@ -185,27 +167,17 @@ def read_labels(values: Sequence[Any], source: str) -> list[int]:
         DataError: a value that is no label, or labels in several spellings at once (then "1" may mean
             anything); names what was found and what is allowed.
     """
-    texts = [_label_text(value) for value in values]
-    found = Counter(text for text in texts if text not in NO_LABEL)
-    shown = ", ".join(f"{text!r} ({count})" for text, count in found.most_common(8))
+    texts = [text(value).lower().removesuffix(".0") for value in values]
+    found = Counter(label for label in texts if label not in NO_LABEL)
+    shown = ", ".join(f"{label!r} ({count})" for label, count in found.most_common(8))
     allowed = "0, 1, 2 (entailment, neutral, contradiction) or these words, -1 or '-' for none"
-    for codes in ENCODINGS.values():
-        if set(found) <= set(codes):
-            return [codes.get(text, -1) for text in texts]
-    known = {text for codes in ENCODINGS.values() for text in codes}
-    unknown = sorted(set(found) - known)
+    for names in ENCODINGS:
+        if found.keys() <= set(names):
+            return [names.index(label) if label in names else -1 for label in texts]
+    unknown = sorted(found.keys() - set(chain(*ENCODINGS)))
     if unknown:
         raise DataError(f"{source} has unknown labels such as {unknown[0]!r}; found {shown}", f"Allowed are {allowed}")
     raise DataError(
         f"{source} mixes several ways of writing labels; found {shown}",
         f"Use one throughout; allowed are {allowed}",
     )
-
-
-def _label_text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value).strip().lower()
-    return text[:-2] if text in ("0.0", "1.0", "2.0", "-1.0") else text

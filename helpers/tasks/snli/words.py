@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 ENTAILMENT, NEUTRAL, CONTRADICTION = 0, 1, 2
 LABELS = ("entailment", "neutral", "contradiction")
 
-OUTDOORS = ("in the park", "on the beach", "in the garden", "in the street", "in the forest")
-INDOORS = ("in the kitchen", "in the bedroom", "in the office", "in the museum")
-PARENT = {
-    **dict.fromkeys(("girl", "boy"), "child"),
-    **dict.fromkeys(("woman", "man"), "adult"),
-    **dict.fromkeys(("child", "adult"), "person"),
-    **dict.fromkeys(("dog", "cat", "horse", "bird"), "animal"),
-    **dict.fromkeys(("playing tennis", "playing football", "playing basketball"), "playing a sport"),
-    **dict.fromkeys(("reading a book", "reading a newspaper"), "reading"),
-    **dict.fromkeys(("eating an apple", "eating a sandwich"), "eating"),
-    **dict.fromkeys(("riding a bike", "riding a scooter"), "riding"),
-    **dict.fromkeys(OUTDOORS, "outdoors"),
-    **dict.fromkeys(INDOORS, "indoors"),
-    **dict.fromkeys(("with a dog", "with a cat"), "with an animal"),
-}  # fmt: skip
-PLURAL = {
-    "child": "children", "woman": "women", "man": "men", "person": "people",
-    **{word: word + "s" for word in ("girl", "boy", "adult", "dog", "cat", "horse", "bird", "animal")},
-}  # fmt: skip
-SUBJECTS = {
-    "person": ("girl", "boy", "woman", "man", "child", "adult"),
-    "animal": ("dog", "cat", "horse", "bird"),
-}
-ACTIVITIES = {
-    "person": (
-        "playing tennis", "playing football", "playing basketball", "playing a sport", "reading a book",
-        "reading a newspaper", "reading", "eating an apple", "eating a sandwich", "eating", "riding a bike",
-        "riding a scooter", "riding", "sleeping", "dancing", "cooking", "singing", "sitting",
-    ),
-    "animal": ("running", "sleeping", "eating", "sitting", "jumping"),
-}  # fmt: skip
-# Activities that one can do at the same time: mention of one leaves the other open.
-COMPATIBLE = {
-    frozenset(pair)
-    for pair in (
-        ("reading", "eating"), ("reading", "sitting"), ("eating", "sitting"), ("singing", "dancing"),
-        ("singing", "cooking"), ("singing", "sitting"), ("singing", "riding"), ("eating", "cooking"),
-        ("riding", "sitting"), ("running", "jumping"), ("sleeping", "sitting"),
-    )
-}  # fmt: skip
-PLACES = (*OUTDOORS, *INDOORS, "outdoors", "indoors")
+_WORLD = tomllib.loads(Path(__file__).with_name("world.toml").read_text(encoding="utf-8"))
+_KINDS: dict[str, list[str]] = _WORLD["kinds"]
+PARENT = {word: wider for wider, words in _KINDS.items() for word in words}
+PLURAL = {word: f"{word}s" for word in ("girl", "boy", "adult", "dog", "cat", "horse", "bird", "animal")}
+PLURAL |= {"child": "children", "woman": "women", "man": "men", "person": "people"}
+SUBJECTS = {"person": _KINDS["child"] + _KINDS["adult"] + _KINDS["person"], "animal": _KINDS["animal"]}
+ACTIVITIES: dict[str, list[str]] = _WORLD["activities"]
+COMPATIBLE = {frozenset(pair) for pair in _WORLD["compatible"]}
+PLACES = (*_KINDS["outdoors"], *_KINDS["indoors"], "outdoors", "indoors")
 COMPANY = ("with a dog", "with a cat", "with an animal", "with a friend", "alone")
 COLOURS = ("red", "blue", "green", "yellow", "black", "white")
 GARMENTS = ("shirt", "hat", "coat", "scarf")
