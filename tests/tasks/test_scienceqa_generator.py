@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from helpers import tasks
-from helpers.tasks.eda.audit import shortcut
+from helpers.tasks.eda.shortcuts import shortcut
 from helpers.tasks.scienceqa import generator
 from helpers.tasks.scienceqa.pictures import KINDS, draw
 
