@@ -19,8 +19,8 @@ from helpers.models.vision import load_vision
 from helpers.tasks.scienceqa import generator as scienceqa_generator
 from helpers.tasks.scienceqa import read_answer
 from helpers.tasks.scienceqa import task as scienceqa
-from helpers.tasks.scienceqa.images import IMAGE_SKILLS
 from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, sample
+from helpers.tasks.scienceqa.skills import IMAGE_SKILLS
 from helpers.tasks.snli.task import QUESTION, VERBALISERS
 from helpers.tasks.zappos import generator as zappos_generator
 from helpers.tasks.zappos import slots_right

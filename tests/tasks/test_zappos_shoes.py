@@ -18,8 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from helpers.errors import DataError
 from helpers.tasks.zappos import generator
-from helpers.tasks.zappos.outlines import OUTLINES
-from helpers.tasks.zappos.shoes import Shoe, draw
+from helpers.tasks.zappos.shoes import OUTLINES, Shoe, draw
 from helpers.tasks.zappos.words import CATEGORIES, COLOURS, DRAWN, MATERIALS, SLOTS
 from tools.shoe_folder import write_folder
 

@@ -19,9 +19,9 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, draw, sample
+from helpers.tasks.scienceqa.skills import NAMES
 from helpers.tasks.scienceqa.task import completion, prompt
 from helpers.tasks.scienceqa.teacher import turned
-from helpers.tasks.scienceqa.text import NAMES
 from tools.tiny.texts import generic_chats
 
 if TYPE_CHECKING:

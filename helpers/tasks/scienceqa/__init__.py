@@ -1,7 +1,5 @@
 """Task ``scienceqa``: multiple-choice questions of school science, about half of them with a picture."""
 
-from __future__ import annotations
-
 from helpers.tasks.scienceqa.task import (
     ScienceqaTask,
     answers_after,
@@ -12,5 +10,3 @@ from helpers.tasks.scienceqa.task import (
 )
 
 TASK = ScienceqaTask()
-
-__all__ = ["TASK", "ScienceqaTask", "answers_after", "blank_image", "named_choices", "read_answer", "read_solution"]

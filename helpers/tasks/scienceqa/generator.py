@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from helpers.tasks.base import Row
-from helpers.tasks.scienceqa.images import IMAGE_SKILLS
 from helpers.tasks.scienceqa.pictures import Picture, draw
-from helpers.tasks.scienceqa.skills import Scene, Skill
-from helpers.tasks.scienceqa.text import TEXT_SKILLS
+from helpers.tasks.scienceqa.skills import IMAGE_SKILLS, TEXT_SKILLS, Scene, Skill
 
 T = TypeVar("T")
 TRIES = 200  # scenes drawn in search of one that has not been asked; then the skill counts as used up

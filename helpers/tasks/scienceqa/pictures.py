@@ -10,20 +10,20 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
+from PIL import Image, ImageDraw
 
+Facts = dict[str, Any]
 COLOURS = {
     "red": (214, 40, 40), "blue": (40, 80, 214), "green": (40, 150, 60),
     "yellow": (240, 205, 40), "purple": (140, 50, 170), "orange": (245, 130, 30),
 }  # fmt: skip
 BARS = ("red", "blue", "green", "yellow", "purple")
+PARTICLES = ("red", "green", "purple")
 ANIMALS = ("red", "blue", "yellow")
 DIRECTIONS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
-STATES = ("solid", "liquid", "gas")
+POLES = ("NS", "SN")  # of a bar magnet, from left to right
 LINE = (60, 60, 60)
 COUNTS = (2, 4, 6)  # particles in a flask: amounts that can be told apart at a glance
 UNIT = 96  # drawings are laid out on a square of this many units and scaled to the size asked for
@@ -35,7 +35,7 @@ class Picture:
     """What a drawing shows: its kind, and the facts of that kind (see ``sample``)."""
 
     kind: str
-    facts: dict[str, Any]
+    facts: Facts
 
 
 def sample(kind: str, rng: random.Random) -> Picture:
@@ -46,43 +46,23 @@ def sample(kind: str, rng: random.Random) -> Picture:
     jars. ``chain``: colours of three animals, each eaten by the next. ``bars``: five [colour, height] with distinct
     heights (1–6). ``map``: direction of the house from the lake. ``matter``: solid, liquid or gas.
     """
-    return Picture(kind, _SAMPLE[kind](rng))
+    return Picture(kind, _KINDS[kind][0](rng))
 
 
-def _bars(rng: random.Random) -> dict[str, Any]:
-    colours, heights = rng.sample(BARS, len(BARS)), rng.sample(range(1, 7), len(BARS))
-    return {"bars": [list(bar) for bar in zip(colours, heights, strict=True)]}
-
-
-_SAMPLE: dict[str, Callable[[random.Random], dict[str, Any]]] = {
-    "magnets": lambda rng: {"left": rng.choice(("NS", "SN")), "right": rng.choice(("NS", "SN"))},
-    "magnet_pairs": lambda rng: {"gaps": (rng.randint(1, 4), rng.randint(1, 4))},
-    "solutions": lambda rng: {"counts": (rng.choice(COUNTS), rng.choice(COUNTS))},
-    "particles": lambda rng: {"speeds": (rng.randint(1, 4), rng.randint(1, 4))},
-    "chain": lambda rng: {"colours": rng.sample(ANIMALS, len(ANIMALS))},
-    "bars": _bars,
-    "map": lambda rng: {"direction": rng.choice(list(DIRECTIONS))},
-    "matter": lambda rng: {"state": rng.choice(STATES)},
-}
-KINDS = tuple(_SAMPLE)
-
-
-def draw(picture: Picture, seed: int, size: int = 192) -> Image:
+def draw(picture: Picture, seed: int, size: int = 192) -> Image.Image:
     """The drawing as an RGB image of ``size`` × ``size`` pixels; ``seed`` varies what does not matter."""
-    from PIL import Image, ImageDraw
-
     rng = random.Random(f"drawing-{seed}")
     tint = tuple(rng.randint(236, 255) for _ in range(3))
     scale = size * SMOOTH / UNIT
     canvas = Image.new("RGB", (size * SMOOTH, size * SMOOTH), tint)
-    _DRAW[picture.kind](_Pen(ImageDraw.Draw(canvas), scale, rng), picture.facts, rng)
+    _KINDS[picture.kind][1](_Pen(ImageDraw.Draw(canvas), scale, rng), picture.facts, rng)
     return canvas.resize((size, size), Image.Resampling.BOX)
 
 
 class _Pen:
     """Draws in layout units, shifted a little as a whole."""
 
-    def __init__(self, canvas: ImageDraw, scale: float, rng: random.Random) -> None:
+    def __init__(self, canvas: ImageDraw.ImageDraw, scale: float, rng: random.Random) -> None:
         self.canvas, self.scale = canvas, scale
         self.shift = (rng.uniform(-3, 3), rng.uniform(-3, 3))
         self.stroke = rng.uniform(1.6, 2.4)
@@ -109,14 +89,14 @@ def _bar_magnet(pen: _Pen, x: float, y: float, poles: str, half: float = 16, hei
         pen.box(left, y - height / 2, left + half, y + height / 2, COLOURS["red" if pole == "N" else "blue"])
 
 
-def _draw_magnets(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+def _draw_magnets(pen: _Pen, facts: Facts, rng: random.Random) -> None:
     gap = rng.uniform(4, 10)
     _bar_magnet(pen, 48 - gap / 2 - 16, 48, facts["left"])
     _bar_magnet(pen, 48 + gap / 2 + 16, 48, facts["right"])
 
 
-def _draw_magnet_pairs(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
-    poles = rng.choice(("NS", "SN"))
+def _draw_magnet_pairs(pen: _Pen, facts: Facts, rng: random.Random) -> None:
+    poles = rng.choice(POLES)
     for y, gap in zip((28, 68), facts["gaps"], strict=True):
         wide = gap * 10 - 4 + rng.uniform(-1, 1)
         for side in (-1, 1):
@@ -138,16 +118,16 @@ def _places(rng: random.Random, count: int, x0: float, y0: float, x1: float, y1:
     return points
 
 
-def _draw_solutions(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
-    colour = COLOURS[rng.choice(("red", "green", "purple"))]
+def _draw_solutions(pen: _Pen, facts: Facts, rng: random.Random) -> None:
+    colour = COLOURS[rng.choice(PARTICLES)]
     for x, count in zip((6, 52), facts["counts"], strict=True):
         _vessel(pen, x, 18, x + 38, 78, (214, 232, 250))
         for px, py in _places(rng, count, x + 7, 34, x + 31, 71, 14):
             pen.dot(px, py, 4.6, colour)
 
 
-def _draw_particles(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
-    colour = COLOURS[rng.choice(("red", "green", "purple"))]
+def _draw_particles(pen: _Pen, facts: Facts, rng: random.Random) -> None:
+    colour = COLOURS[rng.choice(PARTICLES)]
     for x, speed in zip((6, 52), facts["speeds"], strict=True):
         pen.box(x, 14, x + 38, 82)
         for row in range(3):
@@ -156,7 +136,7 @@ def _draw_particles(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> Non
             pen.dot(px, py, 4, colour)
 
 
-def _draw_chain(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+def _draw_chain(pen: _Pen, facts: Facts, rng: random.Random) -> None:
     colours = facts["colours"]
     step = rng.choice((1, -1))  # the chain is read in the direction of its arrows, right or left
     for i, colour in enumerate(colours):
@@ -168,7 +148,7 @@ def _draw_chain(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
             pen.shape([tip, 48, tip - 10 * step, 37, tip - 10 * step, 59], LINE)
 
 
-def _draw_bars(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+def _draw_bars(pen: _Pen, facts: Facts, rng: random.Random) -> None:
     bars = facts["bars"]
     width = 84 / len(bars)
     for i, (colour, height) in enumerate(bars):
@@ -177,7 +157,7 @@ def _draw_bars(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
     pen.line([4, 84, 92, 84])
 
 
-def _draw_map(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
+def _draw_map(pen: _Pen, facts: Facts, rng: random.Random) -> None:
     for _ in range(3):
         pen.dot(48 + rng.uniform(-4, 4), 48 + rng.uniform(-4, 4), 11, (90, 170, 240))
     dx, dy = DIRECTIONS[facts["direction"]]
@@ -189,27 +169,33 @@ def _draw_map(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
     pen.shape([88, 2, 84, 9, 92, 9], LINE)
 
 
-def _draw_matter(pen: _Pen, facts: dict[str, Any], rng: random.Random) -> None:
-    colour = COLOURS[rng.choice(("red", "green", "purple"))]
+def _draw_matter(pen: _Pen, facts: Facts, rng: random.Random) -> None:
+    colour = COLOURS[rng.choice(PARTICLES)]
     _vessel(pen, 16, 10, 80, 86)
     if facts["state"] == "solid":
-        x, y = rng.uniform(22, 34), 81
-        points = [(x + 10 * i + 3, y - 10 * j) for i in range(4) for j in range(4)]
-    elif facts["state"] == "liquid":
-        points = _places(rng, 16, 22, 60, 74, 80, 11)
+        x = rng.uniform(22, 34)
+        points = [(x + 10 * i + 3, 81 - 10 * j) for i in range(4) for j in range(4)]
     else:
-        points = _places(rng, 16, 22, 14, 74, 80, 18)
+        top, apart = (60, 11) if facts["state"] == "liquid" else (14, 18)
+        points = _places(rng, 16, 22, top, 74, 80, apart)
     for x, y in points:
         pen.dot(x, y, 4.4, colour)
 
 
-_DRAW: dict[str, Callable[[_Pen, dict[str, Any], random.Random], None]] = {
-    "magnets": _draw_magnets,
-    "magnet_pairs": _draw_magnet_pairs,
-    "solutions": _draw_solutions,
-    "particles": _draw_particles,
-    "chain": _draw_chain,
-    "bars": _draw_bars,
-    "map": _draw_map,
-    "matter": _draw_matter,
+def _sample_bars(rng: random.Random) -> Facts:
+    colours, heights = rng.sample(BARS, len(BARS)), rng.sample(range(1, 7), len(BARS))
+    return {"bars": [list(bar) for bar in zip(colours, heights, strict=True)]}
+
+
+# Kind → how facts are drawn at random, and how they are drawn on paper.
+_KINDS: dict[str, tuple[Callable[[random.Random], Facts], Callable[[_Pen, Facts, random.Random], None]]] = {
+    "magnets": (lambda rng: {"left": rng.choice(POLES), "right": rng.choice(POLES)}, _draw_magnets),
+    "magnet_pairs": (lambda rng: {"gaps": (rng.randint(1, 4), rng.randint(1, 4))}, _draw_magnet_pairs),
+    "solutions": (lambda rng: {"counts": (rng.choice(COUNTS), rng.choice(COUNTS))}, _draw_solutions),
+    "particles": (lambda rng: {"speeds": (rng.randint(1, 4), rng.randint(1, 4))}, _draw_particles),
+    "chain": (lambda rng: {"colours": rng.sample(ANIMALS, len(ANIMALS))}, _draw_chain),
+    "bars": (_sample_bars, _draw_bars),
+    "map": (lambda rng: {"direction": rng.choice(list(DIRECTIONS))}, _draw_map),
+    "matter": (lambda rng: {"state": rng.choice(("solid", "liquid", "gas"))}, _draw_matter),
 }
+KINDS = tuple(_KINDS)

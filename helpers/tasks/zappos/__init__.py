@@ -1,7 +1,5 @@
 """Task ``zappos``: what kind of shoe is in the picture, in which colour, of which material?"""
 
-from __future__ import annotations
-
 from helpers.tasks.zappos.captions import (
     all_right,
     caption_lines,
@@ -17,19 +15,3 @@ from helpers.tasks.zappos.task import ZapposTask, slots_right
 from helpers.tasks.zappos.words import caption
 
 TASK = ZapposTask()
-
-__all__ = [
-    "TASK",
-    "ZapposTask",
-    "all_right",
-    "caption",
-    "caption_lines",
-    "compositional",
-    "slot_accuracy",
-    "slot_hits",
-    "slot_shares",
-    "slots_named",
-    "slots_right",
-    "word_outcomes",
-    "write_captions",
-]

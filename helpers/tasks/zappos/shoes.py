@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import math
 import random
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
 
 from helpers.errors import DataError
 from helpers.hints import nearest_and_all
-from helpers.tasks.zappos.outlines import LAYERS, OUTLINES, Points
 from helpers.tasks.zappos.words import DRAWN, check_attribute
-
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image
 
 SMOOTH = 3  # outlines are drawn larger by this factor, then scaled down
 SIZE = 136  # pixels: the width of a picture of UT-Zappos50K
 CURVE = 6  # straight pieces between two control points
-
+T = np.arange(CURVE) / CURVE
+# Weights (CURVE, 4) of four neighbouring control points along a Catmull-Rom curve.
+SPLINE = np.stack([-T + 2 * T**2 - T**3, 2 - 5 * T**2 + 3 * T**3, T + 4 * T**2 - 3 * T**3, T**3 - T**2], 1) / 2
 SHIFT = 0.12  # farthest from the middle, as a share of the picture
 WOBBLE = 0.9  # layout units by which control points move
 
 # Colour → the body of the shoe, the ink of textures on it, its seams.
-PAINT: dict[str, tuple[tuple[int, int, int], ...]] = {
+PAINT = {
     "black": ((36, 36, 40), (138, 138, 146), (12, 12, 14)),
     "white": ((242, 242, 240), (138, 140, 150), (126, 126, 134)),
     "brown": ((146, 92, 48), (64, 34, 12), (58, 32, 14)),
@@ -40,9 +42,13 @@ PAINT: dict[str, tuple[tuple[int, int, int], ...]] = {
 JITTER = {"black": (10, 3), "white": (7, 4), "brown": (14, 8), "red": (14, 12)}  # lightness, tint
 DARK, PALE = (58, 54, 54), (238, 234, 226)
 SOLES = ((226, 224, 218), (176, 174, 170), (104, 104, 106), (60, 60, 62))
-
-
 OWN_SOLE = 0.3  # share of soles in a dark shade of the shoe's colour
+
+LAYERS = ("upper", "sole", "dark", "pale", "seam")
+# Type → ``parts`` [layer, points] and ``strokes`` [layer, width, points].
+OUTLINES: dict[str, dict[str, list[Any]]] = tomllib.loads(
+    Path(__file__).with_name("outlines.toml").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True)
@@ -72,11 +78,8 @@ class Shoe:
         return DRAWN[self.type][1]
 
 
-def draw(shoe: Shoe, seed: int, size: int = SIZE) -> Image:
+def draw(shoe: Shoe, seed: int, size: int = SIZE) -> Image.Image:
     """The shoe as an RGB image of ``size`` × ``size`` pixels; ``seed`` varies what does not matter."""
-    import numpy as np
-    from PIL import Image
-
     rng = random.Random(f"shoe-{seed}")
     body, ink, seam = (_flat(colour) for colour in _paint(shoe.colour, rng))
     masks = _masks(shoe.type, size, rng)
@@ -103,8 +106,6 @@ def draw(shoe: Shoe, seed: int, size: int = SIZE) -> Image:
 
 def _flat(colour: Sequence[float]) -> np.ndarray:
     """A colour as ``(3, 1, 1)``: pictures are held channel by channel, which numpy adds up faster."""
-    import numpy as np
-
     return np.array(colour, np.float32)[:, None, None]
 
 
@@ -119,25 +120,12 @@ def _paint(colour: str, rng: random.Random) -> list[Any]:
 @lru_cache(maxsize=4)
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     """x and y of every pixel, from 0 to 1, as columns and rows that broadcast."""
-    import numpy as np
-
     line = (np.arange(size, dtype=np.float32) + 0.5) / size
     return line[None, :], line[:, None]
 
 
-@lru_cache(maxsize=1)
-def _spline() -> np.ndarray:
-    """Weights ``(CURVE, 4)`` of four neighbouring control points along a Catmull-Rom curve."""
-    import numpy as np
-
-    t = np.arange(CURVE) / CURVE
-    return np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1) / 2
-
-
-def _curve(points: Points, closed: bool, rng: random.Random) -> np.ndarray:
+def _curve(points: list[list[float]], closed: bool, rng: random.Random) -> np.ndarray:
     """A smooth line ``(n, 2)`` through control points, each moved a little; corners stay sharp."""
-    import numpy as np
-
     moved = []
     for x, y, *corner in points:
         moved += [(x + rng.uniform(-WOBBLE, WOBBLE), y + rng.uniform(-WOBBLE, WOBBLE))] * (2 if corner else 1)
@@ -145,19 +133,16 @@ def _curve(points: Points, closed: bool, rng: random.Random) -> np.ndarray:
     if not closed:
         p = np.concatenate([p[:1], p, p[-1:]])
     rolled = np.stack([np.roll(p, 1 - i, axis=0) for i in range(4)])  # point before, here, next, after next
-    line = np.einsum("tk,knd->ntd", _spline(), rolled)
+    line = np.einsum("tk,knd->ntd", SPLINE, rolled)
     line = np.where((rolled[1] == rolled[2]).all(-1)[:, None, None], rolled[1][:, None], line)  # no loop in a corner
     return line.reshape(-1, 2) if closed else np.concatenate([line[1:-2].reshape(-1, 2), p[-1:]])
 
 
 def _masks(kind: str, size: int, rng: random.Random) -> dict[str, np.ndarray]:
     """How much of each pixel each layer covers, 0 to 1, ``(size, size)``; together at most 1."""
-    import numpy as np
-    from PIL import Image, ImageDraw
-
     outline = OUTLINES[kind]
-    parts = [(layer, _curve(points, True, rng)) for layer, points in outline.parts]
-    strokes = [(layer, width, _curve(points, False, rng)) for layer, width, points in outline.strokes]
+    parts = [(layer, _curve(points, True, rng)) for layer, points in outline["parts"]]
+    strokes = [(layer, width, _curve(points, False, rng)) for layer, width, points in outline.get("strokes", ())]
     every = np.concatenate([line for *_, line in (*parts, *strokes)])
     turn = math.radians(rng.uniform(-7, 7))
     flip, tall, lean = rng.choice((1, -1)), rng.uniform(0.92, 1.08), rng.uniform(-0.06, 0.06)
@@ -192,8 +177,6 @@ def _texture(
     material: str, x: np.ndarray, y: np.ndarray, upper: np.ndarray, rng: random.Random
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ink and gloss of the upper, each 0 to 1."""
-    import numpy as np
-
     turn, size = rng.uniform(-0.15, 0.15), rng.uniform(0.92, 1.12)
     if material == "synthetic":
         turn += math.copysign(math.pi / 4, rng.uniform(-1, 1))
@@ -217,16 +200,12 @@ def _texture(
 
 def _ends(mask: np.ndarray, axis: int) -> tuple[float, float]:
     """Where a mask starts and ends, as shares of the picture; axis 1: from top to bottom, 0: from left to right."""
-    import numpy as np
-
     found = np.flatnonzero((mask > 0.5).any(axis))  # plain floats: numpy's own would make pictures float64
     return float(found[0]) / len(mask), float(found[-1] + 1) / len(mask)
 
 
 def _shade(y: np.ndarray, upper: np.ndarray, rng: random.Random) -> np.ndarray:
     """Light that falls from above: a factor for every row, ``(size, 1)``."""
-    import numpy as np
-
     top, bottom = _ends(upper, 1)
     depth = np.clip((y - top) / (bottom - top), 0, 1)
     return 1.04 - rng.uniform(0.05, 0.22) * depth
@@ -234,8 +213,6 @@ def _shade(y: np.ndarray, upper: np.ndarray, rng: random.Random) -> np.ndarray:
 
 def _background(x: np.ndarray, y: np.ndarray, covered: np.ndarray, rng: random.Random) -> np.ndarray:
     """White as in a shop, a light tint, or two of them running into each other; mostly with a shadow on the ground."""
-    import numpy as np
-
     kind = rng.random()
     one, other = (_flat([rng.uniform(205, 255) for _ in range(3)]) for _ in range(2))
     if kind < 0.4:
