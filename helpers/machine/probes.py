@@ -21,7 +21,7 @@ from typing import Any
 from helpers.files import repo_root
 from helpers.machine.versions import installed_version, loaded_versions
 from helpers.sources import assets, tokens
-from helpers.sources.asking import hub_reachable, hub_status, in_time, offline
+from helpers.sources.network import hub_reachable, hub_status, in_time, offline
 from helpers.sources.hub_errors import GATED
 
 # fmt: off

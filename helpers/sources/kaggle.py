@@ -17,7 +17,7 @@ from pathlib import Path
 
 from helpers.errors import DataError
 from helpers.sources import tokens
-from helpers.sources.asking import offline
+from helpers.sources.network import offline
 
 PREFIX = "kaggle:"
 _FORM = re.compile(r"kaggle:(?P<owner>[\w-]+)/(?P<name>[\w.-]+?)(?:/versions/(?P<version>\d+))?(?:/(?P<file>[^/].*))?")

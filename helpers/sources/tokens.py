@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from helpers.sources.asking import in_time
+from helpers.sources.network import in_time
 
 HUB = "HF_TOKEN"
 WAIT = 10.0  # seconds; without Internet Kaggle's own client waits 40
