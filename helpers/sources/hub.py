@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import LabError
-from helpers.sources.network import hub_reachable as hub_reachable
-from helpers.sources.network import offline
 from helpers.sources.hub_cache import HubFile, Listing, Record, cache_folder, cached_lists
 from helpers.sources.hub_errors import asked_to_wait, explain, in_short, may_pass, names
+from helpers.sources.network import hub_reachable as hub_reachable
+from helpers.sources.network import offline
 
 WAITS = (1, 2, 4, 8)  # seconds before each further try
 LONGEST_WAIT = 120  # seconds; a Hub that asks for more is reported instead

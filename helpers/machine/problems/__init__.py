@@ -10,30 +10,14 @@ from helpers.machine.problems import gpu, packages, place
 from helpers.machine.problems.base import Check, Problem, Record, gpu_usable, has_kernels
 from helpers.machine.problems.packages import MINIMUM, PYTHON_MAX, PYTHON_MIN, REQUIRED, TORCH_BELOW, TORCH_MIN
 
-__all__ = ["CHECKS", "MINIMUM", "PYTHON_MAX", "PYTHON_MIN", "REQUIRED", "TORCH_BELOW", "TORCH_MIN"]
-__all__ += ["Problem", "find_problems", "gpu_usable", "has_kernels"]
-
 SEVERITIES = ("error", "warning", "note")
 CHECKS: tuple[Check, ...] = (
-    packages.check_python,
-    packages.check_missing,
-    packages.check_old,
-    packages.check_new,
-    packages.check_torchao,
-    packages.check_needs,
-    packages.check_restart,
-    gpu.check_no_gpu,
-    gpu.check_kernels,
-    gpu.check_four_bits,
-    gpu.check_gpu_memory,
-    gpu.check_several,
-    gpu.check_bfloat16,
+    packages.check_python, packages.check_missing, packages.check_old, packages.check_new, packages.check_torchao,
+    packages.check_needs, packages.check_restart,
+    gpu.check_no_gpu, gpu.check_kernels, gpu.check_gpu_memory, gpu.check_several, gpu.check_bfloat16,
     gpu.check_bitsandbytes,
-    place.check_limits,
-    place.check_cores,
-    place.check_internet,
-    place.check_hub_access,
-)
+    place.check_limits, place.check_cores, place.check_internet, place.check_hub_access,
+)  # fmt: skip
 
 
 def find_problems(record: Record) -> list[Problem]:
