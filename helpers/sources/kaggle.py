@@ -112,8 +112,7 @@ def locate(source: str, root: Path | None = None) -> Located:
         DataError: malformed, not to be had (kagglehub missing, offline, refused, unknown), or it has no such file.
     """
     dataset = parse(source)
-    here = attached(dataset, root)
-    if here is not None:
+    if here := attached(dataset, root):
         unknown = f"; whether it is version {dataset.version} is not known" if dataset.version else ""
         return _within(here, dataset, f"attached to this notebook at {here}{unknown}")
     copy = cached(dataset)
@@ -168,7 +167,7 @@ def _no_waiting() -> Iterator[None]:
 
 
 def _within(folder: Path, dataset: Dataset, note: str) -> Located:
-    path = folder / dataset.file if dataset.file else folder
+    path = folder / dataset.file
     if not path.exists():
         there = sorted(p.relative_to(folder).as_posix() for p in folder.glob("*"))
         shown = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
