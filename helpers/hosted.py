@@ -28,8 +28,7 @@ ACCELERATOR = "nvidiaTeslaT4"  # preset by the Kaggle badge
 
 def setup_cell(address: str) -> str:
     """Source of the notebooks' first code cell, for a repository at ``address``."""
-    text = Path(__file__).with_name("setup_cell.txt").read_text(encoding="utf-8")
-    return text.replace("REPO_URL", address)
+    return Path(__file__).with_name("setup_cell.txt").read_text(encoding="utf-8").replace("REPO_URL", address)
 
 
 def badges(notebook: str, address: str) -> str:
@@ -75,10 +74,8 @@ def prepare(*, say: Callable[[str], None] = print, run: Runner = _run) -> None:
     remove_torchao(run, say)
     install(run, say)
     if replaced := stale_modules():
-        raise HardwareError(
-            f"packages in use were updated ({', '.join(replaced)})",
-            "restart the session (Runtime or Run menu) and run the notebook again; once is enough",
-        )
+        cure = "restart the session (Runtime or Run menu) and run the notebook again; once is enough"
+        raise HardwareError(f"packages in use were updated ({', '.join(replaced)})", cure)
 
 
 def one_gpu() -> None:
@@ -103,11 +100,7 @@ def remove_torchao(call: Runner, say: Callable[[str], None]) -> None:
 
 
 def install(call: Runner, say: Callable[[str], None]) -> None:
-    """``pip install`` of what the lessons need, the shipped torch pinned; nothing when it is all there.
-
-    Raises:
-        HardwareError: pip failed.
-    """
+    """``pip install`` of what the lessons need, the shipped torch pinned; nothing when it is all there."""
     wanted = lesson_requirements(ROOT / "requirements.txt")
     if not any(map(_is_missing, wanted)):
         return

