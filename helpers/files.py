@@ -39,26 +39,24 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def patiently(action: Callable[[], _T], tries: int = TRIES, pause: float | None = None) -> _T:
+def patiently(action: Callable[[], _T], tries: int = TRIES) -> _T:
     """What ``action`` returns; again after a pause, twice as long each time, while a mounted drive does not answer.
 
     Args:
         tries: how often at most.
-        pause: seconds before the second try.
 
     Raises:
         OSError: the last one; at once when it is none of ``DROPPED``.
     """
-    wait = _FIRST_PAUSE if pause is None else pause
-    for left in range(tries - 1, -1, -1):
+    made = 1
+    while True:
         try:
             return action()
         except OSError as error:
-            if error.errno not in DROPPED or not left:
+            if error.errno not in DROPPED or made >= tries:
                 raise
-        time.sleep(wait)
-        wait *= 2
-    raise AssertionError("tries must be at least 1")
+        time.sleep(_FIRST_PAUSE * 2 ** (made - 1))
+        made += 1
 
 
 def write_atomic(path: Path, data: bytes | str) -> Path:
@@ -102,21 +100,28 @@ def replace_folder(target: Path, write: Callable[[Path], None]) -> Path:
         for folder in (fresh, old):
             shutil.rmtree(folder, ignore_errors=True)
         write(fresh)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
+        move_over(fresh, target, old)
     except OSError as error:
-        if old.exists() and not target.exists():
-            old.rename(target)
         raise save_error(target, error) from None
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
     return target
+
+
+def move_over(fresh: Path, target: Path, old: Path) -> None:
+    """Move a folder to ``target``; what is there goes to ``old``, and comes back when the move fails."""
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(fresh, target)
+    except OSError:
+        if old.exists():
+            os.replace(old, target)
+        raise
 
 
 def save_error(path: Path, error: OSError) -> RunError:
     """The one line that says why ``path`` could not be saved."""
-    why = error.strerror or str(error)
-    what = f"{path.name} could not be saved in {path.parent} ({why})"
+    what = f"{path.name} could not be saved in {path.parent} ({error.strerror or error})"
     return RunError(what, "Free some space or set output_dir to another disk; earlier files are intact")

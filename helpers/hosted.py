@@ -7,6 +7,7 @@ replacing that one costs gigabytes, and often the GPU.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -15,8 +16,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from helpers.errors import HardwareError
 from helpers.machine.versions import TORCHAO_MIN, installed_version, loaded_versions, satisfies, version_tuple
 from helpers.sources.tokens import hosted_on, settle_hub_token
+from helpers.sources.wheels import NETWORK, error_of_pip
 
 # Where the course lives. A fork changes it with `python -m helpers address URL`, which rewrites what is made from it.
 REPO_URL = "https://github.com/peft-lab/peft-lab"
@@ -25,31 +28,7 @@ ACCELERATOR = "nvidiaTeslaT4"  # preset by the Kaggle badge
 
 def setup_cell(address: str) -> str:
     """Source of the notebooks' first code cell, for a repository at ``address``."""
-    return f'''\
-# Setup. Colab and Kaggle: fetch the course, install what is missing. Elsewhere: only find `helpers`.
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-here, attached = Path.cwd(), Path(os.environ.get("PEFT_LAB_INPUT", "/kaggle/input"))
-places = (p for p in [here, *here.parents, here / "peft-lab"] if (p / "helpers" / "hosted.py").is_file())
-inputs = (p.parents[1] for depth in range(1, 5) for p in attached.glob("*/" * depth + "helpers/hosted.py"))
-root = next(places, None) or next(inputs, None)
-if root is None and ("COLAB_RELEASE_TAG" in os.environ or "KAGGLE_KERNEL_RUN_TYPE" in os.environ):
-    root, address = here / "peft-lab", "{address}"
-    command = ["git", "clone", "-q", "--depth", "1", address, str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        cure = "Kaggle: Settings > Internet on, or attach the repository as a dataset. Colab: run this cell again."
-        raise SystemExit(f"{{address}} cannot be fetched ({{' '.join(done.stderr.split())[-200:]}}). {{cure}}")
-if root is not None and str(root) not in sys.path:
-    sys.path.insert(0, str(root))
-
-from helpers.hosted import prepare
-
-prepare()
-'''
+    return Path(__file__).with_name("setup_cell.txt").read_text(encoding="utf-8").replace("REPO_URL", address)
 
 
 def badges(notebook: str, address: str) -> str:
@@ -68,12 +47,16 @@ SETUP_CELL = setup_cell(REPO_URL)
 # Shipped by the service, built for each other and for its driver, or loaded before the first cell: keep.
 KEEP = ("torch", "torchvision", "torchaudio", "triton", "numpy")
 TEST_TOOLS = "# test tools"  # the line of requirements.txt below which nothing is needed to run a lesson
-OFFLINE = ("NewConnectionError", "NameResolutionError", "name resolution", "Network is unreachable")  # pip's words
 WHEELS = "wheels"  # a folder in the repository with packages for a session without Internet
+ROOT = Path(__file__).resolve().parent.parent
 Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
-def prepare(*, say: Callable[[str], None] = print, run: Runner | None = None) -> None:
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(command), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def prepare(*, say: Callable[[str], None] = print, run: Runner = _run) -> None:
     """Make a hosted notebook ready; returns at once on any other machine. Calling it again is cheap.
 
     On Colab and Kaggle: installs what requirements.txt asks for and is not there, without touching torch, removes a
@@ -85,20 +68,14 @@ def prepare(*, say: Callable[[str], None] = print, run: Runner | None = None) ->
     """
     if not hosted_on():
         return
-    call = run or _run
     one_gpu()
     writable_outputs(say)
     settle_hub_token()
-    remove_torchao(call, say)
-    install(call, say)
-    replaced = stale_modules()
-    if replaced:
-        from helpers.errors import HardwareError
-
-        raise HardwareError(
-            f"packages in use were updated ({', '.join(replaced)})",
-            "restart the session (Runtime or Run menu) and run the notebook again; once is enough",
-        )
+    remove_torchao(run, say)
+    install(run, say)
+    if replaced := stale_modules():
+        cure = "restart the session (Runtime or Run menu) and run the notebook again; once is enough"
+        raise HardwareError(f"packages in use were updated ({', '.join(replaced)})", cure)
 
 
 def one_gpu() -> None:
@@ -109,10 +86,9 @@ def one_gpu() -> None:
 
 def writable_outputs(say: Callable[[str], None]) -> None:
     """A repository attached under /kaggle/input is read-only: run folders go into the working folder instead."""
-    root = Path(__file__).resolve().parent.parent
-    if not os.access(root, os.W_OK) and "PEFT_LAB_OUTPUT" not in os.environ:
+    if not os.access(ROOT, os.W_OK) and "PEFT_LAB_OUTPUT" not in os.environ:
         os.environ["PEFT_LAB_OUTPUT"] = str(Path.cwd() / "outputs")
-        say(f"{root} cannot be written; outputs go to {os.environ['PEFT_LAB_OUTPUT']}")
+        say(f"{ROOT} cannot be written; outputs go to {os.environ['PEFT_LAB_OUTPUT']}")
 
 
 def remove_torchao(call: Runner, say: Callable[[str], None]) -> None:
@@ -124,56 +100,37 @@ def remove_torchao(call: Runner, say: Callable[[str], None]) -> None:
 
 
 def install(call: Runner, say: Callable[[str], None]) -> None:
-    """``pip install`` of what the lessons need, the shipped torch pinned; nothing when it is all there.
-
-    Raises:
-        HardwareError: pip failed.
-    """
-    from helpers.errors import HardwareError
-
-    root = Path(__file__).resolve().parent.parent
-    wanted = lesson_requirements(root / "requirements.txt")
+    """``pip install`` of what the lessons need, the shipped torch pinned; nothing when it is all there."""
+    wanted = lesson_requirements(ROOT / "requirements.txt")
     if not any(map(_is_missing, wanted)):
         return
     pins = [f"{name}=={version}" for name in KEEP if (version := installed_version(name))]
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "--retries", "1"]
-    if (root / WHEELS).is_dir():
-        pip += ["--find-links", str(root / WHEELS)]
+    if (ROOT / WHEELS).is_dir():
+        pip += ["--find-links", str(ROOT / WHEELS)]
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "keep.txt")
         constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
         say(f"installing what is missing (kept: {', '.join(pins) or 'nothing'})")
         done = call([*pip, "-c", str(constraints), *wanted])
     if done.returncode != 0:
-        lines = [line.strip() for line in (done.stderr or "").splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no output"]
-        offline = any(word in (done.stderr or "") for word in OFFLINE)
         cure = "restart the runtime and try once more"
-        if offline:
+        if any(word in done.stderr.lower() for word in NETWORK):
             cure = "switch Internet on in the notebook's settings, or put the packages into the folder wheels/ (README)"
-        raise HardwareError(f"pip could not install the course's packages: {errors[-1][:200]}", cure)
+        raise HardwareError(f"pip could not install the course's packages: {error_of_pip(done.stderr)}", cure)
 
 
 def lesson_requirements(file: Path) -> list[str]:
     """Lines of requirements.txt that a lesson needs: no torch (shipped) and no test tools."""
-    wanted = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.strip().lower().startswith(TEST_TOOLS):
-            break
-        requirement = line.partition("#")[0].strip()
-        if requirement and _named(requirement)[0] not in KEEP:
-            wanted.append(requirement)
-    return wanted
+    above = itertools.takewhile(lambda line: not line.startswith(TEST_TOOLS), file.read_text("utf-8").splitlines())
+    requirements = (line.partition("#")[0].strip() for line in above)
+    return [requirement for requirement in requirements if requirement and _named(requirement)[0] not in KEEP]
 
 
 def stale_modules() -> list[str]:
     """Modules in memory whose version on disk is another one by now: "pyarrow 18.1.0 -> 26.0.1"."""
-    stale = []
-    for name, loaded in loaded_versions().items():
-        installed = installed_version(name)
-        if installed and version_tuple(loaded) != version_tuple(installed):
-            stale.append(f"{name} {loaded} -> {installed}")
-    return stale
+    pairs = ((name, loaded, installed_version(name)) for name, loaded in loaded_versions().items())
+    return [f"{name} {old} -> {new}" for name, old, new in pairs if new and version_tuple(old) != version_tuple(new)]
 
 
 def _is_missing(requirement: str) -> bool:
@@ -183,9 +140,5 @@ def _is_missing(requirement: str) -> bool:
 
 def _named(requirement: str) -> tuple[str, str]:
     """("torch", ">=2.6,<2.14") of a line; extras are left out."""
-    name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
-    return name, re.sub(r"^\[[^\]]*\]", "", requirement[len(name) :]).strip()
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(command), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    name, specifier = re.split(r"(?:\[.*\])?\s*(?=[<>=!~; ]|$)", requirement, maxsplit=1)
+    return name, specifier.strip()

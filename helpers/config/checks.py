@@ -35,13 +35,10 @@ def check_value(row: Parameter, value: Any) -> Any:
         got = f"{type(value).__name__} {value!r}"
         raise ParameterError(f"{row.name} must be {kind} ({row.type.__name__}), not {got}", _cure(row, value))
     if row.choices and value not in row.choices:
-        allowed = ", ".join(row.choices)
         near = did_you_mean(value, row.choices)
-        raise ParameterError(f"{row.name} = {value!r} is not allowed{near}", f"Allowed: {allowed}")
-    bounded = row.low is not None and row.high is not None
-    if bounded and not (math.isfinite(value) and row.low <= value <= row.high):  # type: ignore[operator]
-        span = f"{_number(row.low)} to {_number(row.high)}"  # type: ignore[arg-type]
-        raise ParameterError(f"{row.name} = {value!r} is out of range", f"Allowed: {span}")
+        raise ParameterError(f"{row.name} = {value!r} is not allowed{near}", f"Allowed: {', '.join(row.choices)}")
+    if row.low is not None and row.high is not None and not row.low <= value <= row.high:  # NaN is in no range
+        raise ParameterError(f"{row.name} = {value!r} is out of range", f"Allowed: {_range(row)}")
     if row.type is str and not value.strip():
         raise ParameterError(f"{row.name} is empty", f"Give {row.help}, or None for the default")
     return value
@@ -54,14 +51,13 @@ def refuse_unknown(lesson: Lesson, given: Mapping[str, Any]) -> None:
         ParameterError: a simple-typed name in ``given`` is no parameter of this notebook.
     """
     for name in _candidate_names(given):
-        value = given.get(name)
         if name in lesson.parameters or name.startswith("_") or name in _IPYTHON_NAMES:
             continue
-        if isinstance(value, _SIMPLE):
-            known = name in PARAMETERS
-            what = f"{lesson.id} has no parameter {name!r}" if known else f"unknown parameter {name!r}"
-            near = "" if known else did_you_mean(name, lesson.parameters)
-            raise ParameterError(f"{what}{near}", f"Parameters here: {', '.join(lesson.parameters)}")
+        if isinstance(given[name], _SIMPLE):
+            what = f"unknown parameter {name!r}{did_you_mean(name, lesson.parameters)}"
+            if name in PARAMETERS:
+                what = f"{lesson.id} has no parameter {name!r}"
+            raise ParameterError(what, f"Parameters here: {', '.join(lesson.parameters)}")
 
 
 def _candidate_names(given: Mapping[str, Any]) -> list[str]:
@@ -76,28 +72,18 @@ def _candidate_names(given: Mapping[str, Any]) -> list[str]:
         return list(given)
     own: list[str] = []
     injected: list[str] = []
-    for source in history:
-        if not isinstance(source, str) or ("profile" not in source and "# Parameters" not in source):
-            continue
+    for source in filter(lambda text: isinstance(text, str) and ("profile" in text or "# Parameters" in text), history):
         try:
             body = ast.parse(source).body
         except SyntaxError:  # a cell with a magic is no parameters cell
             continue
-        names = [node.target.id for node in body if _annotates(node)]  # type: ignore[attr-defined]
-        plain = [t.id for node in body if isinstance(node, ast.Assign) for t in node.targets if _is_name(t)]  # type: ignore[attr-defined]
+        annotated = [n.target.id for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+        plain = [t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
         if source.lstrip().startswith("# Parameters"):
-            injected = names + plain
-        elif "profile" in names:
-            own = names + plain
+            injected = annotated + plain
+        elif "profile" in annotated:
+            own = annotated + plain
     return [name for name in dict.fromkeys(own + injected) if name in given]
-
-
-def _annotates(node: ast.stmt) -> bool:
-    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-
-
-def _is_name(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name)
 
 
 def named_sources() -> tuple[str, ...]:
@@ -118,18 +104,14 @@ def resolve_dataset(name: str, profile: str, task: str) -> str:
         except DataError as error:
             raise ParameterError(f"dataset = {error.what}", error.cure) from None
         return name
-    path = _local_path(name)
-    if path is not None:
+    if path := _local_path(name):
         return str(path)
     if _looks_local(name) or name.endswith(_DATA_SUFFIXES):
         raise ParameterError(f"dataset = {name!r}: there is no such file or folder", _from_here())
     if not _HUB_ID.fullmatch(name):
         sources = ("builtin", *named_sources())
-        near = did_you_mean(name, sources)
-        raise ParameterError(
-            f"dataset = {name!r} is neither a source name, a Hub id (owner/name) nor a file{near}",
-            f"Sources: {', '.join(sources)}",
-        )
+        what = f"dataset = {name!r} is neither a source name, a Hub id (owner/name) nor a file"
+        raise ParameterError(what + did_you_mean(name, sources), f"Sources: {', '.join(sources)}")
     return name
 
 
@@ -137,8 +119,7 @@ def resolve_model(name: str) -> str:
     """``tiny/...``, a Hub id or the absolute path of a folder that exists."""
     if name.startswith("tiny/"):
         return name
-    path = _local_path(name)
-    if path is not None:
+    if path := _local_path(name):
         return str(path)
     if _looks_local(name):
         raise ParameterError(f"model_id = {name!r}: there is no such folder", _from_here())
@@ -182,36 +163,30 @@ def resolve_run_name(
         parts += [f"{key}={str(value).rstrip('/').split('/')[-1]}" for key, value in (changed or {}).items()]
         return re.sub(r"[^A-Za-z0-9._+=,@-]+", "_", "-".join(parts))[:100]
     if not _RUN_NAME.fullmatch(name):
-        raise ParameterError(
-            f"run_name = {name!r} is not a folder name",
-            "Use letters, digits and . _ - only, at most 100, starting with a letter or digit",
-        )
+        cure = "Use letters, digits and . _ - only, at most 100, starting with a letter or digit"
+        raise ParameterError(f"run_name = {name!r} is not a folder name", cure)
     return name
 
 
 def _cure(row: Parameter, value: Any) -> str:
     """What to type instead of a value of the wrong type."""
+    text = str(value).strip()
     if row.type is str:
         return f"Write {row.name} = {str(value)!r}; with papermill: -r {row.name} {value}"
-    text = str(value).strip()
+    if row.type is bool:
+        return f"Write {row.name} = {text.lower() not in ('0', '0.0', 'false', 'no', 'off')}"
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if row.type is bool:
-        truth = "False" if text.lower() in ("0", "0.0", "false", "no", "off") else "True"
-        return f"Write {row.name} = {truth}"
     if isinstance(value, bool) or not math.isfinite(number):
-        low, high = _number(row.low), _number(row.high)
-        return f"Write a number from {low} to {high} without quotes, or None for the profile's default"
-    typed = str(int(number)) if row.type is int else repr(number)
-    if row.type is int and number != int(number):
-        typed = str(round(number))
-    return f"Write {row.name} = {typed}" + (" without quotes" if isinstance(value, str) else "")
+        return f"Write a number from {_range(row)} without quotes, or None for the profile's default"
+    typed = round(number) if row.type is int else number
+    return f"Write {row.name} = {typed!r}" + (" without quotes" if isinstance(value, str) else "")
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+def _range(row: Parameter) -> str:
+    return " to ".join(f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (row.low, row.high))
 
 
 def _from_here() -> str:

@@ -10,7 +10,7 @@ from helpers import tasks
 from helpers.errors import HardwareError
 from helpers.machine.problems.gpu import FULL_GPU_GB
 from helpers.sources import assets
-from helpers.sources.asking import hub_reachable
+from helpers.sources.network import hub_reachable
 
 
 @dataclass(frozen=True)

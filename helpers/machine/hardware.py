@@ -15,11 +15,10 @@ from typing import Any
 
 from helpers.machine.probes import ask_network, gather
 from helpers.machine.problems import Problem, find_problems, gpu_usable
-
-__all__ = ["Machine", "Problem", "describe", "examine", "find_problems", "gather", "probe"]
+from helpers.machine.problems.base import NF4_CAPABILITY, capability_of
 
 # Compute capability that a GPU needs for each quantisation: bitsandbytes' kernels, matrix units for 8-bit integers.
-NEEDED = {"nf4": (6, 0), "int8": (7, 5)}
+NEEDED = {"nf4": NF4_CAPABILITY, "int8": (7, 5)}
 
 
 @dataclass(frozen=True)
@@ -54,26 +53,19 @@ class Machine:
 
     def supports(self) -> dict[str, bool]:
         """What works here: 4-bit NF4, 8-bit, bfloat16 in hardware, torch.compile, several GPUs."""
-        capability = self.capability or (0, 0)
-        gpu = self.device == "cuda"
+        capability, gpu = self.capability or (0, 0), self.device == "cuda"
         broken = any(problem.severity == "error" and "bitsandbytes" in problem.what for problem in self.problems)
         bnb = "bitsandbytes" in self.versions and not broken
         return {
-            "nf4": bnb and (not gpu or capability >= NEEDED["nf4"]),
-            "int8": bnb and (not gpu or capability >= NEEDED["int8"]),
+            **{name: bnb and (not gpu or capability >= least) for name, least in NEEDED.items()},
             "bfloat16": self.dtype == "bfloat16",
             "torch_compile": not gpu or capability >= (7, 0),
             "multi_gpu": gpu and self.gpu_count > 1,
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, ready for JSON."""
-        record = asdict(self)
-        record["capability"] = list(self.capability) if self.capability else None
-        record["arch_list"] = list(self.arch_list)
-        record["problems"] = [asdict(problem) for problem in self.problems]
-        record["supports"] = self.supports()
-        return record
+        """Plain tuples, numbers and strings, ready for JSON."""
+        return asdict(self) | {"supports": self.supports()}
 
     def __str__(self) -> str:
         memory = f", {self.gpu_memory_gb:.0f} GB" if self.device == "cuda" else ""
@@ -98,24 +90,19 @@ def examine() -> Machine:
 def describe(record: Mapping[str, Any]) -> Machine:
     """The machine a gathered record describes, problems included. Pure: same record, same answer."""
     gpu = gpu_usable(record)
-    capability = tuple(record.get("capability") or ()) if gpu else ()
-    native_bf16 = capability >= (8, 0) if gpu else bool(record.get("cpu_bf16"))
-    dtype = "bfloat16" if native_bf16 else "float16" if gpu else "float32"
-    disks = [float(record[key]) for key in ("disk_free_gb", "cache_free_gb") if record.get(key) is not None]
+    capability = capability_of(record) if gpu else None
+    native_bf16 = capability >= (8, 0) if capability else record.get("cpu_bf16")
+    disks = [record[key] for key in ("disk_free_gb", "cache_free_gb") if record.get(key) is not None]
+    same = ("platform", "cpu_count", "ram_gb", "ram_free_gb", "python", "versions")
     return Machine(
-        platform=str(record["platform"]),
+        **{name: record[name] for name in same},
         device="cuda" if gpu else "cpu",
-        device_name=str(record["gpu_name"] if gpu else record["cpu_name"]),
-        capability=(int(capability[0]), int(capability[1])) if gpu else None,
+        device_name=record["gpu_name"] if gpu else record["cpu_name"],
+        capability=capability,
         arch_list=tuple(record.get("arch_list") or ()),
-        gpu_memory_gb=float(record.get("gpu_memory_gb") or 0.0) if gpu else 0.0,
-        gpu_count=int(record.get("gpu_count") or 0) if gpu else 0,
-        cpu_count=int(record["cpu_count"]),
-        ram_gb=float(record["ram_gb"]),
-        ram_free_gb=float(record.get("ram_free_gb") or 0.0),
+        gpu_memory_gb=record["gpu_memory_gb"] if gpu else 0.0,
+        gpu_count=record["gpu_count"] if gpu else 0,
         disk_free_gb=min(disks, default=0.0),
-        dtype=dtype,
-        python=str(record["python"]),
-        versions=dict(record["versions"]),
+        dtype="bfloat16" if native_bf16 else "float16" if gpu else "float32",
         problems=tuple(find_problems(record)),
     )

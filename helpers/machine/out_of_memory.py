@@ -20,47 +20,42 @@ _T = TypeVar("_T")
 
 def is_shortage(error: BaseException) -> bool:
     """Whether ``error`` means that memory ran out."""
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
+    told = isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+    return told or isinstance(error, MemoryError)
+
+
+def _torch_on_gpu() -> Any:
+    """torch, where it is imported and has started CUDA; None elsewhere."""
+    torch = sys.modules.get("torch")
+    return torch if torch and torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 def in_use() -> str:
     """How much memory is taken at this moment: of the GPU where torch uses one, else of the computer."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch := _torch_on_gpu():
         held, (_, total) = torch.cuda.memory_allocated(), torch.cuda.mem_get_info()
         return f"{held / 2**30:.1f} of the GPU's {total / 2**30:.1f} GiB in use"
     import psutil
 
-    memory = psutil.virtual_memory()
-    held = psutil.Process().memory_info().rss
+    memory, held = psutil.virtual_memory(), psutil.Process().memory_info().rss
     return f"{held / 2**30:.1f} GiB in use, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
 
 
 def release() -> None:
     """Give back what nothing refers to any more, to the GPU too."""
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch := _torch_on_gpu():
         torch.cuda.empty_cache()
 
 
 def forget(error: BaseException) -> None:
     """Empty the frames that an error came through: their variables are the failed step's tensors."""
-    traceback.clear_frames(error.__traceback__)
-    for earlier in (error.__cause__, error.__context__):
-        if earlier is not None:
-            traceback.clear_frames(earlier.__traceback__)
+    for link in filter(None, (error, error.__cause__, error.__context__)):
+        traceback.clear_frames(link.__traceback__)
 
 
 def explained(doing: str, cure: str = "halve batch_size") -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Decorator: a function that runs out of memory raises ``OutOfMemory`` with one line instead.
-
-    Args:
-        doing: what the function does, for the message: "generating".
-    """
+    """Decorator: a function that runs out of memory while ``doing`` this ("generating") raises ``OutOfMemory``."""
 
     def around(function: Callable[_P, _T]) -> Callable[_P, _T]:
         @functools.wraps(function)
@@ -79,9 +74,3 @@ def explained(doing: str, cure: str = "halve batch_size") -> Callable[[Callable[
         return call
 
     return around
-
-
-def drop_gradients(model: Any) -> None:
-    """Let go of the gradients of a step that was broken off."""
-    for parameter in model.parameters():
-        parameter.grad = None

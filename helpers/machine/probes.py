@@ -21,16 +21,14 @@ from typing import Any
 from helpers.files import repo_root
 from helpers.machine.versions import installed_version, loaded_versions
 from helpers.sources import assets, tokens
-from helpers.sources.asking import hub_reachable, hub_status, in_time, offline
 from helpers.sources.hub_errors import GATED
+from helpers.sources.network import hub_reachable, hub_status, in_time, offline
 
-# fmt: off
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "evaluate", "accelerate",
     "tokenizers", "safetensors", "huggingface_hub", "numpy", "pandas", "pyarrow", "scikit-learn", "papermill",
     "nbclient", "gguf", "torchao", "torchvision", "triton",
-)
-# fmt: on
+)  # fmt: skip
 GB = 1e9
 SMI_TIMEOUT = 8.0  # seconds; a broken driver makes nvidia-smi hang
 NET_TIMEOUT = 3.0  # seconds for all questions to the network together
@@ -105,15 +103,16 @@ def gpu_present() -> bool:
 
 def gpu(present: bool, torch_version: str) -> dict[str, Any]:
     """Facts on GPU 0. Asks only for properties: no kernel is launched."""
+    none = {"cuda_available": False, "gpu_count": 0}
     if not present or not torch_version or torch_version.endswith("+cpu"):
-        return {"cuda_available": False, "gpu_count": 0}
+        return none
     # Ask the driver rather than start CUDA, which would break processes forked later.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     try:
         import torch
 
         if not torch.cuda.is_available():
-            return {"cuda_available": False, "gpu_count": 0}
+            return none
         properties = torch.cuda.get_device_properties(0)
         return {
             "cuda_available": True,
@@ -126,18 +125,16 @@ def gpu(present: bool, torch_version: str) -> dict[str, Any]:
         }
     except Exception as error:  # a broken driver or torch must not keep the doctor from speaking
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return {"cuda_available": False, "gpu_count": 0, "gpu_error": lines[0][:200]}
+        return none | {"gpu_error": lines[0][:200]}
 
 
 def driver() -> dict[str, Any]:
     """What nvidia-smi says of the driver: ``driver``, ``driver_cuda`` (newest CUDA it runs) and ``gpu_names``."""
-    try:
-        output = subprocess.check_output(
-            ["nvidia-smi", "-q"], stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=SMI_TIMEOUT
-        )
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return parse_smi(output.decode(errors="replace"))
+    null = subprocess.DEVNULL
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        output = subprocess.check_output(["nvidia-smi", "-q"], stderr=null, stdin=null, timeout=SMI_TIMEOUT)
+        return parse_smi(output.decode(errors="replace"))
+    return {}
 
 
 def parse_smi(text: str) -> dict[str, Any]:
@@ -172,9 +169,9 @@ def torch_cuda() -> str | None:
 
 def bnb_libraries() -> list[str]:
     """CUDA versions that the installed bitsandbytes has a library for, as ["11.8", "12.6"]; does not import it."""
-    names = (file.name for file in files_of("bitsandbytes", "libbitsandbytes_cuda*"))
-    found = filter(None, (re.match(r"libbitsandbytes_cuda(\d\d)(\d)\b", name) for name in names))
-    return [f"{major}.{minor}" for major, minor in sorted((int(match[1]), int(match[2])) for match in found)]
+    names = " ".join(file.name for file in files_of("bitsandbytes", "libbitsandbytes_cuda*"))
+    found = re.findall(r"libbitsandbytes_cuda(\d\d)(\d)\b", names)
+    return [f"{major}.{minor}" for major, minor in sorted(found)]
 
 
 def _cpu_fact(name: str) -> str:
@@ -204,13 +201,10 @@ def memory() -> tuple[float, float]:
 
         found = psutil.virtual_memory()
         total, free = found.total / GB, found.available / GB
-    for limit_file, used_file in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
+    older = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
+    for names in (("memory.max", "memory.current"), older):
         with contextlib.suppress(OSError, ValueError):
-            limit = int(Path("/sys/fs/cgroup", limit_file).read_text(encoding="ascii")) / GB
-            used = int(Path("/sys/fs/cgroup", used_file).read_text(encoding="ascii")) / GB
+            limit, used = (int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii")) / GB for name in names)
             if limit < (total or float("inf")):
                 total, free = limit, min(free or limit, max(0.0, limit - used))
     return round(total, 2), round(free, 2)
@@ -218,9 +212,7 @@ def memory() -> tuple[float, float]:
 
 def disk_free(folder: Path) -> float | None:
     """GB free where ``folder`` is or will be; None when that cannot be told."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        return round(shutil.disk_usage(folder).free / GB, 2)
-    except OSError:
-        return None
+    with contextlib.suppress(OSError):
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        return round(shutil.disk_usage(there).free / GB, 2)
+    return None

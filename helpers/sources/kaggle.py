@@ -17,7 +17,7 @@ from pathlib import Path
 
 from helpers.errors import DataError
 from helpers.sources import tokens
-from helpers.sources.asking import offline
+from helpers.sources.network import offline
 
 PREFIX = "kaggle:"
 _FORM = re.compile(r"kaggle:(?P<owner>[\w-]+)/(?P<name>[\w.-]+?)(?:/versions/(?P<version>\d+))?(?:/(?P<file>[^/].*))?")
@@ -59,16 +59,11 @@ class Located:
 
 
 def parse(source: str) -> Dataset:
-    """The data set that ``kaggle:owner/name`` names.
-
-    Raises:
-        DataError: it has another form.
-    """
+    """The data set that ``kaggle:owner/name`` names; a DataError where it has another form."""
     match = _FORM.fullmatch(source)
     if not match or ".." in Path(match["file"] or "").parts:
-        raise DataError(
-            f"{source!r} names no data set on Kaggle", f"Write {PREFIX}owner/name or {PREFIX}owner/name/file.csv"
-        )
+        cure = f"Write {PREFIX}owner/name or {PREFIX}owner/name/file.csv"
+        raise DataError(f"{source!r} names no data set on Kaggle", cure)
     return Dataset(match["owner"], match["name"], int(match["version"] or 0), match["file"] or "")
 
 
@@ -80,9 +75,7 @@ def is_source(source: str) -> bool:
 def attached(dataset: Dataset, root: Path | None = None) -> Path | None:
     """Folder of a data set that is attached to this notebook; None when it is not.
 
-    Args:
-        root: where inputs are mounted; ``$PEFT_LAB_INPUT`` or /kaggle/input. Kaggle has used ``<name>`` and
-            ``datasets/<owner>/<name>`` below it.
+    Inputs are mounted in ``root``, $PEFT_LAB_INPUT or /kaggle/input, as ``<name>`` or ``datasets/<owner>/<name>``.
     """
     place = root or Path(os.environ.get("PEFT_LAB_INPUT") or "/kaggle/input")
     for folder in (place / "datasets" / dataset.owner / dataset.name, place / dataset.name):
@@ -112,8 +105,7 @@ def locate(source: str, root: Path | None = None) -> Located:
         DataError: malformed, not to be had (kagglehub missing, offline, refused, unknown), or it has no such file.
     """
     dataset = parse(source)
-    here = attached(dataset, root)
-    if here is not None:
+    if here := attached(dataset, root):
         unknown = f"; whether it is version {dataset.version} is not known" if dataset.version else ""
         return _within(here, dataset, f"attached to this notebook at {here}{unknown}")
     copy = cached(dataset)
@@ -129,28 +121,22 @@ def locate(source: str, root: Path | None = None) -> Located:
 def _fetch(dataset: Dataset) -> Path:
     attach = "attach it to the notebook (Add Input), " if tokens.hosted_on() == "kaggle" else ""
     if offline():
-        raise DataError(
-            f"{dataset.handle} is neither attached nor in kagglehub's cache, and PEFT_LAB_OFFLINE=1 forbids fetching",
-            f"unset PEFT_LAB_OFFLINE, {attach}{BY_HAND}",
-        )
+        what = f"{dataset.handle} is neither attached nor in kagglehub's cache, and PEFT_LAB_OFFLINE=1 forbids fetching"
+        raise DataError(what, f"unset PEFT_LAB_OFFLINE, {attach}{BY_HAND}")
     try:
         import kagglehub
     except ImportError as error:
-        raise DataError(
-            f"{PREFIX}{dataset.handle} needs kagglehub, which is not installed",
-            f"pip install kagglehub, {attach}{BY_HAND}",
-        ) from error
+        what = f"{PREFIX}{dataset.handle} needs kagglehub, which is not installed"
+        raise DataError(what, f"pip install kagglehub, {attach}{BY_HAND}") from error
     try:
         with _no_waiting():
             return Path(kagglehub.dataset_download(dataset.handle))
     except Exception as error:  # its own errors, those of requests, of the disk: they share no base class
         text = " ".join(str(error).split())
         cure = next(cure for words, cure in CURES if any(word in text.lower() for word in words))
-        token = tokens.how_to_set("KAGGLE_API_TOKEN")
-        raise DataError(
-            f"cannot fetch {dataset.handle} from Kaggle: {type(error).__name__}: {text[:200]}",
-            cure.format(page=dataset.page, token=token, attach=attach),
-        ) from error
+        cure = cure.format(page=dataset.page, token=tokens.how_to_set("KAGGLE_API_TOKEN"), attach=attach)
+        what = f"cannot fetch {dataset.handle} from Kaggle: {type(error).__name__}: {text[:200]}"
+        raise DataError(what, cure) from error
 
 
 @contextlib.contextmanager
@@ -168,9 +154,9 @@ def _no_waiting() -> Iterator[None]:
 
 
 def _within(folder: Path, dataset: Dataset, note: str) -> Located:
-    path = folder / dataset.file if dataset.file else folder
+    path = folder / dataset.file
     if not path.exists():
-        there = sorted(p.relative_to(folder).as_posix() for p in folder.glob("*"))
+        there = sorted(p.name for p in folder.iterdir())
         shown = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
         raise DataError(f"{dataset.handle} has no {dataset.file}", f"It has {shown or 'nothing'}")
     return Located(path, note)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from helpers.errors import DataError
 
@@ -39,8 +39,7 @@ class RawRows:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Bad:
+class _Bad(NamedTuple):
     """A row that could not be parsed: where, and why."""
 
     line: int
@@ -54,67 +53,50 @@ def read_local(path: str | Path, limit: int, seed: int) -> RawRows:
         DataError: nothing there, unknown type, empty, or more than 1 % of the rows unreadable (a lower
             share is counted and left out).
     """
-    root = Path(path).expanduser()
-    files = _files(root)
-    sample = _Reservoir(limit, seed)
-    raw = RawRows(name=str(path), rows=sample.rows)
-    for file in files:
-        before, bad_here, first = raw.read, 0, None
+    # A fair random sample of the stream (reservoir sampling); everything, in order, while it fits.
+    rng, usable = random.Random(f"reservoir-{seed}"), 0
+    raw = RawRows(name=str(path))
+    for file in _files(Path(path).expanduser()):
+        before, bad, first = raw.read, 0, None
         for item in _rows_of(file):
             raw.read += 1
             if isinstance(item, _Bad):
-                bad_here, first = bad_here + 1, first or item
+                bad, first = bad + 1, first or item
                 continue
             if not raw.columns:
                 raw.columns = list(item)
-            sample.add(item)
+            usable += 1
+            if len(raw.rows) < limit:
+                raw.rows.append(item)
+            elif (slot := rng.randrange(usable)) < limit:
+                raw.rows[slot] = item
         here = raw.read - before
-        if first and bad_here > UNREADABLE_SHARE * here:
-            raise DataError(
-                f"{file} has {bad_here} unreadable of {here} rows, the first at line {first.line}: {first.why}",
-                "Repair or delete those lines; up to 1 % are skipped and counted",
-            )
-        raw.unreadable += bad_here
+        if first and bad > UNREADABLE_SHARE * here:
+            what = f"{file} has {bad} unreadable of {here} rows, the first at line {first.line}: {first.why}"
+            raise DataError(what, "Repair or delete those lines; up to 1 % are skipped and counted")
+        raw.unreadable += bad
     if raw.read == 0:
         raise DataError(f"{path} is empty: it holds no rows", "Give a file with at least one row of data")
-    if raw.read > len(sample.rows) + raw.unreadable:
-        raw.notes.append(f"a random {len(sample.rows):,} of {raw.read:,} rows were used")
+    if raw.read > len(raw.rows) + raw.unreadable:
+        raw.notes.append(f"a random {len(raw.rows):,} of {raw.read:,} rows were used")
     return raw
 
 
 def _files(root: Path) -> list[Path]:
     if not root.exists():
         raise DataError(f"{root} does not exist", "Check the path; relative paths start at the working folder")
+    known = ", ".join(SUFFIXES)
     if root.is_file():
         if root.suffix.lower() not in SUFFIXES:
-            raise DataError(
-                f"cannot read {root}: files of type {root.suffix or '(none)'} are not known",
-                f"Use one of {', '.join(SUFFIXES)}",
-            )
+            what = f"cannot read {root}: files of type {root.suffix or '(none)'} are not known"
+            raise DataError(what, f"Use one of {known}")
         return [root]
-    files = sorted(file for file in root.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
     if (root / "layer1.json").is_file():  # Recipe1M+: the other layers hold pictures, not recipes
-        files = [root / "layer1.json"]
+        return [root / "layer1.json"]
+    files = sorted(file for file in root.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
     if not files:
-        raise DataError(f"folder {root} has no data files", f"Put files of type {', '.join(SUFFIXES)} in it")
+        raise DataError(f"folder {root} has no data files", f"Put files of type {known} in it")
     return files
-
-
-class _Reservoir:
-    """A fair random sample of a stream; everything, in order, while it fits."""
-
-    def __init__(self, limit: int, seed: int) -> None:
-        self.rows: list[Row] = []
-        self._limit, self._seen, self._rng = limit, 0, random.Random(f"reservoir-{seed}")
-
-    def add(self, row: Row) -> None:
-        self._seen += 1
-        if len(self.rows) < self._limit:
-            self.rows.append(row)
-        else:
-            slot = self._rng.randrange(self._seen)
-            if slot < self._limit:
-                self.rows[slot] = row
 
 
 def _rows_of(file: Path) -> Iterator[Row | _Bad]:
@@ -139,8 +121,7 @@ def _parquet(file: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file)
-        for batch in table.iter_batches(batch_size=2000):
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=2000):
             yield from batch.to_pylist()
     except pa.ArrowException as error:
         raise DataError(f"{file} is not a readable parquet file: {str(error).splitlines()[0]}") from error
@@ -164,8 +145,7 @@ def _csv(file: Path, delimiter: str) -> Iterator[Row | _Bad]:
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter=delimiter, restkey="", restval=None)
         names = [name or "" for name in reader.fieldnames or []]
-        twice = [name for name, count in Counter(names).items() if count > 1 and name]
-        if twice:
+        if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
             raise DataError(f"{file} has the column {twice[0]!r} twice", "Rename one of them")
         try:
             for row in reader:
@@ -182,21 +162,17 @@ def _csv(file: Path, delimiter: str) -> Iterator[Row | _Bad]:
 def _json(file: Path) -> Iterator[Row | _Bad]:
     """A list of objects (streamed), an object of objects by id, or an object with one list inside."""
     with file.open(encoding="utf-8-sig") as text:
-        head = ""
-        while not head.strip():
-            piece = text.read(4096)
-            if not piece:
-                return
-            head += piece
+        head = next((piece for piece in iter(lambda: text.read(4096), "") if piece.strip()), "")
+        if not head:
+            return
         if head.lstrip().startswith("["):
             yield from _array(file, head, text)
             return
         try:
             whole = json.loads(head + text.read())
         except ValueError as error:
-            raise DataError(
-                f"{file} is not valid JSON: {error}", "If it has one object a line, call it .jsonl"
-            ) from error
+            cure = "If it has one object a line, call it .jsonl"
+            raise DataError(f"{file} is not valid JSON: {error}", cure) from error
     if not isinstance(whole, dict):
         raise DataError(f"{file} holds a single {type(whole).__name__}, not a list of rows")
     lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]

@@ -24,11 +24,8 @@ _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 def kind_of(source: str) -> str:
     """``"local"`` or ``"hub"``. An existing path wins over a Hub id of the same spelling."""
     path = Path(source).expanduser()
-    if path.exists() or path.suffix.lower() in SUFFIXES or source.startswith((".", "~", "/", "\\")):
-        return "local"
-    if _HUB_ID.match(source):
-        return "hub"
-    return "local"
+    local = path.exists() or path.suffix.lower() in SUFFIXES  # what starts with one of . ~ / \\ is no Hub id
+    return "hub" if not local and _HUB_ID.match(source) else "local"
 
 
 def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split: str = "train") -> RawRows:
@@ -47,10 +44,8 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
     if kind_of(source) == "hub":
         return read_hub(source, limit, seed, split)
     if not Path(source).expanduser().exists() and not Path(source).suffix and "/" not in source:
-        raise DataError(
-            f"unknown data source {source!r}: not a built-in source, not a file or folder, not a Hub id",
-            f"Built-in are {', '.join(built_in)}; a Hub id looks like owner/name",
-        )
+        what = f"unknown data source {source!r}: not a built-in source, not a file or folder, not a Hub id"
+        raise DataError(what, f"Built-in are {', '.join(built_in)}; a Hub id looks like owner/name")
     return read_local(source, limit, seed)
 
 
@@ -75,7 +70,7 @@ def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
         if files.local:
             raise DataError(f"cannot read split {split!r} of {repo}: {_line(error)}") from error
         raise DataError(*explain(error, repo, "dataset")) from error
-    return _checked(repo, rows, files.licence or "see the data set's page", f"{files.note}, {len(rows):,} rows read")
+    return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read")
 
 
 def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) -> RawRows:
@@ -86,15 +81,13 @@ def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) 
         with _offline():
             data = encoded(load_dataset(repo, split=split))
     except Exception as error:
-        what, cure = f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache", ""
+        what = f"the Hub cannot be reached and {repo} (split {split!r}) is not in the local cache"
+        cure = "Connect, unset HF_HUB_OFFLINE, or give a built-in source or a local file"
         if why.__cause__ is not None:
             what, cure = explain(why.__cause__, repo, "dataset")
-        raise DataError(
-            what, cure or "Connect, unset HF_HUB_OFFLINE, or give a built-in source or a local file"
-        ) from error
-    rows = [dict(row) for row in data.shuffle(seed=seed).select(range(min(limit, len(data))))]
-    note = "read from the local cache; the Hub was not reached"
-    return _checked(repo, rows, "see the data set's page", note)
+        raise DataError(what, cure) from error
+    rows = [dict(row) for row in data.shuffle(seed=seed).take(min(limit, len(data)))]
+    return _checked(repo, rows, "", "read from the local cache; the Hub was not reached")
 
 
 def encoded(data: Any) -> Any:
@@ -110,7 +103,7 @@ def encoded(data: Any) -> Any:
 def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
     if not rows:
         raise DataError(f"{repo} is empty: it holds no rows")
-    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence, [note])
+    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence or "see the data set's page", [note])
 
 
 @contextlib.contextmanager
@@ -119,9 +112,8 @@ def _offline() -> Iterator[None]:
     import huggingface_hub.constants as hub
     from datasets import config
 
-    before = hub.HF_HUB_OFFLINE, getattr(config, "HF_HUB_OFFLINE", None)
-    hub.HF_HUB_OFFLINE = True
-    config.HF_HUB_OFFLINE = True
+    before = hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
@@ -133,9 +125,7 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
-def pick_columns(
-    raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str] = ()) -> list[Row]:
     """Rows with the task's column names.
 
     Args:
@@ -148,16 +138,13 @@ def pick_columns(
     found = {plain(name): name for name in reversed(raw.columns)}
     chosen: dict[str, str | None] = {}
     for own, names in aliases.items():
-        match = next((found[plain(name)] for name in (own, *names) if plain(name) in found), None)
-        if match is None and own not in optional:
-            accepted = ", ".join(dict.fromkeys((own, *names)))
-            near = [hit for name in (own, *names) if (hit := closest(plain(name), found, cutoff=0.6))]
+        accepted = tuple(dict.fromkeys((own, *names)))
+        chosen[own] = next((found[plain(name)] for name in accepted if plain(name) in found), None)
+        if chosen[own] is None and own not in optional:
+            near = [hit for name in accepted if (hit := closest(plain(name), found, cutoff=0.6))]
             hint = f"; nearest is {found[near[0]]!r}" if near else ""
-            raise DataError(
-                f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})",
-                f"Name a column one of: {accepted}",
-            )
-        chosen[own] = match
+            what = f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})"
+            raise DataError(what, f"Name a column one of: {', '.join(accepted)}")
     return [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
 
 

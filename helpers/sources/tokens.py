@@ -11,13 +11,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from helpers.sources.asking import in_time
+from helpers.sources.network import in_time
 
 HUB = "HF_TOKEN"
 WAIT = 10.0  # seconds; without Internet Kaggle's own client waits 40
 
 # Where a secret is kept, and how to give one. "" is every other machine.
-WHERE: Mapping[str, str] = {
+WHERE = {
     "colab": "Colab: the key symbol on the left > Add new secret {name}, switch Notebook access on, run the cell again",
     "kaggle": "Kaggle: Add-ons > Secrets > add {name} and tick it (Internet must be on), run the cell again",
     "": "type: export {name}=... before starting Python",
@@ -51,10 +51,9 @@ def find(name: str = HUB) -> str:
     """
     if os.environ.get(name):
         return os.environ[name]
-    platform = hosted_on()
-    value = ""
-    if platform == "kaggle":
-        value = _from_kaggle(name)
+    platform, value = hosted_on(), ""
+    if platform == "kaggle":  # over the network, which may be off or slow
+        value = in_time([lambda: _from_kaggle(name)], WAIT)[0] or ""
     elif platform == "colab" and not headless():
         value = _from_colab(name)
     if value:
@@ -88,17 +87,13 @@ def settle_hub_token() -> None:
 
 
 def _from_kaggle(name: str) -> str:
-    """From Kaggle's store over the network: "" when the secret is not attached, the network is off, or too slow."""
+    """From Kaggle's store: "" when the secret is not attached, or the network is off."""
+    try:
+        from kaggle_secrets import UserSecretsClient  # type: ignore[import-not-found]
 
-    def ask() -> str:
-        try:
-            from kaggle_secrets import UserSecretsClient  # type: ignore[import-not-found]
-
-            return str(UserSecretsClient().get_secret(name) or "")
-        except Exception:  # raises its own kinds, and those of urllib
-            return ""
-
-    return in_time([ask], WAIT)[0] or ""
+        return str(UserSecretsClient().get_secret(name) or "")
+    except Exception:  # raises its own kinds, and those of urllib
+        return ""
 
 
 def _from_colab(name: str) -> str:

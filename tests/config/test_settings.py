@@ -21,7 +21,7 @@ from helpers.config.parameters import PARAMETERS, Settings
 from helpers.config.profiles import HIDDEN, PROFILES
 from helpers.errors import HardwareError, ParameterError
 from helpers.sources import assets
-from helpers.sources.asking import hub_reachable
+from helpers.sources.network import hub_reachable
 
 QLORA = "04_qlora_instruct"
 ROOT = Path(__file__).resolve().parents[2]

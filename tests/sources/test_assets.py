@@ -325,7 +325,7 @@ def test_two_processes_fetch_once(cache: Path, tmp_path: Path) -> None:
     script = tmp_path / "go.py"
     script.write_text(
         "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import test_assets\nfrom helpers.sources import asset_list as catalog, assets\n"
         "catalog.ASSETS['bread'] = test_assets.bread()\n"
         "assets.fetch('bread', say=print)\n"

@@ -12,25 +12,12 @@ from helpers.machine.problems.packages import MINIMUM, PYTHON_MAX, PYTHON_MIN, R
 
 SEVERITIES = ("error", "warning", "note")
 CHECKS: tuple[Check, ...] = (
-    packages.check_python,
-    packages.check_missing,
-    packages.check_old,
-    packages.check_new,
-    packages.check_torchao,
-    packages.check_needs,
-    packages.check_restart,
-    gpu.check_no_gpu,
-    gpu.check_kernels,
-    gpu.check_four_bits,
-    gpu.check_gpu_memory,
-    gpu.check_several,
-    gpu.check_bfloat16,
+    packages.check_python, packages.check_missing, packages.check_old, packages.check_new, packages.check_torchao,
+    packages.check_needs, packages.check_restart,
+    gpu.check_no_gpu, gpu.check_kernels, gpu.check_gpu_memory, gpu.check_several, gpu.check_bfloat16,
     gpu.check_bitsandbytes,
-    place.check_limits,
-    place.check_cores,
-    place.check_internet,
-    place.check_hub_access,
-)
+    place.check_limits, place.check_cores, place.check_internet, place.check_hub_access,
+)  # fmt: skip
 
 
 def find_problems(record: Record) -> list[Problem]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from helpers.machine.versions import version_tuple
 
 Record = Mapping[str, Any]
+NF4_CAPABILITY = (6, 0)  # compute capability that 4-bit weights need
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,18 @@ def dotted(numbers: tuple[int, ...]) -> str:
 
 def gpu_usable(record: Record) -> bool:
     """A GPU is visible, torch has kernels for it, and 4-bit weights work on it."""
-    if not record.get("cuda_available"):
-        return False
     capability = capability_of(record)
-    return has_kernels(capability, record.get("arch_list") or ()) and capability >= (6, 0)
+    kernels = has_kernels(capability, record.get("arch_list") or ())
+    return bool(record.get("cuda_available")) and kernels and capability >= NF4_CAPABILITY
 
 
-def has_kernels(capability: tuple[int, int], arch_list: Any) -> bool:
+def has_kernels(capability: tuple[int, int], arch_list: Iterable[str]) -> bool:
     """Whether a build for ``arch_list`` runs on a GPU of this compute capability.
 
     ``sm_XY`` code runs on GPUs of the same major version with an equal or higher minor one; ``compute_XY`` is
     portable and runs on every later GPU. An empty list means the build does not say (ROCm): assume yes.
     """
-    known = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", str(arch)) for arch in arch_list]
-    builds = [(m[1], int(m[2]), int(m[3])) for m in known if m]
-    if not builds:
-        return True
-    return any(
-        (kind == "compute" and (major, minor) <= capability)
-        or (kind == "sm" and major == capability[0] and minor <= capability[1])
-        for kind, major, minor in builds
-    )
+    known = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", arch) for arch in arch_list]
+    builds = [(m[1], (int(m[2]), int(m[3]))) for m in known if m]
+    fits = (built <= capability and (kind == "compute" or built[0] == capability[0]) for kind, built in builds)
+    return not builds or any(fits)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from helpers.machine.problems.base import (
-    Check,
+    NF4_CAPABILITY,
     Problem,
     Record,
     capability_of,
@@ -65,103 +65,65 @@ def torch_command(record: Record) -> str:
 def gpu_names(record: Record) -> str:
     """ "Tesla T4", "2 x Tesla T4", or "a GPU" where nothing has named it."""
     names = list(record.get("gpu_names") or ())
-    return "a GPU" if not names else names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
-
-
-# -- torch sees no GPU: the first of these that knows why ------------------------------------------------------
-
-
-def no_hidden(record: Record) -> Iterator[Problem]:
-    hidden = record.get("cuda_visible")
-    if record.get("gpu_present") and hidden is not None and hidden.strip() in ("", "-1"):
-        what = f"{gpu_names(record)} is here, but CUDA_VISIBLE_DEVICES={hidden!r} hides it"
-        yield Problem(what, "type: unset CUDA_VISIBLE_DEVICES, then restart Python", "warning")
-
-
-def no_cpu_build(record: Record) -> Iterator[Problem]:
-    build = record["versions"].get("torch", "")
-    if record.get("gpu_present") and (build.endswith("+cpu") or (build and not record.get("torch_cuda"))):
-        command = torch_command(record)
-        what = f"{gpu_names(record)} is here, but torch {build} cannot use it: it is a build for the CPU"
-        yield Problem(what, run(record, command) if command else "update the GPU driver", "warning")
-
-
-def no_old_driver(record: Record) -> Iterator[Problem]:
-    driver = version_tuple(str(record.get("driver") or ""))
-    cuda = version_tuple(str(record.get("torch_cuda") or ""))
-    least = DRIVER_MIN.get(cuda[0]) if cuda else None
-    if driver and least and driver[0] < least:
-        can = f" (CUDA {record['driver_cuda']})" if record.get("driver_cuda") else ""
-        what = f"NVIDIA's driver {record['driver']}{can} is too old for torch {record['versions']['torch']}"
-        command = torch_command(record)
-        other = f", or {run(record, command)}" if command else ""
-        cure = f"update the driver to {least} or newer{other}; until then the CPU is used"
-        yield Problem(f"{what}, which is built for CUDA {dotted(cuda)}", cure, "error")
-
-
-def no_answer(record: Record) -> Iterator[Problem]:
-    if record.get("gpu_error"):
-        what = f"torch fails on looking for a GPU ({record['gpu_error']})"
-        yield Problem(what, "reinstall torch or update the GPU driver; until then the CPU is used", "error")
-
-
-def no_reason(record: Record) -> Iterator[Problem]:
-    if record.get("gpu_present") and record["versions"].get("torch"):
-        what = f"{gpu_names(record)} is here, but torch {record['versions']['torch']} cannot use it"
-        yield Problem(what, "type: nvidia-smi; if it fails too, reinstall the driver or restart the machine", "warning")
-
-
-def no_accelerator(record: Record) -> Iterator[Problem]:
-    switch = {
-        "colab": ("no GPU in this runtime", "Runtime > Change runtime type > T4 GPU"),
-        "kaggle": ("no GPU in this session", "Settings > Accelerator > GPU T4 x2"),
-    }
-    if record["platform"] in switch:
-        yield Problem(*switch[record["platform"]], "warning")
-
-
-WITHOUT: tuple[Check, ...] = (no_hidden, no_cpu_build, no_old_driver, no_answer, no_reason, no_accelerator)
+    return f"{len(names)} x {names[0]}" if len(names) > 1 else names[0] if names else "a GPU"
 
 
 def check_no_gpu(record: Record) -> Iterator[Problem]:
-    """Why torch sees no GPU, once."""
-    if not record.get("cuda_available"):
-        yield from next((found for check in WITHOUT if (found := list(check(record)))), [])
-
-
-# -- torch sees one ----------------------------------------------------------------------------------------------
+    """Why torch sees no GPU: the first cause that fits."""
+    if record.get("cuda_available"):
+        return
+    here = f"{gpu_names(record)} is here, but" if record.get("gpu_present") else ""
+    torch, command, hidden = record["versions"].get("torch", ""), torch_command(record), record.get("cuda_visible")
+    driver, cuda = (version_tuple(str(record.get(key) or "")) for key in ("driver", "torch_cuda"))
+    least = DRIVER_MIN.get(cuda[0], 0) if cuda else 0
+    if here and hidden is not None and hidden.strip() in ("", "-1"):
+        what = f"{here} CUDA_VISIBLE_DEVICES={hidden!r} hides it"
+        yield Problem(what, "type: unset CUDA_VISIBLE_DEVICES, then restart Python", "warning")
+    elif here and torch and (torch.endswith("+cpu") or not cuda):
+        what = f"{here} torch {torch} cannot use it: it is a build for the CPU"
+        yield Problem(what, run(record, command) if command else "update the GPU driver", "warning")
+    elif driver and driver[0] < least:
+        can = f" (CUDA {record['driver_cuda']})" if record.get("driver_cuda") else ""
+        what = f"NVIDIA's driver {record['driver']}{can} is too old for torch {torch}"
+        what += f", which is built for CUDA {dotted(cuda)}"
+        other = f", or {run(record, command)}" if command else ""
+        yield Problem(what, f"update the driver to {least} or newer{other}; until then the CPU is used", "error")
+    elif record.get("gpu_error"):
+        what = f"torch fails on looking for a GPU ({record['gpu_error']})"
+        yield Problem(what, "reinstall torch or update the GPU driver; until then the CPU is used", "error")
+    elif here and torch:
+        cure = "type: nvidia-smi; if it fails too, reinstall the driver or restart the machine"
+        yield Problem(f"{here} torch {torch} cannot use it", cure, "warning")
+    elif record["platform"] == "colab":
+        yield Problem("no GPU in this runtime", "Runtime > Change runtime type > T4 GPU", "warning")
+    elif record["platform"] == "kaggle":
+        yield Problem("no GPU in this session", "Settings > Accelerator > GPU T4 x2", "warning")
 
 
 def check_kernels(record: Record) -> Iterator[Problem]:
     """Kaggle's P100: ``torch.cuda.is_available()`` is True, and the first operation fails."""
-    capability = capability_of(record)
-    if record.get("cuda_available") and not has_kernels(capability, record.get("arch_list") or ()):
-        built = ", ".join(record["arch_list"])
-        name = record.get("gpu_name", "the GPU")
+    if not record.get("cuda_available") or gpu_usable(record):
+        return
+    capability, name = capability_of(record), record.get("gpu_name", "the GPU")
+    if has_kernels(capability, record.get("arch_list") or ()):
+        what = f"{name} has compute capability {dotted(capability)}, 4-bit weights need {dotted(NF4_CAPABILITY)}"
+        cure = "use a newer GPU"
+    else:
+        built, command = ", ".join(record["arch_list"]), torch_command(record)
         what = f"this torch has no kernels for {name} (sm_{capability[0]}{capability[1]}; built for {built})"
-        command = torch_command(record)
         cure = f"pick a T4, or {run(record, command)}" if command else "use another GPU"
-        yield Problem(what, f"{cure}; until then the CPU is used", "error")
-
-
-def check_four_bits(record: Record) -> Iterator[Problem]:
-    capability = capability_of(record)
-    runs = has_kernels(capability, record.get("arch_list") or ())
-    if record.get("cuda_available") and runs and capability < (6, 0):
-        what = f"{record.get('gpu_name')} has compute capability {dotted(capability)}, 4-bit weights need 6.0"
-        yield Problem(what, "use a newer GPU; until then the CPU is used", "error")
+    yield Problem(what, f"{cure}; until then the CPU is used", "error")
 
 
 def check_gpu_memory(record: Record) -> Iterator[Problem]:
-    memory = float(record.get("gpu_memory_gb") or 0)
-    if gpu_usable(record) and memory < FULL_GPU_GB:
-        what = f"{record.get('gpu_name')} has {memory:.0f} GB, profile full is made for 16 GB"
+    if gpu_usable(record) and record["gpu_memory_gb"] < FULL_GPU_GB:
+        what = f"{record['gpu_name']} has {record['gpu_memory_gb']:.0f} GB, profile full is made for 16 GB"
         yield Problem(what, "use profile cpu, or a smaller model_id and batch_size", "warning")
 
 
 def check_several(record: Record) -> Iterator[Problem]:
     """T4 x2: the trainer raises for more than one GPU."""
-    if record.get("cuda_available") and int(record.get("gpu_count") or 0) > 1:
+    if record.get("cuda_available") and record["gpu_count"] > 1:
         what = f"{record['gpu_count']} GPUs are visible, and the trainer of these lessons takes one"
         cell = "restart and begin with: import os; os.environ['CUDA_VISIBLE_DEVICES'] = '0' (the setup cell does it)"
         cure = cell if hosted(record) else "type: export CUDA_VISIBLE_DEVICES=0, then restart Python"
@@ -170,7 +132,7 @@ def check_several(record: Record) -> Iterator[Problem]:
 
 def check_bfloat16(record: Record) -> Iterator[Problem]:
     if gpu_usable(record) and capability_of(record) < (8, 0):
-        what = f"{record.get('gpu_name')} only emulates bfloat16, though torch.cuda.is_bf16_supported() says True"
+        what = f"{record['gpu_name']} only emulates bfloat16, though torch.cuda.is_bf16_supported() says True"
         cure = "the course computes in float16; in your own code: dtype=torch.float16, fp16=True, bf16=False"
         yield Problem(what, cure, "note")
 
@@ -181,9 +143,8 @@ def check_bitsandbytes(record: Record) -> Iterator[Problem]:
     has = [version_tuple(text) for text in record.get("bnb_libraries") or ()]
     if not (gpu_usable(record) and cuda and has):
         return
-    name, override = f"bitsandbytes {record['versions'].get('bitsandbytes', '')}", record.get("bnb_override")
-    listed = ", ".join(map(dotted, has))
-    if override is not None:
+    name, listed = f"bitsandbytes {record['versions'].get('bitsandbytes', '')}", ", ".join(map(dotted, has))
+    if (override := record.get("bnb_override")) is not None:
         if override not in {f"{major}{minor}" for major, minor in has}:
             what = f"BNB_CUDA_VERSION={override} asks for a library that {name} has not (it has CUDA {listed})"
             yield Problem(what, "type: unset BNB_CUDA_VERSION, then restart Python", "error")

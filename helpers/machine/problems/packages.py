@@ -20,18 +20,15 @@ NEEDS = (("datasets", (5, 2), "pyarrow", (24,)),)
 
 
 def check_python(record: Record) -> Iterator[Problem]:
-    here = version_tuple(record["python"])[:2]
+    here, cure = version_tuple(record["python"])[:2], f"use Python {dotted(PYTHON_MIN)} to {dotted(PYTHON_MAX)}"
     if here < PYTHON_MIN:
-        what = f"Python {record['python']} is too old"
-        yield Problem(what, f"use Python {dotted(PYTHON_MIN)} to {dotted(PYTHON_MAX)}", "error")
+        yield Problem(f"Python {record['python']} is too old", cure, "error")
     elif here > PYTHON_MAX:
-        what = f"Python {record['python']} has not been tried"
-        yield Problem(what, f"use Python {dotted(PYTHON_MIN)} to {dotted(PYTHON_MAX)} if something fails", "warning")
+        yield Problem(f"Python {record['python']} has not been tried", f"{cure} if something fails", "warning")
 
 
 def check_missing(record: Record) -> Iterator[Problem]:
-    missing = [name for name in REQUIRED if name not in record["versions"]]
-    if missing:
+    if missing := [name for name in REQUIRED if name not in record["versions"]]:
         cure = SETUP if hosted(record) else run(record, INSTALL, restart=False)
         yield Problem(f"not installed: {', '.join(missing)}", cure, "error")
     if "bitsandbytes" not in record["versions"]:

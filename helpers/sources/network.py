@@ -1,4 +1,4 @@
-"""Questions to the network with a limit of time, and whether they are allowed. Standard library only."""
+"""The network: whether it may be asked, and questions to it with a limit of time. Standard library only."""
 
 from __future__ import annotations
 
