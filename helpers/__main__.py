@@ -58,17 +58,17 @@ def run(
     ] = None,
 ) -> None:
     """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
-    from helpers.runs import headless, records
+    from helpers.runs import headless, progress, records
 
     planned = headless.plan(
         notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )
     outcomes = headless.run_all(planned, parallel=jobs)
     place = planned[0].output_dir
-    typer.echo("\n" + headless.summary(outcomes) + "\n")
+    typer.echo("\n" + progress.summary(outcomes) + "\n")
     if done := [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]:
         _tell_results(done, place)
-    raise typer.Exit(headless.exit_code(outcomes))
+    raise typer.Exit(progress.exit_code(outcomes))
 
 
 @app.command("settings", cls=PairsCommand)

@@ -16,7 +16,7 @@ from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.evaluation.statistics import holm
 from helpers.files import repo_root
-from helpers.runs.display import duration, p_text, peak_memory, test_cells
+from helpers.runs.display import duration, p_text, peak_memory, test_row
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     made = []
     for row in sorted(rows, key=lambda r: (r["p_value"] is None, r["p_value"])):
-        pair, metric, difference, p, test = test_cells(row).values()
-        cells = {"run": row["run"], "a − b": pair, "metric": metric, "difference": difference, "p": p}
-        made.append(cells | {"p (Holm)": p_text(row["p_holm"]), "test": test.partition(",")[0]})
+        cells = {"run": row["run"]} | test_row(row)
+        test = cells.pop("test").partition(",")[0]
+        made.append(cells | {"p (Holm)": p_text(row["p_holm"]), "test": test})
     return pd.DataFrame(made)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helpers import tasks
@@ -10,7 +10,7 @@ from helpers.config.lessons import LESSONS, Lesson
 from helpers.config.profiles import PROFILES
 from helpers.evaluation.metrics import METRICS
 from helpers.reports.results import MAIN
-from helpers.runs.display import duration, interval, peak_memory, test_cells
+from helpers.runs.display import duration, markdown_table, peak_memory, system_rows, test_row
 from helpers.runs.records import RunRecord
 
 COLUMNS = 6  # the first of MAIN stand in README's table; metrics.json has them all
@@ -34,13 +34,10 @@ def notebook_block(notebook: str, found: Records) -> str:
     for profile in PROFILES:
         record = found.get((profile, notebook))
         used = record.info["settings"] if record else _planned(profile, spec)
-        cells = [f"`{profile}`", _model(spec, used, profile), _data(spec, used)]
-        if record:
-            cells += [peak_memory(record.info), duration(record.info["wall_time_s"])]
-        else:
-            cells += [MISSING.get(profile, NOT_YET), "–"]
-        rows.append(cells)
-    return markdown(("profile", "model", "data", "peak memory", "time"), rows)
+        row = {"profile": f"`{profile}`", "model": _model(spec, used, profile), "data": _data(spec, used)}
+        row["peak memory"] = peak_memory(record.info) if record else MISSING.get(profile, NOT_YET)
+        rows.append(row | {"time": duration(record.info["wall_time_s"]) if record else "–"})
+    return markdown_table(rows)
 
 
 def readme_block(found: Records, folder: str) -> str:
@@ -61,13 +58,6 @@ def readme_block(found: Records, folder: str) -> str:
         parts.append("No `cpu` run is recorded yet.")
     parts += ["Time and peak memory of each recorded run:", _costs(found)]
     return "\n\n".join(parts)
-
-
-def markdown(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """A GitHub table; bars inside cells are escaped."""
-    names = list(head)
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (names, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(names), *lines[1:]])
 
 
 def _planned(profile: str, spec: Lesson) -> dict[str, Any]:
@@ -116,40 +106,36 @@ def _systems(runs: Sequence[RunRecord], folder: str) -> str:
     chosen = [metric for metric in MAIN[:COLUMNS] if metric in present]
     rows = []
     for record in runs:
-        for name, values in record.systems.items():
-            sizes = sorted({values[metric]["n"] for metric in chosen if metric in values})
-            if sizes:
-                cells = [interval(values.get(metric), metric) for metric in chosen]
-                rows.append([_link(record, folder), name, *cells, " / ".join(map(str, sizes))])
-    return markdown(("lesson", "system", *(_LABELS.get(m, m) for m in chosen), "examples"), rows)
+        place = f"{folder}/{record.info['settings']['profile']}/{record.notebook}"
+        for row, values in zip(system_rows(record.systems, chosen), record.systems.values(), strict=True):
+            if sizes := sorted({values[metric]["n"] for metric in chosen if metric in values}):
+                labelled = {_LABELS.get(name, name): cell for name, cell in row.items()}
+                examples = {"examples": " / ".join(map(str, sizes))}
+                rows.append({"lesson": f"[{record.number}]({place})"} | labelled | examples)
+    return markdown_table(rows) if rows else ""
 
 
 def _tests(runs: Sequence[RunRecord]) -> str:
-    rows = []
-    for record in runs:
-        for test in sorted(record.tests, key=lambda row: METRICS.index(row["metric"])):
-            cells = test_cells(test) | {"metric": _LABELS.get(test["metric"], test["metric"])}
-            rows.append([record.number, *cells.values()])
-    return markdown(("lesson", "comparison", "metric", "difference", "p", "test"), rows)
+    return markdown_table([
+        {"lesson": record.number} | test_row(test) | {"metric": _LABELS.get(test["metric"], test["metric"])}
+        for record in runs
+        for test in sorted(record.tests, key=lambda row: METRICS.index(row["metric"]))
+    ])  # fmt: skip
 
 
 def _costs(found: Records) -> str:
     rows = []
     for name, spec in LESSONS.items():
-        cells = []
+        row = {"lesson": f"{name.split('_')[0]} · {spec.title}"}
         for profile in PROFILES:
             record = found.get((profile, name))
             took = f"{duration(record.info['wall_time_s'])}, {peak_memory(record.info)}" if record else ""
-            cells.append(took or MISSING.get(profile, NOT_YET))
-        rows.append([f"{name.split('_')[0]} · {spec.title}", *cells])
-    return markdown(("lesson", *(f"`{profile}`" for profile in PROFILES)), rows)
+            row[f"`{profile}`"] = took or MISSING.get(profile, NOT_YET)
+        rows.append(row)
+    return markdown_table(rows)
 
 
 def _figures(record: RunRecord, folder: str) -> list[str]:
     pictures = sorted((record.folder / "figures").glob("*.png"))
     place = f"{folder}/{record.info['settings']['profile']}/{record.notebook}/figures"
     return [f"[{record.number} {p.stem.replace('_', ' ')}]({place}/{p.name})" for p in pictures]
-
-
-def _link(record: RunRecord, folder: str) -> str:
-    return f"[{record.number}]({folder}/{record.info['settings']['profile']}/{record.notebook})"

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from helpers.reports.page import write_page
-from helpers.runs.display import duration, interval, peak_memory, system_cells, test_cells, text_table
+from helpers.runs.display import Row, duration, peak_memory, system_rows, test_row, text_table
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 
 # Columns of the terminal's table: the first three of these that any run has; of README's: a few more.
@@ -40,22 +40,21 @@ def results_table(records: Sequence[RunRecord], metrics: Sequence[str] | None = 
         return "no runs yet"
     present = {m for record in records for row in record.systems.values() for m in row}
     chosen = list(metrics or [m for m in MAIN if m in present][:3])
-    body: list[list[str]] = []
+    table: list[Row] = []
     for record in records:
         note = "" if record.status == FINISHED else f"({record.status})"
-        rows = [(name, [interval(row.get(m), m) for m in chosen]) for name, row in record.systems.items()]
+        rows = system_rows(record.systems, chosen)
         if not rows or note:
-            rows.insert(0, (note or "(no metrics)", [""] * len(chosen)))
+            rows.insert(0, {"system": note or "(no metrics)"} | dict.fromkeys(chosen, ""))
         # The run is named once, in its first row.
-        names = [(record.number, record.run_name), *[("", "")] * len(rows)]
-        body += [[*name, system, *cells] for name, (system, cells) in zip(names, rows, strict=False)]
-    head = ["nb", "run", "system", *chosen]
-    sizes = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+        table += [{"nb": "", "run": ""} | row for row in rows]
+        table[-len(rows)] |= {"nb": record.number, "run": record.run_name}
+    sizes = {name: max(len(row[name]) for row in (*table, dict.fromkeys(table[0], name))) for name in table[0]}
     # Names give way first, the longer of the two columns before the other.
-    while sum(sizes) + 2 * (len(sizes) - 1) > width and max(sizes[1], sizes[2]) > 10:
-        sizes[1 if sizes[1] >= sizes[2] else 2] -= 1
-    table = text_table(head, ([_short(cell, size) for cell, size in zip(row, sizes, strict=True)] for row in body))
-    return "\n".join(line[:width] for line in table.splitlines())
+    while sum(sizes.values()) + 2 * (len(sizes) - 1) > width and max(sizes["run"], sizes["system"]) > 10:
+        sizes["run" if sizes["run"] >= sizes["system"] else "system"] -= 1
+    text = text_table([{name: _short(cell, sizes[name]) for name, cell in row.items()} for row in table])
+    return "\n".join(line[:width] for line in text.splitlines())
 
 
 def gains_table(records: Iterable[RunRecord]) -> str:
@@ -63,25 +62,18 @@ def gains_table(records: Iterable[RunRecord]) -> str:
 
     "" when no run compared itself with zero-shot. The counts are fixed / broken / wrong both times.
     """
-    rows = [
-        [
-            record.number, _short(record.run_name, 30), test["a"], cells["metric"], cells["difference"], cells["p"],
-            _outcomes(record) if test["metric"] == "accuracy" else "",
-        ]
-        for record in records
-        for test in record.tests
-        if test["b"] == "zero-shot" and test["metric"] in MAIN[:5]
-        for cells in [test_cells(test)]
-    ]  # fmt: skip
-    head = ("nb", "run", "system - zero-shot", "metric", "difference", "p", "fixed / broken / both wrong")
-    return text_table(head, rows) if rows else ""
-
-
-def _outcomes(record: RunRecord) -> str:
     from helpers.evaluation.failures import OUTCOMES
 
-    counted = record.info.get("notes", {}).get("outcomes")
-    return " / ".join(str(counted[name]) for name in OUTCOMES[:3]) if counted else ""
+    rows = []
+    for record in records:
+        counted = record.info.get("notes", {}).get("outcomes", {})
+        turned = " / ".join(str(counted[name]) for name in OUTCOMES[:3] if counted)
+        for test in record.tests:
+            if test["b"] == "zero-shot" and test["metric"] in MAIN[:5]:
+                row = {"nb": record.number, "run": _short(record.run_name, 30)} | test_row(test)
+                row["fixed / broken / both wrong"] = turned if test["metric"] == "accuracy" else ""
+                rows.append({name: cell for name, cell in row.items() if name != "test"})
+    return text_table(rows) if rows else ""
 
 
 def write_html(output_dir: Path | str) -> Path:
@@ -95,9 +87,9 @@ def write_html(output_dir: Path | str) -> Path:
     def link(path: Path) -> str:
         return quote(path.relative_to(root).as_posix())
 
-    filters = {"link": link, "test_cells": test_cells}
-    tools = {"duration": duration, "peak_memory": peak_memory, "system_cells": system_cells, "zip": zip}
-    return write_page(root / "index.html", "results.html", filters, runs=read_runs(root), files=FILES, **tools)
+    tools = {"link": link, "test_row": test_row, "duration": duration, "peak_memory": peak_memory}
+    page = {"runs": read_runs(root), "files": FILES, "system_rows": system_rows}
+    return write_page(root / "index.html", "results.html", tools, **page)
 
 
 def _short(text: str, size: int) -> str:

@@ -13,7 +13,7 @@ from helpers.evaluation.metrics import METRICS
 from helpers.files import replace_folder, write_atomic
 from helpers.hints import did_you_mean
 from helpers.runs import records
-from helpers.runs.display import systems_frame, tests_frame
+from helpers.runs.display import systems_frame, test_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,5 +175,7 @@ class Findings(ABC):
         return systems_frame(self._systems)
 
     def tests_table(self) -> pd.DataFrame:
-        """One row a comparison: a, b, metric, difference with interval, p, test."""
-        return tests_frame(self._tests)
+        """One row a comparison: a − b, metric, difference with interval, p, test."""
+        import pandas as pd
+
+        return pd.DataFrame([test_row(test) for test in self._tests])

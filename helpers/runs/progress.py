@@ -44,11 +44,12 @@ def line(outcome: Outcome) -> str:
 def summary(outcomes: Iterable[Outcome]) -> str:
     """One row a notebook: status, time, cells; the error line below those that did not finish."""
     rows = list(outcomes)
-    cells = [(row.notebook, row.status, duration(row.seconds), f"{row.cell}/{row.cells}") for row in rows]
-    head, rule, *lines = text_table(("notebook", "status", "time", "cells"), cells).splitlines()
-    for row, text in zip(rows, lines, strict=True):
-        rule += f"\n{text}" + (f"\n    {row.error}" if row.status != FINISHED and row.error else "")
-    return f"{head}\n{rule}"
+    cells = [
+        {"notebook": r.notebook, "status": r.status, "time": duration(r.seconds), "cells": f"{r.cell}/{r.cells}"}
+        for r in rows
+    ]
+    errors = ["", "", *(f"\n    {r.error}" if r.status != FINISHED and r.error else "" for r in rows)]
+    return "\n".join(map(str.__add__, text_table(cells).splitlines(), errors))
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> int:
