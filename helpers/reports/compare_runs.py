@@ -90,37 +90,43 @@ def labels(records: Sequence[RunRecord]) -> list[str]:
     return [r.number + (f" {r.run_name}" if counted[r.notebook] > 1 else "") for r in records]
 
 
+def labelled(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+    """The runs by their short names."""
+    return dict(zip(labels(records), records, strict=True))
+
+
 def overview(records: Sequence[RunRecord]) -> pd.DataFrame:
     """One row a run: what was run on what, and what it took."""
     import pandas as pd
 
-    rows = []
-    for label, record in zip(labels(records), records, strict=True):
-        info, used = record.info, record.info["settings"]
-        row = {"run": label, "model": used.get("model_id", "–"), "task": used.get("task", "–")}
-        row |= {name: used.get(name, "–") for name in ("n_train", "n_eval", "seed")}
-        memory = peak_memory(info).partition(",")[0]  # of the GPU where there is one
-        rows.append(row | {"time": duration(info["wall_time_s"]), "peak memory": memory})
-    return pd.DataFrame(rows).set_index("run")
+    columns = {"model": "model_id"} | {name: name for name in ("task", "n_train", "n_eval", "seed")}
+    rows = {}
+    for label, record in labelled(records).items():
+        rows[label] = {name: record.info["settings"].get(key, "–") for name, key in columns.items()}
+        memory = peak_memory(record.info).partition(",")[0]  # of the GPU where there is one
+        rows[label] |= {"time": duration(record.info["wall_time_s"]), "peak memory": memory}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
 def systems(records: Sequence[RunRecord]) -> dict[str, dict[str, Entry]]:
     """Every system of every run, as "04 · qlora" → its metrics; rows without metrics are left out."""
-    out: dict[str, dict[str, Entry]] = {}
-    for label, record in zip(labels(records), records, strict=True):
-        out |= {f"{label} · {name}": metrics for name, metrics in record.systems.items() if metrics}
-    return out
+    return {
+        f"{label} · {name}": metrics
+        for label, record in labelled(records).items()
+        for name, metrics in record.systems.items()
+        if metrics
+    }
 
 
 def tests(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Every paired test of every run, with ``run`` and ``p_holm``: p corrected for all tests of the list."""
-    rows = [
-        {"run": label} | test for label, record in zip(labels(records), records, strict=True) for test in record.tests
+    rows: list[dict[str, Any]] = [
+        {"run": label} | test | {"p_holm": None} for label, record in labelled(records).items() for test in record.tests
     ]
     known = [row for row in rows if row["p_value"] is not None]
     for row, corrected in zip(known, holm([row["p_value"] for row in known]) if known else [], strict=True):
         row["p_holm"] = float(corrected)
-    return [row | {"p_holm": row.get("p_holm")} for row in rows]
+    return rows
 
 
 def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -137,13 +143,12 @@ def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def by_seed(records: Sequence[RunRecord]) -> list[Seeds]:
     """Runs that differ in nothing but the seed, two seeds at least."""
-    groups = _grouped(records, _OF_A_SEED)
     found = []
-    for group in groups:
+    for group in _grouped(records, _OF_A_SEED):
         ordered = {r.info["settings"].get("seed", 0): r for r in sorted(group, key=lambda r: r.run_name)}
         if len(ordered) > 1:
             seeds = tuple(sorted(ordered))
-            label = labels([group[0]])[0] + f" {group[0].info['settings'].get('task', '')}".rstrip()
+            label = f"{group[0].number} {group[0].info['settings'].get('task', '')}".rstrip()
             found.append(Seeds(label, seeds, tuple(ordered[s] for s in seeds)))
     return found
 
@@ -151,8 +156,8 @@ def by_seed(records: Sequence[RunRecord]) -> list[Seeds]:
 def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, dict[int, Entry]]:
     """``{label: {training examples: estimate}}``: curves that a lesson recorded, and runs that differ in n_train."""
     curves = {}
-    for label, record in zip(labels(records), records, strict=True):
-        noted = record.info.get("notes", {}).get("learning_curve", {}).get(metric)
+    for label, record in labelled(records).items():
+        noted = record.notes.get("learning_curve", {}).get(metric)
         if noted:
             curves[label] = {int(n): entry for n, entry in noted.items()}
     for group in _grouped(records, _OF_AN_AMOUNT):
@@ -160,7 +165,7 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> d
         for name in group[0].systems if len(amounts) > 1 else ():
             points = {n: r.systems.get(name, {}).get(metric) for n, r in sorted(amounts.items())}
             if all(points.values()):
-                curves[f"{labels([group[0]])[0]} · {name}"] = {int(n): dict(e) for n, e in points.items() if e}
+                curves[f"{group[0].number} · {name}"] = {int(n): dict(e) for n, e in points.items() if e}
     return curves
 
 
@@ -168,28 +173,28 @@ def costs(records: Sequence[RunRecord]) -> pd.DataFrame:
     """One row for each run that trained: seconds of training, tokens/s, trainable share, peak memory (GB)."""
     import pandas as pd
 
-    rows = []
-    for label, record in zip(labels(records), records, strict=True):
-        cost = record.info.get("notes", {}).get("cost")
-        if not cost:
-            continue
-        info = record.info
-        memory = info["peak_rss_gb"] if info.get("peak_cuda_gb") is None else info["peak_cuda_gb"]
-        row = {"run": label, "task": info["settings"].get("task"), "training (s)": cost["train_seconds"]}
-        row |= {"tokens/s": cost["tokens_per_s"], "trainable": cost["trainable"], "total": cost["total"]}
-        rows.append(row | {"trainable share": cost["trainable"] / cost["total"], "peak memory (GB)": memory})
-    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
+    rows = {}
+    for label, record in labelled(records).items():
+        if cost := record.notes.get("cost"):
+            info = record.info
+            memory = info["peak_rss_gb"] if info.get("peak_cuda_gb") is None else info["peak_cuda_gb"]
+            rows[label] = {
+                "task": info["settings"].get("task"), "training (s)": cost["train_seconds"],
+                "tokens/s": cost["tokens_per_s"], "trainable": cost["trainable"], "total": cost["total"],
+                "trainable share": cost["trainable"] / cost["total"], "peak memory (GB)": memory,
+            }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
 def points(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, Entry]:
     """What lessons noted of single trainings: name → an estimate with ``train_seconds`` (0 for untrained systems) and
     ``task``; quality compares within a task only."""
-    out = {}
-    for label, record in zip(labels(records), records, strict=True):
-        for point in record.info.get("notes", {}).get("points", []):
-            if point["metric"] == metric:
-                out[f"{label} · {point['name']}"] = point | {"task": record.info["settings"].get("task")}
-    return out
+    return {
+        f"{label} · {point['name']}": point | {"task": record.info["settings"].get("task")}
+        for label, record in labelled(records).items()
+        for point in record.notes.get("points", [])
+        if point["metric"] == metric
+    }
 
 
 def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any]]]:
@@ -206,10 +211,10 @@ def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any
     path, name = record.folder / "predictions.jsonl", record.info["settings"].get("task")
     if not path.is_file() or not name:
         return {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()):
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         if "baseline" in row and tasks.get(name).forms.get(row.get("form")) == kind:
-            found.setdefault(row["form"], []).append(row)
+            found[row["form"]].append(row)
     return found
 
 
@@ -226,5 +231,5 @@ def _grouped(records: Sequence[RunRecord], ignoring: frozenset[str]) -> list[lis
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         kept = {k: v for k, v in record.info["settings"].items() if k not in ignoring}
-        groups[repr((record.notebook, sorted(kept.items(), key=lambda item: item[0])))].append(record)
+        groups[repr((record.notebook, sorted(kept.items())))].append(record)
     return list(groups.values())

@@ -47,17 +47,12 @@ def readme_block(found: Records, folder: str) -> str:
         folder: where the records lie, relative to README.
     """
     cpu = [found["cpu", n] for n, spec in LESSONS.items() if ("cpu", n) in found and not spec.reads_runs]
-    parts = []
-    if cpu:
-        parts += [_machine(cpu), _systems(cpu, folder)]
-        if any(record.tests for record in cpu):
-            parts += ["Paired tests on the same examples:", _tests(cpu)]
-        figures = [link for record in cpu for link in _figures(record, folder)]
-        parts += [f"Figures: {', '.join(figures)}."] if figures else []
-    else:
-        parts.append("No `cpu` run is recorded yet.")
-    parts += ["Time and peak memory of each recorded run:", _costs(found)]
-    return "\n\n".join(parts)
+    parts = [_machine(cpu), _systems(cpu, folder)] if cpu else ["No `cpu` run is recorded yet."]
+    if any(record.tests for record in cpu):
+        parts += ["Paired tests on the same examples:", _tests(cpu)]
+    if figures := [link for record in cpu for link in _figures(record, folder)]:
+        parts += [f"Figures: {', '.join(figures)}."]
+    return "\n\n".join([*parts, "Time and peak memory of each recorded run:", _costs(found)])
 
 
 def _planned(profile: str, spec: Lesson) -> dict[str, Any]:
@@ -87,17 +82,11 @@ def _machine(runs: Sequence[RunRecord]) -> str:
     for record in runs:
         hardware, versions = record.info["hardware"], record.info["versions"]
         packages = ", ".join(f"{name} {versions[name].partition('+')[0]}" for name in _PACKAGES if name in versions)
-        machine = (
-            f"Profile `cpu`, recorded on {hardware['device_name']}, {hardware['cpu_count']} cores, "
-            f"{hardware['ram_gb']:.0f} GB RAM; {packages}"
-        )
-        known = commits.setdefault(machine, [])
+        machine = f"Profile `cpu`, recorded on {hardware['device_name']}, {hardware['cpu_count']} cores"
+        known = commits.setdefault(f"{machine}, {hardware['ram_gb']:.0f} GB RAM; {packages}", [])
         if git := record.info.get("git"):
             known.append(f"`{git['commit'][:7]}`" + (" and changes" if git.get("changed") else ""))
-    lines = [
-        f"{machine}{'; commit ' if known else ''}{', '.join(dict.fromkeys(known))}."
-        for machine, known in commits.items()
-    ]
+    lines = [f"{m}{'; commit ' if known else ''}{', '.join(dict.fromkeys(known))}." for m, known in commits.items()]
     return "\n\n".join(lines) + " Each value with its 95 % interval."
 
 

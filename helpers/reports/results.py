@@ -66,7 +66,7 @@ def gains_table(records: Iterable[RunRecord]) -> str:
 
     rows = []
     for record in records:
-        counted = record.info.get("notes", {}).get("outcomes", {})
+        counted = record.notes.get("outcomes", {})
         turned = " / ".join(str(counted[name]) for name in OUTCOMES[:3] if counted)
         for test in record.tests:
             if test["b"] == "zero-shot" and test["metric"] in MAIN[:5]:

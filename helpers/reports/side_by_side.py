@@ -41,14 +41,12 @@ def seeds_frame(records: Sequence[RunRecord], metrics: Sequence[str] = SEED_METR
         for metric in metrics:
             for system in group.systems(metric):
                 pooled = pooling.pool(group.values(system, metric))
-                rows.append(
-                    {
-                        "run": group.label, "system": system, "metric": metric, "seeds": len(group.seeds),
-                        "mean": round(pooled.mean, 3), "spread (sd)": round(pooled.sd, 3),
-                        "t interval": f"[{pooled.low:.3f}, {pooled.high:.3f}]",
-                        "bootstrap over seeds": f"[{pooled.boot_low:.3f}, {pooled.boot_high:.3f}]",
-                    }
-                )  # fmt: skip
+                rows.append({
+                    "run": group.label, "system": system, "metric": metric, "seeds": len(group.seeds),
+                    "mean": round(pooled.mean, 3), "spread (sd)": round(pooled.sd, 3),
+                    "t interval": f"[{pooled.low:.3f}, {pooled.high:.3f}]",
+                    "bootstrap over seeds": f"[{pooled.boot_low:.3f}, {pooled.boot_high:.3f}]",
+                })  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -83,8 +81,8 @@ def published_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     rows = [
         {"project": row["project"], "run": label} | {name: row[name] for name in PUBLISHED}
-        for label, record in zip(compare_runs.labels(records), records, strict=True)
-        for row in record.info.get("notes", {}).get("published", [])
+        for label, record in compare_runs.labelled(records).items()
+        for row in record.notes.get("published", [])
     ]
     return pd.DataFrame(rows, columns=["project", "run", *PUBLISHED])
 
@@ -106,7 +104,7 @@ def choices(records: Sequence[RunRecord]) -> dict[tuple[str, str], pd.DataFrame]
     from helpers.evaluation import failures, predictions
 
     found = {}
-    for label, record in zip(compare_runs.labels(records), records, strict=True):
+    for label, record in compare_runs.labelled(records).items():
         for name in compare_runs.paired_answers(record, "choice"):
             file, only = record.folder / "predictions.jsonl", {"form": name}
             before = predictions.read_predictions(file, prediction="baseline", score="baseline_score", where=only)
@@ -122,7 +120,7 @@ def texts(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[dict[str, 
     names = ("input", "reference", "baseline", "prediction")
     return {
         (label, form): [{name: row[name] or "" for name in names} for row in rows]
-        for label, record in zip(compare_runs.labels(records), records, strict=True)
+        for label, record in compare_runs.labelled(records).items()
         for form, rows in compare_runs.paired_answers(record, "generation").items()
     }
 

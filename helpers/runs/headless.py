@@ -175,7 +175,7 @@ def _run(
             _stop(process)
         assert process.stdout is not None
         for text in process.stdout:
-            with suppress(ValueError, TypeError, KeyError):  # other output of the process
+            with suppress(ValueError, TypeError, KeyError, AttributeError):  # other output of the process
                 event = json.loads(text)
                 told[event.pop("event")] = event
                 show(**told["cell"])

@@ -16,6 +16,7 @@ from helpers.__main__ import app
 from helpers.config.lessons import LESSONS
 from helpers.errors import RunError
 from helpers.reports import markdown, recorded
+from helpers.reports.documents import rewrite
 from helpers.reports.recorded import END, FOLDER, START
 from helpers.runs.records import read_run, read_runs
 
@@ -91,7 +92,7 @@ def repo(tmp_path: Path) -> Path:
 
 
 def test_readme_and_notebooks_say_what_the_records_say() -> None:
-    assert recorded.stale() == [], f"type: {recorded.COMMAND}"
+    assert rewrite(recorded.documents(), check=True) == [], f"type: {recorded.COMMAND}"
 
 
 def test_records_in_the_repository_are_small_and_name_no_machine() -> None:
@@ -182,14 +183,14 @@ def test_tables_show_the_records_and_say_what_is_missing(tmp_path: Path, repo: P
 
 
 def test_rewrite_changes_the_blocks_and_nothing_else(tmp_path: Path, repo: Path) -> None:
-    recorded.rewrite(repo)
-    assert recorded.stale(repo) == [] and recorded.rewrite(repo) == []
+    rewrite(recorded.documents(repo))
+    assert rewrite(recorded.documents(repo), check=True) == [] and rewrite(recorded.documents(repo)) == []
     before = {p.name: p.read_text(encoding="utf-8") for p in repo.rglob("*.ipynb")}
     made_up_run(tmp_path / "outputs")
     recorded.collect(tmp_path / "outputs", repo)
-    assert recorded.stale(repo) == ["README.md", f"{QLORA}.ipynb"]
-    assert recorded.rewrite(repo) == ["README.md", f"{QLORA}.ipynb"]
-    assert recorded.stale(repo) == []
+    assert rewrite(recorded.documents(repo), check=True) == ["README.md", f"{QLORA}.ipynb"]
+    assert rewrite(recorded.documents(repo)) == ["README.md", f"{QLORA}.ipynb"]
+    assert rewrite(recorded.documents(repo), check=True) == []
     readme = (repo / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# Title\n\n{START}\n") and readme.endswith(f"\n{END}\n\nEnd.\n") and "old" not in readme
     for name, text in before.items():
@@ -199,7 +200,7 @@ def test_rewrite_changes_the_blocks_and_nothing_else(tmp_path: Path, repo: Path)
     # a hand-edited number is found
     path = repo / "notebooks" / f"{QLORA}.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace("12 min 34 s", "1 min 34 s"), encoding="utf-8")
-    assert recorded.stale(repo) == [f"{QLORA}.ipynb"]
+    assert rewrite(recorded.documents(repo), check=True) == [f"{QLORA}.ipynb"]
 
 
 def test_records_of_other_settings_are_named(tmp_path: Path, repo: Path) -> None:
@@ -221,7 +222,7 @@ def test_faults_are_one_line(tmp_path: Path, repo: Path) -> None:
         recorded.notebook_text('{"cells": []}', "", "x.ipynb")
     (repo / "README.md").unlink()
     with pytest.raises(RunError, match="complete copy"):
-        recorded.stale(repo)
+        rewrite(recorded.documents(repo), check=True)
     made_up_run(tmp_path / "outputs")
     (folder,) = recorded.collect(tmp_path / "outputs", repo)
     folder.rename(folder.parent / "01_eda")
