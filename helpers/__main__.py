@@ -57,17 +57,17 @@ def run(
     ] = None,
 ) -> None:
     """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
-    from helpers.runs import headless, progress, records
+    from helpers.runs import headless, records
 
     planned = headless.plan(
         notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )
     outcomes = headless.run_all(planned, parallel=jobs)
     place = planned[0].output_dir
-    typer.echo("\n" + progress.summary(outcomes) + "\n")
+    typer.echo("\n" + headless.summary(outcomes) + "\n")
     if done := [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]:
         _tell_results(done, place)
-    raise typer.Exit(progress.exit_code(outcomes))
+    raise typer.Exit(headless.exit_code(outcomes))
 
 
 @app.command("settings", cls=PairsCommand)
@@ -93,10 +93,9 @@ def show_settings(
         found = {name: {"value": value, "from": origin} for name, value, origin in rows}
         typer.echo(records.to_json({"notebook": settings.notebook, "settings": found}))
         return
-    typer.echo(settings.notebook)
     width = max(len(str(value)) for _, value, _ in rows)
-    for name, value, origin in rows:
-        typer.echo(f"  {name:<24} {value!s:<{width}}  {origin}".rstrip())
+    lines = [f"  {name:<24} {value!s:<{width}}  {origin}".rstrip() for name, value, origin in rows]
+    typer.echo("\n".join([settings.notebook, *lines]))
 
 
 @app.command(cls=PairsCommand)
@@ -134,18 +133,14 @@ def doctor(as_json: _AsJson = False) -> None:
         states = [{"name": row.name, "state": row.state, "size_mb": round(row.size_mb, 1)} for row in listing]
         typer.echo(json.dumps(machine.as_dict() | {"assets": states}, indent=2))
     else:
-        typer.echo(str(machine))
-        versions = [f"{name} {version}" for name, version in machine.versions.items()]
-        typer.echo(f"Python {machine.python}; " + ", ".join(versions))
-        for name, works in machine.supports().items():
-            typer.echo(f"  {name:<14} {'yes' if works else 'no'}")
-        for asset in listing:
-            typer.echo(f"  {asset.name:<24} {asset.state}")
-        for problem in machine.problems:
-            typer.echo(f"{problem.severity}: {problem.what}. {problem.cure}".rstrip(". ") + ".")
-        for asset in listing:
-            if asset.state != "ready":
-                typer.echo(f"warning: asset {asset.name} is {asset.state}. Type: {assets.FETCH}.")
+        versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+        lines = [str(machine), f"Python {machine.python}; {versions}"]
+        lines += [f"  {name:<14} {'yes' if works else 'no'}" for name, works in machine.supports().items()]
+        lines += [f"  {row.name:<24} {row.state}" for row in listing]
+        lines += [f"{p.severity}: {p.what}. {p.cure}".rstrip(". ") + "." for p in machine.problems]
+        missing = [row for row in listing if row.state != "ready"]
+        lines += [f"warning: asset {row.name} is {row.state}. Type: {assets.FETCH}." for row in missing]
+        typer.echo("\n".join(lines))
     raise typer.Exit(1 if any(problem.severity == "error" for problem in machine.problems) else 0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#8C8C8C"
-STYLE: dict[str, Any] = {
-    "figure.dpi": 100, "savefig.dpi": 150, "font.size": 10, "axes.titlesize": 10,
-    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.edgecolor": "#4D4D4D", "axes.grid": True, "axes.axisbelow": True, "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.6, "legend.frameon": False, "legend.fontsize": 9, "lines.linewidth": 1.6,
-    "xtick.color": "#4D4D4D", "ytick.color": "#4D4D4D",
-}  # fmt: skip
 METRIC_LABELS = {
     "accuracy": "accuracy (0–1)", "macro_f1": "macro F1 (0–1)", "valid_rate": "valid answers (share)",
     "perplexity": "perplexity (lower is better)", "bleu": "BLEU (0–1)", "bleu1": "BLEU-1 (0–1)",
@@ -48,7 +42,7 @@ def panels(
     """
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(STYLE):
+    with plt.style.context(Path(__file__).with_name("lab.mplstyle")):
         fig, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         plt.close(fig)
         fig.suptitle(title, x=0.01, ha="left", fontsize=10)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,24 +26,6 @@ Entry = dict[str, Any]  # {"value", "low", "high", "n"} of metrics.json
 # Settings that may differ between runs of one experiment with several seeds.
 _OF_A_SEED = NOT_COMPARED | {"seed"}
 _OF_AN_AMOUNT = _OF_A_SEED | {"n_train", "n_text"}
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """Runs of one experiment that differ in their seed only, in order of the seed."""
-
-    label: str
-    seeds: tuple[int, ...]
-    records: tuple[RunRecord, ...]
-
-    def values(self, system: str, metric: str) -> list[float]:
-        """One value a seed; a run without the metric raises KeyError."""
-        return [float(record.systems[system][metric]["value"]) for record in self.records]
-
-    def systems(self, metric: str) -> list[str]:
-        """Systems for which every seed has this metric."""
-        first = self.records[0].systems
-        return [name for name in first if all(metric in r.systems.get(name, {}) for r in self.records)]
 
 
 def find(folder: Path | str, profile: str, own: str = "") -> tuple[list[RunRecord], list[str]]:
@@ -141,16 +122,13 @@ def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def by_seed(records: Sequence[RunRecord]) -> list[Seeds]:
-    """Runs that differ in nothing but the seed, two seeds at least."""
-    found = []
+def by_seed(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Runs that differ in nothing but the seed, two seeds at least, each group in order of its seeds."""
+    groups = []
     for group in _grouped(records, _OF_A_SEED):
-        ordered = {r.info["settings"].get("seed", 0): r for r in sorted(group, key=lambda r: r.run_name)}
-        if len(ordered) > 1:
-            seeds = tuple(sorted(ordered))
-            label = f"{group[0].number} {group[0].info['settings'].get('task', '')}".rstrip()
-            found.append(Seeds(label, seeds, tuple(ordered[s] for s in seeds)))
-    return found
+        one_each = {r.info["settings"].get("seed", 0): r for r in sorted(group, key=lambda r: r.run_name)}
+        groups.append([one_each[seed] for seed in sorted(one_each)])
+    return [group for group in groups if len(group) > 1]
 
 
 def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, dict[int, Entry]]:
@@ -167,23 +145,6 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> d
             if all(points.values()):
                 curves[f"{group[0].number} · {name}"] = {int(n): dict(e) for n, e in points.items() if e}
     return curves
-
-
-def costs(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """One row for each run that trained: seconds of training, tokens/s, trainable share, peak memory (GB)."""
-    import pandas as pd
-
-    rows = {}
-    for label, record in labelled(records).items():
-        if cost := record.notes.get("cost"):
-            info = record.info
-            memory = info["peak_rss_gb"] if info.get("peak_cuda_gb") is None else info["peak_cuda_gb"]
-            rows[label] = {
-                "task": info["settings"].get("task"), "training (s)": cost["train_seconds"],
-                "tokens/s": cost["tokens_per_s"], "trainable": cost["trainable"], "total": cost["total"],
-                "trainable share": cost["trainable"] / cost["total"], "peak memory (GB)": memory,
-            }  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
 def points(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, Entry]:

@@ -1,10 +1,11 @@
-"""Files whose generated parts are written anew: README.md, the notebooks, the address of the course."""
+"""Files that are written anew: README.md, the notebooks, the address of the course; pages made from templates."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from helpers.errors import RunError
 from helpers.files import write_atomic
@@ -55,3 +56,20 @@ def with_sources(raw: str, sources: Mapping[int, str]) -> str:
     if node == json.loads(raw):
         return raw
     return json.dumps(node, indent=1, ensure_ascii=False) + ("\n" if raw.endswith("\n") else "")
+
+
+def write_page(path: Path, template: str, filters: dict[str, Any] | None = None, /, **values: Any) -> Path:
+    """Fill ``templates/<template>``, escaping what is put into it, and write the HTML page to ``path``.
+
+    Args:
+        filters: name → function, for ``value | name`` in the template.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    import jinja2
+
+    loader = jinja2.PackageLoader("helpers.reports")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= filters or {}
+    return write_atomic(path, environment.get_template(template).render(values))

@@ -14,7 +14,7 @@ from typing import Any
 from helpers.errors import DataError
 from helpers.evaluation.ratings import CHOICES, Item, items_json
 from helpers.files import write_atomic
-from helpers.reports.page import write_page
+from helpers.reports.documents import write_page
 
 INSTRUCTIONS = (
     "Two answers to the same question, in random order. Which one would you rather have been given? "

@@ -21,7 +21,7 @@ from helpers.config.profiles import PROFILES
 from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.files import repo_root, write_atomic
-from helpers.reports import markdown
+from helpers.reports import results
 from helpers.reports.documents import Document, with_sources
 from helpers.runs import records
 from helpers.runs.records import FINISHED, RunRecord
@@ -169,10 +169,10 @@ def documents(root: Path | None = None) -> Iterator[Document]:
     root = root or repo_root()
     found = read(root)
     readme = Document(root / "README.md")
-    yield readme.but(replace_block(readme.current, markdown.readme_block(found, FOLDER), "README.md"))
+    yield readme.but(replace_block(readme.current, results.readme_block(found, FOLDER), "README.md"))
     for name in LESSONS:
         notebook = Document(root / "notebooks" / f"{name}.ipynb")
-        yield notebook.but(notebook_text(notebook.current, markdown.notebook_block(name, found), notebook.path.name))
+        yield notebook.but(notebook_text(notebook.current, results.notebook_block(name, found), notebook.path.name))
 
 
 def replace_block(text: str, block: str, where: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,17 +157,11 @@ def labelled_texts(texts: Mapping[str, str], width: int = _WIDTH, longest: int =
 
 def quieten() -> None:
     """Drop messages that say nothing to a reader of the course."""
-    import logging
-    import warnings
-
-    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # 8-bit layers multiply in float16, and say so at every call.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-
-    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
+    # That an optional kernel is missing, which the course does without; that 8-bit layers multiply in float16.
+    for name in ("backends.cpu.ops", "autograd._functions"):
+        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
+    for part in ("IProgress not found", "gradient_checkpointing` is deprecated", "pin_memory.*no accelerator"):
+        warnings.filterwarnings("ignore", message=f".*{part}.*")
 
 
 def _entry(label: str, text: str) -> list[str]:

@@ -80,9 +80,8 @@ class Findings:
             tokens: that the model read in that time.
             trainable, total: parameters.
         """
-        cost = {"train_seconds": round(seconds, 1), "tokens_per_s": round(tokens / seconds, 1)}
-        cost |= {"trainable": trainable, "total": total}
-        self.note("cost", cost)
+        rates = {"train_seconds": round(seconds, 1), "tokens_per_s": round(tokens / seconds, 1)}
+        self.note("cost", cost := rates | {"trainable": trainable, "total": total})
         return cost
 
     def add_points(self, points: Mapping[str, tuple[Scores, float]], metric: str = "accuracy") -> None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,9 +29,9 @@ from helpers.config.settings import default_output_dir
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
-from helpers.runs import progress
-from helpers.runs.progress import Outcome
-from helpers.runs.records import FAILED, INTERRUPTED, to_json, writable_folder
+from helpers.runs.display import duration, text_table
+from helpers.runs.records import FAILED, FINISHED, INTERRUPTED, to_json, writable_folder
+from helpers.runs.worker import KERNEL_DIED, TIMED_OUT
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,19 @@ class Job:
     parameters: dict[str, Any]
     output_dir: Path
     cell_timeout: int | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook ended. ``status``: finished, failed, timed out, kernel died or interrupted."""
+
+    notebook: str
+    status: str
+    error: str | None
+    folder: Path | None
+    seconds: float
+    cell: int
+    cells: int
 
 
 def parse_value(name: str, text: str) -> Any:
@@ -83,7 +96,6 @@ def plan(
     every = list(LESSONS.values())
     wanted = [spec for name in names or ["all"] for spec in (every if name == "all" else [find_lesson(name)])]
     specs = list({spec.id: spec for spec in wanted}.values())
-    place = writable_folder((output_dir or default_output_dir()).expanduser().absolute())
     given = dict(parameters) | ({"profile": profile} if profile else {})
     # Relative to where the command was typed; the notebook runs somewhere else.
     for name in ("dataset", "model_id"):
@@ -92,7 +104,8 @@ def plan(
             given[name] = os.path.abspath(Path(value).expanduser())
     if given.get("checkpoint_dir"):
         given["checkpoint_dir"] = os.path.abspath(Path(str(given["checkpoint_dir"])).expanduser())
-    place = Path(str(given.pop("output_dir", None) or place)).expanduser().absolute()
+    place = Path(str(given.pop("output_dir", None) or output_dir or default_output_dir()))
+    place = writable_folder(place.expanduser().absolute())
     accepted = list(dict.fromkeys(n for spec in specs for n in spec.parameters))
     for name, value in given.items():
         if name not in accepted:
@@ -123,6 +136,8 @@ def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None
 
     A notebook that reads the others' runs starts when all the others have ended.
     """
+    from rich import progress
+
     parallel = max(1, min(parallel, len(jobs)))
     running: set[subprocess.Popen[str]] = set()
     stopping = threading.Event()
@@ -132,10 +147,13 @@ def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None
         bar = screen.add_task(job.spec.id, total=None)
         outcome = _run(job, parallel, running, stopping, lambda k, n: screen.update(bar, completed=k, total=n))
         screen.remove_task(bar)
-        say(progress.line(outcome))
+        say(f"{outcome.notebook:<25}  {outcome.status} after {duration(outcome.seconds)}")
         return outcome
 
-    with progress.bars(say is print and sys.stdout.isatty()) as screen, ThreadPoolExecutor(parallel) as pool:
+    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn())
+    shown = say is print and sys.stdout.isatty()
+    bars = progress.Progress(*columns, progress.TimeElapsedColumn(), transient=True, disable=not shown)
+    with bars as screen, ThreadPoolExecutor(parallel) as pool:
         try:
             for reads_runs in (False, True):
                 at_once = [i for i, job in enumerate(jobs) if job.spec.reads_runs == reads_runs]
@@ -200,6 +218,24 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.wait(15)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """One row a notebook: status, time, cells; the error line below those that did not finish."""
+    rows = list(outcomes)
+    cells = [
+        {"notebook": r.notebook, "status": r.status, "time": duration(r.seconds), "cells": f"{r.cell}/{r.cells}"}
+        for r in rows
+    ]
+    errors = ["", "", *(f"\n    {r.error}" if r.status != FINISHED and r.error else "" for r in rows)]
+    return "\n".join(map(str.__add__, text_table(cells).splitlines(), errors))
+
+
+def exit_code(outcomes: Iterable[Outcome]) -> int:
+    """0 when every notebook finished; 130 interrupted, 138 kernel died, 124 timed out, else 1."""
+    codes = {INTERRUPTED: 130, KERNEL_DIED: 138, TIMED_OUT: 124}
+    bad = [row.status for row in outcomes if row.status != FINISHED]
+    return codes.get(bad[0], 1) if bad else 0
 
 
 def _environment(parallel: int) -> dict[str, str]:

@@ -25,7 +25,7 @@ from helpers.runs.findings import Findings
 from helpers.runs.folder import kept_in, open_folder
 from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
 from helpers.runs.records import FINISHED, RUNNING
-from helpers.training.checkpoints import Mirror, forget, latest_checkpoint, sweep, watch
+from helpers.training.checkpoints import Mirror, latest_checkpoint, sweep, watch
 
 if TYPE_CHECKING:
     from helpers.machine.hardware import Machine
@@ -141,13 +141,12 @@ class Run(Findings):
         return found
 
     def _open_mirror(self) -> Mirror | None:
-        forget(self.checkpoints)
-        if (place := kept_in(self.settings)) is None:
-            return None
-        root, settings = Path(self.settings.checkpoint_dir), records.clean(self.settings)
-        mirror = Mirror(self.checkpoints, root, place, settings, self._info["begun"], self.fallback)
-        mirror.notes = self._fingerprints()
-        watch(mirror)
+        mirror = None
+        if (place := kept_in(self.settings)) is not None:
+            root, settings = Path(self.settings.checkpoint_dir), records.clean(self.settings)
+            mirror = Mirror(self.checkpoints, root, place, settings, self._info["begun"], self.fallback)
+            mirror.notes = self._fingerprints()
+        watch(self.checkpoints, mirror)
         return mirror
 
     def finish(self) -> None:

@@ -52,14 +52,9 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     problem = _keep(executed, kept)
     if problem and status == records.FINISHED:
         status, error = records.FAILED, problem
-    return {
-        "status": status,
-        "error": error,
-        "folder": str(folder) if folder else None,
-        "seconds": round(time.monotonic() - began, 1),
-        "cell": progress["k"],
-        "cells": progress["n"],
-    }
+    seconds, where = round(time.monotonic() - began, 1), str(folder) if folder else None
+    outcome = {"status": status, "error": error, "folder": where, "seconds": seconds}
+    return outcome | {"cell": progress["k"], "cells": progress["n"]}
 
 
 def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> tuple[str, str | None]:
@@ -69,7 +64,6 @@ def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> t
     from papermill.exceptions import PapermillExecutionError
 
     notebook = Path(job["notebook"])
-    progress["n"] = len(nbformat.read(notebook, as_version=4).cells) + 1  # with the cell of the parameters given
 
     def tell_cell(cell: Any, cell_index: int) -> None:
         progress["k"] = cell_index + 1
@@ -77,6 +71,7 @@ def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> t
 
     where = f"in cell {{k}} of {notebook.name}"
     try:
+        progress["n"] = len(nbformat.read(notebook, as_version=4).cells) + 1  # with the cell of the parameters given
         papermill.execute_notebook(
             notebook,
             executed,

@@ -16,7 +16,6 @@ from lesson_claims import CLAIMS, QLORA, SIDE_BY_SIDE, instruct, shown
 
 from helpers.config.lessons import LESSONS
 from helpers.runs import headless
-from helpers.runs.progress import Outcome
 from helpers.runs.records import read_run
 from tools.shoe_folder import write_folder
 
@@ -31,8 +30,8 @@ class FullRuns:
     ``refused``: a lesson that was given a gated model and no token.
     """
 
-    outcomes: dict[str, Outcome]
-    refused: Outcome
+    outcomes: dict[str, headless.Outcome]
+    refused: headless.Outcome
     requests: list[tuple[str, str]]
     calls: list[str]
 

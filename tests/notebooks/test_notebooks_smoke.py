@@ -10,7 +10,6 @@ from lesson_claims import CAPTIONS, CLAIMS, NLI, PREFIX, PROMPTS, QLORA, SIDE_BY
 
 from helpers.config.lessons import LESSONS
 from helpers.runs import headless
-from helpers.runs.progress import Outcome
 from helpers.runs.records import read_run
 
 SEEDS = (0, 1)  # a third one is run in profile full: see test_notebooks_full.py
@@ -24,8 +23,8 @@ class SmokeRuns:
     ``calls``: attempts to reach the network.
     """
 
-    outcomes: dict[str, Outcome]
-    seeds: dict[tuple[str, int], Outcome]
+    outcomes: dict[str, headless.Outcome]
+    seeds: dict[tuple[str, int], headless.Outcome]
     calls: list[str]
 
 

@@ -21,7 +21,7 @@ from helpers.__main__ import app
 from helpers.config.lessons import find_lesson
 from helpers.config.settings import parameters_cell
 from helpers.errors import ParameterError, RunError
-from helpers.runs import headless, progress
+from helpers.runs import headless
 from helpers.runs.records import read_run, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def notebook(folder: Path, name: str, *cells: str, begin: bool = True) -> Path:
     return path
 
 
-def launch(tmp_path: Path, names: list[str], parallel: int = 1, **options: Any) -> list[progress.Outcome]:
+def launch(tmp_path: Path, names: list[str], parallel: int = 1, **options: Any) -> list[headless.Outcome]:
     jobs = headless.plan(
         names,
         options.pop("parameters", {}),
@@ -83,9 +83,9 @@ def test_every_way_to_end_is_told_apart(tmp_path: Path) -> None:
     assert "hello 42" in page
     assert (by_number["00"].cell, by_number["00"].cells) == (4, 4)  # three cells and the injected one
 
-    text = progress.summary(outcomes)
+    text = headless.summary(outcomes)
     assert all(status in text for status in expected.values())
-    assert progress.exit_code(outcomes) != 0 and progress.exit_code(outcomes[:1]) == 0
+    assert headless.exit_code(outcomes) != 0 and headless.exit_code(outcomes[:1]) == 0
     assert not list(tmp_path.glob("nb/*.html"))
 
 
@@ -280,12 +280,11 @@ STOPPED = """
 import sys
 from pathlib import Path
 from helpers.runs import headless as execute
-from helpers.runs import progress
 place = Path(sys.argv[1])
 jobs = execute.plan(["01", "02"], {}, profile="smoke", output_dir=place / "out", notebooks_dir=place / "nb")
 outcomes = execute.run_all(jobs, say=lambda line: None)
-print(progress.summary(outcomes))
-sys.exit(progress.exit_code(outcomes))
+print(execute.summary(outcomes))
+sys.exit(execute.exit_code(outcomes))
 """
 
 
