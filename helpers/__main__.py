@@ -14,6 +14,9 @@ from typer.core import TyperCommand
 from helpers.errors import LabError, ParameterError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from helpers.reports.documents import Document
     from helpers.runs.records import RunRecord
 
 app = typer.Typer(
@@ -36,14 +39,10 @@ class PairsCommand(TyperCommand):
     """Accepts ``-p NAME VALUE``, as papermill does, besides ``-p NAME=VALUE``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        rest = list(args)
-        while rest:
-            word = rest.pop(0)
-            joined.append(word)
-            if word in ("-p", "--parameter") and len(rest) > 1 and "=" not in rest[0]:
-                joined.append(f"{rest.pop(0)}={rest.pop(0)}")
-        return super().parse_args(ctx, joined)
+        for i in range(len(args) - 2, 0, -1):
+            if args[i - 1] in ("-p", "--parameter") and "=" not in args[i]:
+                args[i : i + 2] = [f"{args[i]}={args[i + 1]}"]
+        return super().parse_args(ctx, args)
 
 
 @app.command(cls=PairsCommand)
@@ -75,10 +74,7 @@ def run(
 def show_settings(
     lesson: Annotated[str, typer.Argument(help="Number or name of a lesson.")],
     profile: Annotated[str, typer.Option(help="auto, smoke, cpu or full.")] = "auto",
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A lesson's parameter; repeat for more."),
-    ] = None,
+    parameter: _Parameters = None,
     as_json: _AsJson = False,
 ) -> None:
     """Print what a run of a lesson would use, and where each value comes from. Starts nothing."""
@@ -97,10 +93,9 @@ def show_settings(
         found = {name: {"value": value, "from": origin} for name, value, origin in rows}
         typer.echo(records.to_json({"notebook": settings.notebook, "settings": found}))
         return
-    typer.echo(settings.notebook)
     width = max(len(str(value)) for _, value, _ in rows)
-    for name, value, origin in rows:
-        typer.echo(f"  {name:<24} {value!s:<{width}}  {origin}".rstrip())
+    lines = [f"  {name:<24} {value!s:<{width}}  {origin}".rstrip() for name, value, origin in rows]
+    typer.echo("\n".join([settings.notebook, *lines]))
 
 
 @app.command(cls=PairsCommand)
@@ -138,18 +133,14 @@ def doctor(as_json: _AsJson = False) -> None:
         states = [{"name": row.name, "state": row.state, "size_mb": round(row.size_mb, 1)} for row in listing]
         typer.echo(json.dumps(machine.as_dict() | {"assets": states}, indent=2))
     else:
-        typer.echo(str(machine))
-        versions = [f"{name} {version}" for name, version in machine.versions.items()]
-        typer.echo(f"Python {machine.python}; " + ", ".join(versions))
-        for name, works in machine.supports().items():
-            typer.echo(f"  {name:<14} {'yes' if works else 'no'}")
-        for asset in listing:
-            typer.echo(f"  {asset.name:<24} {asset.state}")
-        for problem in machine.problems:
-            typer.echo(f"{problem.severity}: {problem.what}. {problem.cure}".rstrip(". ") + ".")
-        for asset in listing:
-            if asset.state != "ready":
-                typer.echo(f"warning: asset {asset.name} is {asset.state}. Type: {assets.FETCH}.")
+        versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+        lines = [str(machine), f"Python {machine.python}; {versions}"]
+        lines += [f"  {name:<14} {'yes' if works else 'no'}" for name, works in machine.supports().items()]
+        lines += [f"  {row.name:<24} {row.state}" for row in listing]
+        lines += [f"{p.severity}: {p.what}. {p.cure}".rstrip(". ") + "." for p in machine.problems]
+        missing = [row for row in listing if row.state != "ready"]
+        lines += [f"warning: asset {row.name} is {row.state}. Type: {assets.FETCH}." for row in missing]
+        typer.echo("\n".join(lines))
     raise typer.Exit(1 if any(problem.severity == "error" for problem in machine.problems) else 0)
 
 
@@ -205,25 +196,16 @@ def results(
 
 
 @app.command()
-def reference(
-    output_dir: _OutputDir = None,
-    check: _Check = False,
-) -> None:
+def reference(output_dir: _OutputDir = None, check: _Check = False) -> None:
     """Keep small records of finished default runs and rewrite README's and the notebooks' tables from them."""
     from helpers.config import settings
-    from helpers.reports import recorded as kept
-    from helpers.runs import display
+    from helpers.reports import recorded
+    from helpers.runs.display import short_path
 
-    if check:
-        old = kept.stale()
-        for name in old:
-            typer.echo(f"{name}: its table is not what {kept.FOLDER} says. Type: {kept.COMMAND}.")
-        raise typer.Exit(1 if old else 0)
-    for folder in kept.collect(output_dir or settings.default_output_dir()):
-        typer.echo(f"kept       {display.short_path(folder)}")
-    for name in kept.rewrite():
-        typer.echo(f"rewritten  {name}")
-    for line in kept.outdated():
+    for folder in [] if check else recorded.collect(output_dir or settings.default_output_dir()):
+        typer.echo(f"kept       {short_path(folder)}")
+    _rewrite(recorded.documents(), check, f": its table is not what {recorded.FOLDER} says. Type: {recorded.COMMAND}.")
+    for line in recorded.outdated():
         typer.echo(f"note: recorded with other settings than today's defaults: {line}")
 
 
@@ -235,15 +217,20 @@ def address(
     check: _Check = False,
 ) -> None:
     """Make badges and setup cells of all notebooks and of README point at this repository, or at a fork."""
-    from helpers.reports import links as addresses
+    from helpers.reports import links
 
+    _rewrite(links.documents(url), check, f" does not point at {links.clean(url)}. Type: {links.COMMAND}.")
+
+
+def _rewrite(documents: Iterable[Document], check: bool, fault: str) -> None:
+    """Write the files that are out of date and name them; with ``check`` only say what is wrong, and end."""
+    from helpers.reports.documents import rewrite
+
+    names = rewrite(documents, check)
+    for name in names:
+        typer.echo(f"{name}{fault}" if check else f"rewritten  {name}")
     if check:
-        old = addresses.stale(url)
-        for name in old:
-            typer.echo(f"{name} does not point at {addresses.clean(url)}. Type: {addresses.COMMAND}.")
-        raise typer.Exit(1 if old else 0)
-    for name in addresses.rewrite(url):
-        typer.echo(f"rewritten  {name}")
+        raise typer.Exit(1 if names else 0)
 
 
 def _given(parameters: list[str] | None) -> dict[str, Any]:

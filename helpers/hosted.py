@@ -28,7 +28,11 @@ ACCELERATOR = "nvidiaTeslaT4"  # preset by the Kaggle badge
 
 def setup_cell(address: str) -> str:
     """Source of the notebooks' first code cell, for a repository at ``address``."""
-    return Path(__file__).with_name("setup_cell.txt").read_text(encoding="utf-8").replace("REPO_URL", address)
+    return (
+        (Path(__file__).parent / "reports/templates/setup_cell.txt")
+        .read_text(encoding="utf-8")
+        .replace("REPO_URL", address)
+    )
 
 
 def badges(notebook: str, address: str) -> str:

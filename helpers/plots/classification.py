@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.plots.style import GREY, MARKERS, PALETTE, bounds, new_axes, one_axis, style
+from helpers.plots.style import GREY, MARKERS, PALETTE, bounds, dot, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,15 +22,12 @@ def confusion(counts: Any, labels: Sequence[str], title: str = "") -> Figure:
     """
     table = np.asarray(counts)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    with style():
-        size = 1.6 + 0.9 * len(labels)
-        fig, axis = one_axis((size + 0.8, size))
+    size = 1.6 + 0.9 * len(labels)
+    with panels((size + 0.8, size)) as (fig, (axis,)):
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for row in range(len(labels)):
-            for column in range(len(labels)):
-                dark = share[row, column] > 0.55
-                text = f"{table[row, column]}\n{share[row, column]:.0%}"
-                axis.text(column, row, text, ha="center", va="center", color="white" if dark else "#222222")
+        for (row, column), part in np.ndenumerate(share):
+            text, color = f"{table[row, column]}\n{part:.0%}", "white" if part > 0.55 else "#222222"
+            axis.text(column, row, text, ha="center", va="center", color=color)
         axis.set_xticks(range(len(labels)), list(labels))
         axis.set_yticks(range(len(labels)), list(labels))
         axis.set(xlabel="predicted", ylabel="true", title=title)
@@ -46,14 +43,10 @@ def reliability(bins: Sequence[Any], title: str = "") -> Figure:
     """
     if not bins:
         raise ValueError("no bins to draw")
-    with style():
-        fig, axes = new_axes(2, 1, (5.0, 5.0), sharex=True, ratios=[3, 1])
-        top, bottom = axes
+    with panels((5.0, 5.0), 2, sharex=True, height_ratios=[3, 1]) as (fig, (top, bottom)):
         top.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1, label="as sure as right")
         for item in bins:
-            value, low, high = bounds(item.accuracy)
-            top.plot([item.confidence] * 2, [low, high], color=PALETTE[0], lw=1.6, solid_capstyle="butt")
-            top.plot([item.confidence], [value], color=PALETTE[0], marker=MARKERS[0], ms=5.5)
+            dot(top, item.confidence, *bounds(item.accuracy), PALETTE[0], upright=True)
         top.set(ylabel="share that is right", ylim=(0, 1.02), title=title)
         top.legend(loc="upper left")
         width = bins[0].high - bins[0].low
@@ -72,21 +65,17 @@ def learning_curve(
         chance: drawn as a dashed line.
     """
     amounts = sorted({n for points in series.values() for n in points})
-    with style():
-        fig, axis = one_axis((6.0, 3.6))
+    with panels((6.0, 3.6)) as (fig, (axis,)):
         for i, (name, points) in enumerate(series.items()):
-            x = sorted(points)
-            rows = [bounds(points[n]) for n in x]
-            color, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-            axis.plot(x, [value for value, _, _ in rows], color=color, marker=marker, ms=5, label=name)
-            for n, (_, low, high) in zip(x, rows, strict=True):
-                axis.plot([n, n], [low, high], color=color, lw=1.4, alpha=0.7)
+            x, color, marker = sorted(points), PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
+            value, low, high = zip(*(bounds(points[n]) for n in x), strict=True)
+            axis.plot(x, value, color=color, marker=marker, ms=5, label=name)
+            axis.vlines(x, low, high, color=color, lw=1.4, alpha=0.7)
         if chance is not None:
             axis.axhline(chance, color=GREY, ls="--", lw=1, label="chance")
         axis.set_xscale("log")
         axis.set_xticks(amounts, [f"{n:,}" for n in amounts])
         axis.minorticks_off()
-        axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-        axis.set_ylim(0, 1.02)
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 1.02))
         axis.legend(loc="best")
     return fig

@@ -5,24 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from helpers.plots.style import (
-    GREY,
-    METRIC_LABELS,
-    PALETTE,
-    bounds,
-    dot,
-    name_rows,
-    new_axes,
-    one_axis,
-    series_of,
-    style,
-)
+from helpers.plots.style import GREY, METRIC_LABELS, PALETTE, bounds, dot, name_rows, panels, series_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-_TEST_KEYS = ("a", "b", "metric", "difference", "low", "high", "p_value")
 
 
 def training_curves(
@@ -37,26 +23,24 @@ def training_curves(
     train, held_out, rate = (series_of(history, key) for key in ("loss", "eval_loss", "learning_rate"))
     if not train[0] and not held_out[0]:
         raise ValueError("history holds no loss: nothing to draw")
-    with style():
-        fig, axes = new_axes(2 if rate[0] else 1, 1, (6.4, 4.6 if rate[0] else 3.4), sharex=True, ratios=[3, 1])
+    ratios = [3, 1] if rate[0] else [1]
+    with panels((6.4, 4.6 if rate[0] else 3.4), len(ratios), sharex=True, height_ratios=ratios) as (fig, axes):
         top = axes[0]
         if train[0]:
             top.plot(*train, color=PALETTE[0], label="training", marker="o" if len(train[0]) < 3 else None)
         if held_out[0]:
             top.plot(*held_out, color=PALETTE[1], marker="s", ms=4.5, label="validation")
-        top.set_ylabel(ylabel)
-        top.set_title(title)
+        top.set(ylabel=ylabel, title=title)
         top.legend()
         if rate[0]:
             axes[1].plot(*rate, color=GREY)
-            axes[1].set_ylabel("learning rate")
-            axes[1].set_ylim(bottom=0)
+            axes[1].set(ylabel="learning rate", ylim=(0, None))
             axes[1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         axes[-1].set_xlabel("optimiser step")
     return fig
 
 
-def memory_and_speed(history: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+def memory_and_speed(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Memory and throughput against the step, one above the other.
 
     Args:
@@ -67,15 +51,11 @@ def memory_and_speed(history: Sequence[Mapping[str, Any]], title: str = "") -> F
     speed, unit = (tokens, "tokens per second") if tokens[0] else (examples, "examples per second")
     if not memory[0] and not speed[0]:
         raise ValueError("history holds neither memory nor throughput: nothing to draw")
-    with style():
-        fig, axes = new_axes(2, 1, (6.4, 3.6), sharex=True)
-        for axis, (x, y), label, color in zip(
-            axes, (memory, speed), ("memory (GiB)", unit), (PALETTE[0], PALETTE[1]), strict=True
-        ):
-            axis.plot(x, y, color=color, marker="o" if len(x) < 3 else None)
-            axis.set_ylabel(label)
-            axis.set_ylim(0, 1.12 * max(y, default=1.0) or 1.0)  # a flat line would lie on the upper edge
-        axes[0].set_title(title)
+    with panels((6.4, 3.6), 2, sharex=True) as (fig, axes):
+        for i, ((x, y), label) in enumerate([(memory, "memory (GiB)"), (speed, unit)]):
+            axes[i].plot(x, y, color=PALETTE[i], marker="o" if len(x) < 3 else None)
+            # A flat line would lie on the upper edge.
+            axes[i].set(ylabel=label, ylim=(0, 1.12 * max(y, default=1.0) or 1.0))
         axes[-1].set_xlabel("optimiser step")
     return fig
 
@@ -99,9 +79,8 @@ def systems(
     chosen = list(metrics) if metrics else list(dict.fromkeys(m for row in table.values() for m in row))
     if not names or not chosen:
         raise ValueError("no systems or no metrics to draw")
-    with style():
-        width = 2.4 + 2.6 * len(chosen)
-        fig, axes = new_axes(1, len(chosen), (min(width, 13.0), 1.5 + 0.34 * len(names)), sharey=True)
+    size = (min(2.4 + 2.6 * len(chosen), 13.0), 1.5 + 0.34 * len(names))
+    with panels(size, 1, len(chosen), title, sharey=True) as (fig, axes):
         for axis, metric in zip(axes, chosen, strict=True):
             for row, name in enumerate(names):
                 if table[name].get(metric) is not None:
@@ -110,7 +89,6 @@ def systems(
             if reference and metric in reference:
                 axis.axvline(reference[metric], color=GREY, ls="--", lw=1)
                 axis.set_title(f"dashed: {reference_name}", fontsize=9, color="#4D4D4D")
-        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
     return fig
 
 
@@ -122,9 +100,8 @@ def differences(tests: Sequence[Any], title: str = "") -> Figure:
     """
     if not tests:
         raise ValueError("no tests to draw")
-    rows = [t if isinstance(t, Mapping) else {k: getattr(t, k) for k in _TEST_KEYS} for t in tests]
-    with style():
-        fig, axis = one_axis((7.2, 1.3 + 0.34 * len(rows)))
+    rows = [test if isinstance(test, Mapping) else vars(test) for test in tests]
+    with panels((7.2, 1.3 + 0.34 * len(rows))) as (fig, (axis,)):
         axis.axvline(0, color="#4D4D4D", lw=1)
         for i, row in enumerate(rows):
             clear = row["low"] > 0 or row["high"] < 0
@@ -138,36 +115,29 @@ def differences(tests: Sequence[Any], title: str = "") -> Figure:
 
 
 def pareto(
-    points: Mapping[str, Mapping[str, Any]],
-    front: Sequence[str],
-    xlabel: str,
-    ylabel: str,
-    cost: str = "train_seconds",
-    title: str = "",
+    points: Mapping[str, Mapping[str, Any]], front: Sequence[str], xlabel: str, ylabel: str, title: str = ""
 ) -> Figure:
     """Quality with its interval against cost; the points that nothing beats are joined and named in colour.
 
     Args:
-        points: ``{name: estimate}``, each with the key ``cost``.
+        points: ``{name: estimate}``, each with the key ``train_seconds``, its cost.
         front: names of the points that nothing beats, from ``compare_runs.pareto``.
     """
     if not points:
         raise ValueError("no points to draw")
-    order = sorted(points, key=lambda name: (float(points[name][cost]), name))
-    with style():
-        fig, axis = one_axis((8.4, 4.2))
+    costs = {name: float(point["train_seconds"]) for name, point in points.items()}
+    order = sorted(points, key=lambda name: (costs[name], name))
+    with panels((8.4, 4.2)) as (fig, (axis,)):
         for number, name in enumerate(order, 1):
             value, low, high = bounds(points[name])
-            x, color = float(points[name][cost]), PALETTE[1] if name in front else GREY
+            x, color = costs[name], PALETTE[1] if name in front else GREY
             axis.plot([x, x], [low, high], color=color, lw=1.4, solid_capstyle="butt")
             axis.plot([x], [value], color=color, marker="o", ms=6, ls="", label=f"{number}  {name}")
             axis.annotate(str(number), (x, value), xytext=(5, 5), textcoords="offset points", fontsize=9)
         line = [name for name in order if name in front]
-        xs = [float(points[name][cost]) for name in line]
         ys = [bounds(points[name])[0] for name in line]
-        axis.step(xs, ys, where="post", color=PALETTE[1], lw=1, ls=":")
+        axis.step([costs[name] for name in line], ys, where="post", color=PALETTE[1], lw=1, ls=":")
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-        right = max(float(points[name][cost]) for name in order)
-        axis.set_xlim(left=-0.03 * right or None)  # from zero, with room for a point that costs nothing
+        axis.set_xlim(left=-0.03 * max(costs.values()) or None)  # from zero, with room for a point that costs nothing
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.8)
     return fig

@@ -7,23 +7,17 @@ differ in their markers too.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#8C8C8C"
-STYLE: dict[str, Any] = {
-    "figure.dpi": 100, "savefig.dpi": 150, "font.size": 10, "axes.titlesize": 10,
-    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.edgecolor": "#4D4D4D", "axes.grid": True, "axes.axisbelow": True, "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.6, "legend.frameon": False, "legend.fontsize": 9, "lines.linewidth": 1.6,
-    "xtick.color": "#4D4D4D", "ytick.color": "#4D4D4D",
-}  # fmt: skip
 METRIC_LABELS = {
     "accuracy": "accuracy (0–1)", "macro_f1": "macro F1 (0–1)", "valid_rate": "valid answers (share)",
     "perplexity": "perplexity (lower is better)", "bleu": "BLEU (0–1)", "bleu1": "BLEU-1 (0–1)",
@@ -33,62 +27,49 @@ METRIC_LABELS = {
 }  # fmt: skip
 
 
-def style() -> Any:
+@contextmanager
+def panels(
+    size: tuple[float, float], rows: int = 1, columns: int = 1, title: str = "", **options: Any
+) -> Iterator[Any]:
+    """A figure in the course's style and its panels row by row, to be drawn on inside the ``with``.
+
+    pyplot no longer tracks it: else a notebook would draw it twice and keep it in memory.
+
+    Args:
+        size: width and height in inches.
+        title: above all panels.
+        options: for ``pyplot.subplots``.
+    """
     import matplotlib.pyplot as plt
 
-    return plt.rc_context(cast("Any", STYLE))
-
-
-def new_axes(
-    rows: int,
-    columns: int,
-    size: tuple[float, float],
-    sharex: bool = False,
-    sharey: bool = False,
-    ratios: list[int] | None = None,
-) -> tuple[Figure, list[Axes]]:
-    """A figure that pyplot no longer tracks: else a notebook would draw it twice and keep it in memory."""
-    import matplotlib.pyplot as plt
-
-    heights = ratios if ratios and len(ratios) == rows else None
-    fig, grid = plt.subplots(
-        rows, columns, figsize=size, sharex=sharex, sharey=sharey, squeeze=False, layout="constrained",
-        height_ratios=heights,
-    )  # fmt: skip
-    plt.close(fig)
-    return fig, [axis for line in grid for axis in line]
-
-
-def one_axis(size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """A figure of one panel."""
-    fig, axes = new_axes(1, 1, size)
-    return fig, axes[0]
+    with plt.style.context(Path(__file__).with_name("lab.mplstyle")):
+        fig, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+        plt.close(fig)
+        fig.suptitle(title, x=0.01, ha="left", fontsize=10)
+        yield fig, list(grid.flat)
 
 
 def series_of(history: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of one column; rows without it, or with NaN, are left out."""
     pairs = [(float(r["step"]), float(r[key])) for r in history if r.get(key) not in (None, "")]
     pairs = [(x, y) for x, y in pairs if not math.isnan(y)]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def bounds(estimate: Any) -> tuple[float, float, float]:
-    if isinstance(estimate, Mapping):
-        return float(estimate["value"]), float(estimate["low"]), float(estimate["high"])
-    return float(estimate.value), float(estimate.low), float(estimate.high)
+    """Value, low and high of an estimate, which has them as keys or as attributes."""
+    found = estimate if isinstance(estimate, Mapping) else vars(estimate)
+    return float(found["value"]), float(found["low"]), float(found["high"])
 
 
 def dot(
-    axis: Axes,
-    y: float,
-    value: float,
-    low: float,
-    high: float,
-    color: str,
-    marker: str = "o",
-    size: float = 5.5,
-) -> None:
-    axis.plot([low, high], [y, y], color=color, lw=1.6, solid_capstyle="butt")
-    axis.plot([value], [y], color=color, marker=marker, ms=size)
+    axis: Axes, at: float, value: float, low: float, high: float, color: str, marker: str = "o",
+    size: float = 5.5, upright: bool = False,
+) -> None:  # fmt: skip
+    """A value and its interval, lying at height ``at`` or, ``upright``, standing at that place of the x axis."""
+    for ends, look in (([low, high], {"lw": 1.6, "solid_capstyle": "butt"}), ([value], {"marker": marker, "ms": size})):
+        places = [at] * len(ends)
+        axis.plot(*((places, ends) if upright else (ends, places)), color=color, **look)
 
 
 def name_rows(axis: Axes, names: Sequence[str], xlabel: str, title: str = "", legend: bool = False) -> None:

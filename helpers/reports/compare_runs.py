@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.evaluation.statistics import holm
 from helpers.files import repo_root
-from helpers.runs.display import duration, p_text, peak_memory, test_cells
+from helpers.runs.display import duration, p_text, peak_memory, test_row
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 
 if TYPE_CHECKING:
@@ -27,24 +26,6 @@ Entry = dict[str, Any]  # {"value", "low", "high", "n"} of metrics.json
 # Settings that may differ between runs of one experiment with several seeds.
 _OF_A_SEED = NOT_COMPARED | {"seed"}
 _OF_AN_AMOUNT = _OF_A_SEED | {"n_train", "n_text"}
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """Runs of one experiment that differ in their seed only, in order of the seed."""
-
-    label: str
-    seeds: tuple[int, ...]
-    records: tuple[RunRecord, ...]
-
-    def values(self, system: str, metric: str) -> list[float]:
-        """One value a seed; a run without the metric raises KeyError."""
-        return [float(record.systems[system][metric]["value"]) for record in self.records]
-
-    def systems(self, metric: str) -> list[str]:
-        """Systems for which every seed has this metric."""
-        first = self.records[0].systems
-        return [name for name in first if all(metric in r.systems.get(name, {}) for r in self.records)]
 
 
 def find(folder: Path | str, profile: str, own: str = "") -> tuple[list[RunRecord], list[str]]:
@@ -90,37 +71,43 @@ def labels(records: Sequence[RunRecord]) -> list[str]:
     return [r.number + (f" {r.run_name}" if counted[r.notebook] > 1 else "") for r in records]
 
 
+def labelled(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+    """The runs by their short names."""
+    return dict(zip(labels(records), records, strict=True))
+
+
 def overview(records: Sequence[RunRecord]) -> pd.DataFrame:
     """One row a run: what was run on what, and what it took."""
     import pandas as pd
 
-    rows = []
-    for label, record in zip(labels(records), records, strict=True):
-        info, used = record.info, record.info["settings"]
-        row = {"run": label, "model": used.get("model_id", "–"), "task": used.get("task", "–")}
-        row |= {name: used.get(name, "–") for name in ("n_train", "n_eval", "seed")}
-        memory = peak_memory(info).partition(",")[0]  # of the GPU where there is one
-        rows.append(row | {"time": duration(info["wall_time_s"]), "peak memory": memory})
-    return pd.DataFrame(rows).set_index("run")
+    columns = {"model": "model_id"} | {name: name for name in ("task", "n_train", "n_eval", "seed")}
+    rows = {}
+    for label, record in labelled(records).items():
+        rows[label] = {name: record.info["settings"].get(key, "–") for name, key in columns.items()}
+        memory = peak_memory(record.info).partition(",")[0]  # of the GPU where there is one
+        rows[label] |= {"time": duration(record.info["wall_time_s"]), "peak memory": memory}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
 def systems(records: Sequence[RunRecord]) -> dict[str, dict[str, Entry]]:
     """Every system of every run, as "04 · qlora" → its metrics; rows without metrics are left out."""
-    out: dict[str, dict[str, Entry]] = {}
-    for label, record in zip(labels(records), records, strict=True):
-        out |= {f"{label} · {name}": metrics for name, metrics in record.systems.items() if metrics}
-    return out
+    return {
+        f"{label} · {name}": metrics
+        for label, record in labelled(records).items()
+        for name, metrics in record.systems.items()
+        if metrics
+    }
 
 
 def tests(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Every paired test of every run, with ``run`` and ``p_holm``: p corrected for all tests of the list."""
-    rows = [
-        {"run": label} | test for label, record in zip(labels(records), records, strict=True) for test in record.tests
+    rows: list[dict[str, Any]] = [
+        {"run": label} | test | {"p_holm": None} for label, record in labelled(records).items() for test in record.tests
     ]
     known = [row for row in rows if row["p_value"] is not None]
     for row, corrected in zip(known, holm([row["p_value"] for row in known]) if known else [], strict=True):
         row["p_holm"] = float(corrected)
-    return [row | {"p_holm": row.get("p_holm")} for row in rows]
+    return rows
 
 
 def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -129,30 +116,26 @@ def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     made = []
     for row in sorted(rows, key=lambda r: (r["p_value"] is None, r["p_value"])):
-        pair, metric, difference, p, test = test_cells(row).values()
-        cells = {"run": row["run"], "a − b": pair, "metric": metric, "difference": difference, "p": p}
-        made.append(cells | {"p (Holm)": p_text(row["p_holm"]), "test": test.partition(",")[0]})
+        cells = {"run": row["run"]} | test_row(row)
+        test = cells.pop("test").partition(",")[0]
+        made.append(cells | {"p (Holm)": p_text(row["p_holm"]), "test": test})
     return pd.DataFrame(made)
 
 
-def by_seed(records: Sequence[RunRecord]) -> list[Seeds]:
-    """Runs that differ in nothing but the seed, two seeds at least."""
-    groups = _grouped(records, _OF_A_SEED)
-    found = []
-    for group in groups:
-        ordered = {r.info["settings"].get("seed", 0): r for r in sorted(group, key=lambda r: r.run_name)}
-        if len(ordered) > 1:
-            seeds = tuple(sorted(ordered))
-            label = labels([group[0]])[0] + f" {group[0].info['settings'].get('task', '')}".rstrip()
-            found.append(Seeds(label, seeds, tuple(ordered[s] for s in seeds)))
-    return found
+def by_seed(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Runs that differ in nothing but the seed, two seeds at least, each group in order of its seeds."""
+    groups = []
+    for group in _grouped(records, _OF_A_SEED):
+        one_each = {r.info["settings"].get("seed", 0): r for r in sorted(group, key=lambda r: r.run_name)}
+        groups.append([one_each[seed] for seed in sorted(one_each)])
+    return [group for group in groups if len(group) > 1]
 
 
 def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, dict[int, Entry]]:
     """``{label: {training examples: estimate}}``: curves that a lesson recorded, and runs that differ in n_train."""
     curves = {}
-    for label, record in zip(labels(records), records, strict=True):
-        noted = record.info.get("notes", {}).get("learning_curve", {}).get(metric)
+    for label, record in labelled(records).items():
+        noted = record.notes.get("learning_curve", {}).get(metric)
         if noted:
             curves[label] = {int(n): entry for n, entry in noted.items()}
     for group in _grouped(records, _OF_AN_AMOUNT):
@@ -160,36 +143,19 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> d
         for name in group[0].systems if len(amounts) > 1 else ():
             points = {n: r.systems.get(name, {}).get(metric) for n, r in sorted(amounts.items())}
             if all(points.values()):
-                curves[f"{labels([group[0]])[0]} · {name}"] = {int(n): dict(e) for n, e in points.items() if e}
+                curves[f"{group[0].number} · {name}"] = {int(n): dict(e) for n, e in points.items() if e}
     return curves
-
-
-def costs(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """One row for each run that trained: seconds of training, tokens/s, trainable share, peak memory (GB)."""
-    import pandas as pd
-
-    rows = []
-    for label, record in zip(labels(records), records, strict=True):
-        cost = record.info.get("notes", {}).get("cost")
-        if not cost:
-            continue
-        info = record.info
-        memory = info["peak_rss_gb"] if info.get("peak_cuda_gb") is None else info["peak_cuda_gb"]
-        row = {"run": label, "task": info["settings"].get("task"), "training (s)": cost["train_seconds"]}
-        row |= {"tokens/s": cost["tokens_per_s"], "trainable": cost["trainable"], "total": cost["total"]}
-        rows.append(row | {"trainable share": cost["trainable"] / cost["total"], "peak memory (GB)": memory})
-    return pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame()
 
 
 def points(records: Sequence[RunRecord], metric: str = "accuracy") -> dict[str, Entry]:
     """What lessons noted of single trainings: name → an estimate with ``train_seconds`` (0 for untrained systems) and
     ``task``; quality compares within a task only."""
-    out = {}
-    for label, record in zip(labels(records), records, strict=True):
-        for point in record.info.get("notes", {}).get("points", []):
-            if point["metric"] == metric:
-                out[f"{label} · {point['name']}"] = point | {"task": record.info["settings"].get("task")}
-    return out
+    return {
+        f"{label} · {point['name']}": point | {"task": record.info["settings"].get("task")}
+        for label, record in labelled(records).items()
+        for point in record.notes.get("points", [])
+        if point["metric"] == metric
+    }
 
 
 def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any]]]:
@@ -206,10 +172,10 @@ def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any
     path, name = record.folder / "predictions.jsonl", record.info["settings"].get("task")
     if not path.is_file() or not name:
         return {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()):
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         if "baseline" in row and tasks.get(name).forms.get(row.get("form")) == kind:
-            found.setdefault(row["form"], []).append(row)
+            found[row["form"]].append(row)
     return found
 
 
@@ -226,5 +192,5 @@ def _grouped(records: Sequence[RunRecord], ignoring: frozenset[str]) -> list[lis
     groups: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         kept = {k: v for k, v in record.info["settings"].items() if k not in ignoring}
-        groups[repr((record.notebook, sorted(kept.items(), key=lambda item: item[0])))].append(record)
+        groups[repr((record.notebook, sorted(kept.items())))].append(record)
     return list(groups.values())

@@ -14,7 +14,7 @@ from pathlib import Path
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 from helpers.hosted import REPO_URL, badges, setup_cell
-from helpers.reports import documents
+from helpers.reports.documents import Document, with_sources
 
 COMMAND = "python -m helpers address"
 CONSTANT = re.compile(r'^REPO_URL = "[^"\n]*"$', re.MULTILINE)
@@ -42,34 +42,23 @@ def clean(url: str | None) -> str:
     return f"https://github.com/{match[1]}/{match[2]}"
 
 
-def rewrite(url: str | None = None, root: Path | None = None) -> list[str]:
-    """Point everything at ``url``, or again at the present address; the names of the files changed.
+def documents(url: str | None = None, root: Path | None = None) -> Iterator[Document]:
+    """Each file with the address in it, pointing at ``url`` or again at the present address.
 
     Raises:
-        ParameterError: see ``clean``. RunError: a file is missing, has another form, or cannot be written.
+        ParameterError: see ``clean``. RunError: a file is missing or has another form.
     """
-    return documents.rewrite(_documents(clean(url), root or repo_root()))
-
-
-def stale(url: str | None = None, root: Path | None = None) -> list[str]:
-    """Names of the files that point elsewhere, or whose setup cell is another one."""
-    return documents.stale(_documents(clean(url), root or repo_root()))
-
-
-def _documents(address: str, root: Path) -> Iterator[documents.Document]:
-    """Each file with the address in it: path, what it should hold, what it holds."""
-    constant = root / "helpers" / "hosted.py"
-    current = documents.read(constant)
-    if len(CONSTANT.findall(current)) != 1:
-        raise RunError(f'{constant} has no single line REPO_URL = "..."', "Restore it from git")
-    yield constant, CONSTANT.sub(f'REPO_URL = "{address}"', current), current
-    readme = root / "README.md"
-    current = documents.read(readme)
+    address, root = clean(url), root or repo_root()
+    constant = Document(root / "helpers" / "hosted.py")
+    if len(CONSTANT.findall(constant.current)) != 1:
+        raise RunError(f'{constant.path} has no single line REPO_URL = "..."', "Restore it from git")
+    yield constant.but(CONSTANT.sub(f'REPO_URL = "{address}"', constant.current))
+    readme = Document(root / "README.md")
     cloned = f"git clone {address} && cd {address.rpartition('/')[2]}"
-    yield readme, CLONE.sub(cloned, _with_badges(current, address)), current
+    yield readme.but(CLONE.sub(cloned, _with_badges(readme.current, address)))
     for path in sorted((root / "notebooks").glob("*.ipynb")):
-        current = documents.read(path)
-        yield path, notebook_text(current, address, path.name), current
+        notebook = Document(path)
+        yield notebook.but(notebook_text(notebook.current, address, path.name))
 
 
 def notebook_text(raw: str, address: str, name: str) -> str:
@@ -78,15 +67,14 @@ def notebook_text(raw: str, address: str, name: str) -> str:
     Raises:
         RunError: the badges or the setup cell are not where every notebook has them.
     """
-    first: dict[str, tuple[int, str]] = {}  # kind of cell → place and source of the first one
-    for index, cell in enumerate(json.loads(raw)["cells"]):
-        first.setdefault(cell["cell_type"], (index, "".join(cell["source"])))
+    cells = list(enumerate(json.loads(raw)["cells"]))
+    first = {cell["cell_type"]: (index, "".join(cell["source"])) for index, cell in reversed(cells)}
     (title, text), (setup, code) = (first.get(kind, (0, "")) for kind in ("markdown", "code"))
     if not BADGES.search(text):
         raise RunError(f"the first text of {name} has no badges", "Copy the line from another notebook")
     if not code.startswith(SETUP_START):
         raise RunError(f"the first code cell of {name} is not the setup cell", "Copy it from another notebook")
-    return documents.with_sources(raw, {title: _with_badges(text, address), setup: setup_cell(address).rstrip("\n")})
+    return with_sources(raw, {title: _with_badges(text, address), setup: setup_cell(address).rstrip("\n")})
 
 
 def _with_badges(text: str, address: str) -> str:

@@ -5,10 +5,8 @@ Both save CSV with the columns item, choice, rater, remark, which ``evaluation.r
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 from helpers.errors import DataError
 from helpers.evaluation.ratings import CHOICES, Item, items_json
 from helpers.files import write_atomic
-from helpers.reports.page import write_page
+from helpers.reports.documents import write_page
 
 INSTRUCTIONS = (
     "Two answers to the same question, in random order. Which one would you rather have been given? "
@@ -61,7 +59,7 @@ class RatingWidget:
         self._text = ipywidgets.HTML()
         self._state = ipywidgets.Label()
         names = {"left": "Left is better", "tie": "About the same", "right": "Right is better"}
-        self.buttons: dict[str, Any] = {c: ipywidgets.Button(description=names[c]) for c in ("left", "tie", "right")}
+        self.buttons: dict[str, Any] = {c: ipywidgets.Button(description=text) for c, text in names.items()}
         for choice, button in self.buttons.items():
             button.on_click(lambda _b, choice=choice: self.rate(choice))
         self.back = ipywidgets.Button(description="Back")
@@ -79,13 +77,11 @@ class RatingWidget:
 
     def save(self, path: Path) -> Path:
         """Write what has been rated so far."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["item", "choice", "rater", "remark"])
-        writer.writerows(
-            [item.id, self.ratings[item.id], self.rater, ""] for item in self.items if item.id in self.ratings
-        )
-        return write_atomic(path, text.getvalue())
+        import pandas as pd
+
+        rows = [(item.id, self.ratings[item.id], self.rater, "") for item in self.items if item.id in self.ratings]
+        table = pd.DataFrame(rows, columns=["item", "choice", "rater", "remark"])
+        return write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
     def _go(self, step: int) -> None:
         self.at = min(len(self.items) - 1, max(0, self.at + step))

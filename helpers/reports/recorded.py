@@ -1,12 +1,13 @@
 """Small records of finished runs under ``outputs/reference/``, and the tables that are made from them.
 
 ``collect`` keeps what a reader needs of each profile's default run: ``<profile>/<notebook>/`` with run.json,
-metrics.json, history.csv and two figures. ``rewrite`` puts those numbers between the marks in README.md and
-in the notebooks; ``stale`` says where they are out of date. Nothing of the machine's paths or names is kept.
+metrics.json, history.csv and two figures. ``documents`` puts those numbers between the marks in README.md and in the
+notebooks. Nothing of the machine's paths or names is kept.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -20,7 +21,8 @@ from helpers.config.profiles import PROFILES
 from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.files import repo_root, write_atomic
-from helpers.reports import documents, markdown
+from helpers.reports import results
+from helpers.reports.documents import Document, with_sources
 from helpers.runs import records
 from helpers.runs.records import FINISHED, RunRecord
 
@@ -28,23 +30,23 @@ FOLDER = "outputs/reference"  # relative to the repository
 START, END = "<!-- recorded:start -->", "<!-- recorded:end -->"
 COMMAND = "python -m helpers reference"
 MAX_FIGURES, MAX_FIGURE_BYTES = 2, 60_000
-PACKAGES = (
-    "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "numpy",
-    "scikit-learn",
-)  # fmt: skip
-HARDWARE = ("platform", "device", "device_name", "gpu_memory_gb", "gpu_count", "cpu_count", "ram_gb", "dtype", "python")
+# What of run.json and of its parts is kept.
 _KEPT = (
     "notebook", "run_name", "status", "finished", "wall_time_s", "peak_rss_gb", "peak_cuda_gb", "notes",
     "fallbacks", "git",
 )  # fmt: skip
-# Where a run lay and how it was begun say nothing about its result.
-_DROPPED = NOT_COMPARED - {"run_name"}
+_KEPT_PARTS = {
+    "versions": (
+        "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "numpy",
+        "scikit-learn",
+    ),
+    "hardware": (
+        "platform", "device", "device_name", "gpu_memory_gb", "gpu_count", "cpu_count", "ram_gb", "dtype", "python",
+    ),
+}  # fmt: skip
 _NEUTRAL = frozenset({"profile", "run_name", "output_dir", "checkpoint_dir", "resume", "check_memory"})
 # An absolute path of two parts or more, on any system; not the tail of a web address or of "salt/pepper".
 _PATH = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]*[\w.@+-]){2,}[/\\]?")
-
-
-# -- records -----------------------------------------------------------------------------------------------
 
 
 def collect(output_dir: Path | str, root: Path | None = None) -> list[Path]:
@@ -77,9 +79,11 @@ def is_default(record: RunRecord) -> bool:
 def reduce_info(info: Mapping[str, Any]) -> dict[str, Any]:
     """run.json without what belongs to the machine it ran on: no paths, host name or process."""
     kept = {name: info.get(name) for name in _KEPT}
-    kept["settings"] = {name: value for name, value in info["settings"].items() if name not in _DROPPED}
-    kept["versions"] = {name: info["versions"][name] for name in PACKAGES if name in info.get("versions", {})}
-    kept["hardware"] = {name: info["hardware"][name] for name in HARDWARE if name in info.get("hardware", {})}
+    # Where a run lay and how it was begun say nothing about its result.
+    dropped = NOT_COMPARED - {"run_name"}
+    kept["settings"] = {name: value for name, value in info["settings"].items() if name not in dropped}
+    for part, names in _KEPT_PARTS.items():
+        kept[part] = {name: info[part][name] for name in names if name in info.get(part, {})}
     return dict(_without_paths(kept))
 
 
@@ -114,29 +118,24 @@ def outdated(root: Path | None = None) -> list[str]:
 
 def _keep(record: RunRecord, place: Path) -> Path:
     target = place / record.info["settings"]["profile"] / record.notebook
-    pictures = {f"figures/{p.name}": small_picture(p) for p in _figures(record)}
+    figures = {path.stem: path for path in sorted((record.folder / "figures").glob("*.png"))}
+    chosen = [name for name in LESSONS[record.notebook].figures if name in figures] or list(figures)
+    kept: dict[str, bytes | str] = {
+        f"figures/{figures[name].name}": small_picture(figures[name]) for name in chosen[:MAX_FIGURES]
+    }
+    kept["run.json"] = records.to_json(reduce_info(record.info)) + "\n"
+    kept["metrics.json"] = records.to_json(_without_paths(record.metrics)) + "\n"
+    if (history := record.folder / "history.csv").is_file():
+        kept["history.csv"] = history.read_bytes()
     if target.exists():
         shutil.rmtree(target)
-    write_atomic(target / "run.json", records.to_json(reduce_info(record.info)) + "\n")
-    write_atomic(target / "metrics.json", records.to_json(_without_paths(record.metrics)) + "\n")
-    history = record.folder / "history.csv"
-    if history.is_file():
-        write_atomic(target / "history.csv", history.read_bytes())
-    for name, data in pictures.items():
-        write_atomic(target / name, data)
+    for file, data in kept.items():
+        write_atomic(target / file, data)
     return target
-
-
-def _figures(record: RunRecord) -> list[Path]:
-    found = {path.stem: path for path in sorted((record.folder / "figures").glob("*.png"))}
-    chosen = [name for name in LESSONS[record.notebook].figures if name in found]
-    return [found[name] for name in (chosen or list(found))[:MAX_FIGURES]]
 
 
 def small_picture(path: Path, limit: int = MAX_FIGURE_BYTES) -> bytes:
     """A PNG of at most ``limit`` bytes: fewer colours first, then fewer pixels; as it is when small enough."""
-    import io
-
     from PIL import Image
 
     data = path.read_bytes()
@@ -161,33 +160,19 @@ def _without_paths(value: Any) -> Any:
     return [_without_paths(item) for item in value] if isinstance(value, list) else value
 
 
-# -- tables ------------------------------------------------------------------------------------------------
-
-
-def rewrite(root: Path | None = None) -> list[str]:
-    """Bring README.md and the notebooks up to date with the records; the names of the files changed.
+def documents(root: Path | None = None) -> Iterator[Document]:
+    """README.md and the notebooks, with tables that say what the records say.
 
     Raises:
-        RunError: a file or its marks are missing, a file cannot be written.
+        RunError: a file or its marks are missing.
     """
-    return documents.rewrite(_documents(root or repo_root()))
-
-
-def stale(root: Path | None = None) -> list[str]:
-    """Names of the files whose tables are not what the records say."""
-    return documents.stale(_documents(root or repo_root()))
-
-
-def _documents(root: Path) -> Iterator[documents.Document]:
-    """Each file with generated tables: path, what it should hold, what it holds."""
+    root = root or repo_root()
     found = read(root)
-    readme = root / "README.md"
-    current = documents.read(readme)
-    yield readme, replace_block(current, markdown.readme_block(found, FOLDER), readme.name), current
+    readme = Document(root / "README.md")
+    yield readme.but(replace_block(readme.current, results.readme_block(found, FOLDER), "README.md"))
     for name in LESSONS:
-        path = root / "notebooks" / f"{name}.ipynb"
-        current = documents.read(path)
-        yield path, notebook_text(current, markdown.notebook_block(name, found), path.name), current
+        notebook = Document(root / "notebooks" / f"{name}.ipynb")
+        yield notebook.but(notebook_text(notebook.current, results.notebook_block(name, found), notebook.path.name))
 
 
 def replace_block(text: str, block: str, where: str) -> str:
@@ -212,4 +197,4 @@ def notebook_text(raw: str, block: str, where: str) -> str:
     marked = [(i, text) for i, text in cells if START in text]
     if len(marked) != 1:
         raise RunError(f"{where} has {len(marked)} cells with {START}", "One Markdown cell holds the table")
-    return documents.with_sources(raw, {i: replace_block(text, block, where) for i, text in marked})
+    return with_sources(raw, {i: replace_block(text, block, where) for i, text in marked})

@@ -1,20 +1,36 @@
-"""All runs side by side: a table for the terminal and one HTML page for ``outputs/``."""
+"""All runs side by side: tables for the terminal, a page for ``outputs/``, Markdown for README.md and the notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from helpers.reports.page import write_page
-from helpers.runs.display import duration, interval, peak_memory, system_cells, test_cells, text_table
+from helpers import tasks
+from helpers.config.lessons import LESSONS, Lesson
+from helpers.config.profiles import PROFILES
+from helpers.evaluation.metrics import METRICS
+from helpers.reports.documents import write_page
+from helpers.runs.display import Row, duration, markdown_table, peak_memory, system_rows, test_row, text_table
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 
 # Columns of the terminal's table: the first three of these that any run has; of README's: a few more.
 MAIN = (
     "perplexity", "rougeL", "accuracy", "slot_accuracy", "harmonic_mean", "cosine", "macro_f1", "bleu", "valid_rate",
 )  # fmt: skip
+COLUMNS = 6  # the first of MAIN stand in README's table; metrics.json has them all
+MISSING = {"full": "not yet measured on a GPU"}
+NOT_YET = "not yet recorded"
+_LABELS = {
+    "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "bleu": "BLEU", "macro_f1": "macro F1",
+    "slot_accuracy": "slot accuracy", "harmonic_mean": "harmonic mean", "auc": "AUC", "clip_score": "CLIPScore",
+}  # fmt: skip
+_STORAGE = {"nf4": ", 4-bit", "int8": ", 8-bit"}
+# Named in README beside the numbers, because they move them.
+_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
+
+Records = Mapping[tuple[str, str], RunRecord]  # (profile, notebook id) → its record
 # What a run's section links to, where it is there.
 FILES = {
     "notebook.html": "the notebook", "notebook.ipynb": "as .ipynb", "predictions.jsonl": "predictions",
@@ -40,22 +56,21 @@ def results_table(records: Sequence[RunRecord], metrics: Sequence[str] | None = 
         return "no runs yet"
     present = {m for record in records for row in record.systems.values() for m in row}
     chosen = list(metrics or [m for m in MAIN if m in present][:3])
-    body: list[list[str]] = []
+    table: list[Row] = []
     for record in records:
         note = "" if record.status == FINISHED else f"({record.status})"
-        rows = [(name, [interval(row.get(m), m) for m in chosen]) for name, row in record.systems.items()]
+        rows = system_rows(record.systems, chosen)
         if not rows or note:
-            rows.insert(0, (note or "(no metrics)", [""] * len(chosen)))
+            rows.insert(0, {"system": note or "(no metrics)"} | dict.fromkeys(chosen, ""))
         # The run is named once, in its first row.
-        names = [(record.number, record.run_name), *[("", "")] * len(rows)]
-        body += [[*name, system, *cells] for name, (system, cells) in zip(names, rows, strict=False)]
-    head = ["nb", "run", "system", *chosen]
-    sizes = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+        table += [{"nb": "", "run": ""} | row for row in rows]
+        table[-len(rows)] |= {"nb": record.number, "run": record.run_name}
+    sizes = {name: max(len(row[name]) for row in (*table, dict.fromkeys(table[0], name))) for name in table[0]}
     # Names give way first, the longer of the two columns before the other.
-    while sum(sizes) + 2 * (len(sizes) - 1) > width and max(sizes[1], sizes[2]) > 10:
-        sizes[1 if sizes[1] >= sizes[2] else 2] -= 1
-    table = text_table(head, ([_short(cell, size) for cell, size in zip(row, sizes, strict=True)] for row in body))
-    return "\n".join(line[:width] for line in table.splitlines())
+    while sum(sizes.values()) + 2 * (len(sizes) - 1) > width and max(sizes["run"], sizes["system"]) > 10:
+        sizes["run" if sizes["run"] >= sizes["system"] else "system"] -= 1
+    text = text_table([{name: _short(cell, sizes[name]) for name, cell in row.items()} for row in table])
+    return "\n".join(line[:width] for line in text.splitlines())
 
 
 def gains_table(records: Iterable[RunRecord]) -> str:
@@ -63,25 +78,18 @@ def gains_table(records: Iterable[RunRecord]) -> str:
 
     "" when no run compared itself with zero-shot. The counts are fixed / broken / wrong both times.
     """
-    rows = [
-        [
-            record.number, _short(record.run_name, 30), test["a"], cells["metric"], cells["difference"], cells["p"],
-            _outcomes(record) if test["metric"] == "accuracy" else "",
-        ]
-        for record in records
-        for test in record.tests
-        if test["b"] == "zero-shot" and test["metric"] in MAIN[:5]
-        for cells in [test_cells(test)]
-    ]  # fmt: skip
-    head = ("nb", "run", "system - zero-shot", "metric", "difference", "p", "fixed / broken / both wrong")
-    return text_table(head, rows) if rows else ""
-
-
-def _outcomes(record: RunRecord) -> str:
     from helpers.evaluation.failures import OUTCOMES
 
-    counted = record.info.get("notes", {}).get("outcomes")
-    return " / ".join(str(counted[name]) for name in OUTCOMES[:3]) if counted else ""
+    rows = []
+    for record in records:
+        counted = record.notes.get("outcomes", {})
+        turned = " / ".join(str(counted[name]) for name in OUTCOMES[:3] if counted)
+        for test in record.tests:
+            if test["b"] == "zero-shot" and test["metric"] in MAIN[:5]:
+                row = {"nb": record.number, "run": _short(record.run_name, 30)} | test_row(test)
+                row["fixed / broken / both wrong"] = turned if test["metric"] == "accuracy" else ""
+                rows.append({name: cell for name, cell in row.items() if name != "test"})
+    return text_table(rows) if rows else ""
 
 
 def write_html(output_dir: Path | str) -> Path:
@@ -95,9 +103,9 @@ def write_html(output_dir: Path | str) -> Path:
     def link(path: Path) -> str:
         return quote(path.relative_to(root).as_posix())
 
-    filters = {"link": link, "test_cells": test_cells}
-    tools = {"duration": duration, "peak_memory": peak_memory, "system_cells": system_cells, "zip": zip}
-    return write_page(root / "index.html", "results.html", filters, runs=read_runs(root), files=FILES, **tools)
+    tools = {"link": link, "test_row": test_row, "duration": duration, "peak_memory": peak_memory}
+    page = {"runs": read_runs(root), "files": FILES, "system_rows": system_rows}
+    return write_page(root / "index.html", "results.html", tools, **page)
 
 
 def _short(text: str, size: int) -> str:
@@ -105,3 +113,106 @@ def _short(text: str, size: int) -> str:
         return text
     tail = (size - 1) // 2
     return text[: size - 1 - tail] + "…" + (text[-tail:] if tail else "")
+
+
+def notebook_block(notebook: str, found: Records) -> str:
+    """A notebook's table profile | model | data | peak memory | time; numbers only from records."""
+    spec = LESSONS[notebook]
+    rows = []
+    for profile in PROFILES:
+        record = found.get((profile, notebook))
+        used = record.info["settings"] if record else _planned(profile, spec)
+        row = {"profile": f"`{profile}`", "model": _model(spec, used, profile), "data": _data(spec, used)}
+        row["peak memory"] = peak_memory(record.info) if record else MISSING.get(profile, NOT_YET)
+        rows.append(row | {"time": duration(record.info["wall_time_s"]) if record else "–"})
+    return markdown_table(rows)
+
+
+def readme_block(found: Records, folder: str) -> str:
+    """README's results: systems with intervals and paired tests of profile cpu, then time and memory of all.
+
+    Args:
+        folder: where the records lie, relative to README.
+    """
+    cpu = [found["cpu", n] for n, spec in LESSONS.items() if ("cpu", n) in found and not spec.reads_runs]
+    parts = [_machine(cpu), _systems(cpu, folder)] if cpu else ["No `cpu` run is recorded yet."]
+    if any(record.tests for record in cpu):
+        parts += ["Paired tests on the same examples:", _tests(cpu)]
+    if figures := [link for record in cpu for link in _figures(record, folder)]:
+        parts += [f"Figures: {', '.join(figures)}."]
+    return "\n\n".join([*parts, "Time and peak memory of each recorded run:", _costs(found)])
+
+
+def _planned(profile: str, spec: Lesson) -> dict[str, Any]:
+    """What a run of this profile would use, by its defaults."""
+    values = spec.defaults(profile)
+    return values | ({"dataset": tasks.get(spec.tasks[0]).sources[profile]} if spec.tasks else {})
+
+
+def _model(spec: Lesson, used: Mapping[str, Any], profile: str) -> str:
+    if spec.reads_runs:
+        return "none"
+    # Lesson 00 has no parameter for it: it loads the profile's model.
+    name = used.get("model_id") or PROFILES[profile].language_model
+    quant = used.get("quant") if "quant" in spec.parameters else None
+    return f"`{name}`" + _STORAGE.get(str(quant).split("-")[0], "")
+
+
+def _data(spec: Lesson, used: Mapping[str, Any]) -> str:
+    if not spec.tasks:
+        return "the runs of the other lessons" if spec.reads_runs else "none"
+    return f"{used['dataset']}, {used['n_train']:,} train, {used['n_eval']:,} test"
+
+
+def _machine(runs: Sequence[RunRecord]) -> str:
+    """One sentence a machine: what it is, versions, commits."""
+    commits: dict[str, list[str]] = {}
+    for record in runs:
+        hardware, versions = record.info["hardware"], record.info["versions"]
+        packages = ", ".join(f"{name} {versions[name].partition('+')[0]}" for name in _PACKAGES if name in versions)
+        machine = f"Profile `cpu`, recorded on {hardware['device_name']}, {hardware['cpu_count']} cores"
+        known = commits.setdefault(f"{machine}, {hardware['ram_gb']:.0f} GB RAM; {packages}", [])
+        if git := record.info.get("git"):
+            known.append(f"`{git['commit'][:7]}`" + (" and changes" if git.get("changed") else ""))
+    lines = [f"{m}{'; commit ' if known else ''}{', '.join(dict.fromkeys(known))}." for m, known in commits.items()]
+    return "\n\n".join(lines) + " Each value with its 95 % interval."
+
+
+def _systems(runs: Sequence[RunRecord], folder: str) -> str:
+    present = {metric for record in runs for row in record.systems.values() for metric in row}
+    chosen = [metric for metric in MAIN[:COLUMNS] if metric in present]
+    rows = []
+    for record in runs:
+        place = f"{folder}/{record.info['settings']['profile']}/{record.notebook}"
+        for row, values in zip(system_rows(record.systems, chosen), record.systems.values(), strict=True):
+            if sizes := sorted({values[metric]["n"] for metric in chosen if metric in values}):
+                labelled = {_LABELS.get(name, name): cell for name, cell in row.items()}
+                examples = {"examples": " / ".join(map(str, sizes))}
+                rows.append({"lesson": f"[{record.number}]({place})"} | labelled | examples)
+    return markdown_table(rows) if rows else ""
+
+
+def _tests(runs: Sequence[RunRecord]) -> str:
+    return markdown_table([
+        {"lesson": record.number} | test_row(test) | {"metric": _LABELS.get(test["metric"], test["metric"])}
+        for record in runs
+        for test in sorted(record.tests, key=lambda row: METRICS.index(row["metric"]))
+    ])  # fmt: skip
+
+
+def _costs(found: Records) -> str:
+    rows = []
+    for name, spec in LESSONS.items():
+        row = {"lesson": f"{name.split('_')[0]} · {spec.title}"}
+        for profile in PROFILES:
+            record = found.get((profile, name))
+            took = f"{duration(record.info['wall_time_s'])}, {peak_memory(record.info)}" if record else ""
+            row[f"`{profile}`"] = took or MISSING.get(profile, NOT_YET)
+        rows.append(row)
+    return markdown_table(rows)
+
+
+def _figures(record: RunRecord, folder: str) -> list[str]:
+    pictures = sorted((record.folder / "figures").glob("*.png"))
+    place = f"{folder}/{record.info['settings']['profile']}/{record.notebook}/figures"
+    return [f"[{record.number} {p.stem.replace('_', ' ')}]({place}/{p.name})" for p in pictures]

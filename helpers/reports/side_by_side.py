@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,6 @@ PROJECTS = {
     "D": "Llama-2 with QLoRA: a proposal without results",
     "E": "phi-2 on SNLI",
 }
-_COST_FORMS = {
-    "training (s)": "{:,.0f}", "tokens/s": "{:,.0f}", "trainable": "{:,}", "total": "{:,}",
-    "trainable share": "{:.2%}", "peak memory (GB)": "{:.1f}",
-}  # fmt: skip
 
 
 def seeds_frame(records: Sequence[RunRecord], metrics: Sequence[str] = SEED_METRICS) -> pd.DataFrame:
@@ -38,17 +35,18 @@ def seeds_frame(records: Sequence[RunRecord], metrics: Sequence[str] = SEED_METR
 
     rows = []
     for group in compare_runs.by_seed(records):
-        for metric in metrics:
-            for system in group.systems(metric):
-                pooled = pooling.pool(group.values(system, metric))
-                rows.append(
-                    {
-                        "run": group.label, "system": system, "metric": metric, "seeds": len(group.seeds),
-                        "mean": round(pooled.mean, 3), "spread (sd)": round(pooled.sd, 3),
-                        "t interval": f"[{pooled.low:.3f}, {pooled.high:.3f}]",
-                        "bootstrap over seeds": f"[{pooled.boot_low:.3f}, {pooled.boot_high:.3f}]",
-                    }
-                )  # fmt: skip
+        label = f"{group[0].number} {group[0].info['settings'].get('task', '')}".rstrip()
+        for metric, system in itertools.product(metrics, group[0].systems):
+            values = [record.systems.get(system, {}).get(metric, {}).get("value") for record in group]
+            if None in values:  # not measured with every seed
+                continue
+            pooled = pooling.pool(values)
+            rows.append({
+                "run": label, "system": system, "metric": metric, "seeds": len(group),
+                "mean": round(pooled.mean, 3), "spread (sd)": round(pooled.sd, 3),
+                "t interval": f"[{pooled.low:.3f}, {pooled.high:.3f}]",
+                "bootstrap over seeds": f"[{pooled.boot_low:.3f}, {pooled.boot_high:.3f}]",
+            })  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -72,9 +70,20 @@ def forgetting_frame(tests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def costs_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """``compare_runs.costs`` with its numbers as texts; empty where no run recorded its cost."""
-    costs = compare_runs.costs(records)
-    return costs.assign(**{c: costs[c].map(form.format) for c, form in _COST_FORMS.items() if c in costs})
+    """One row for each run that trained: seconds of training, tokens/s, trainable share, peak memory; may be empty."""
+    import pandas as pd
+
+    rows = {}
+    for label, record in compare_runs.labelled(records).items():
+        if cost := record.notes.get("cost"):
+            info, seconds, speed = record.info, cost["train_seconds"], cost["tokens_per_s"]
+            memory = info["peak_rss_gb"] if info.get("peak_cuda_gb") is None else info["peak_cuda_gb"]
+            rows[label] = {
+                "task": info["settings"].get("task"), "training (s)": f"{seconds:,.0f}", "tokens/s": f"{speed:,.0f}",
+                "trainable": f"{cost['trainable']:,}", "total": f"{cost['total']:,}",
+                "trainable share": f"{cost['trainable'] / cost['total']:.2%}", "peak memory (GB)": f"{memory:.1f}",
+            }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
 def published_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -83,8 +92,8 @@ def published_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     rows = [
         {"project": row["project"], "run": label} | {name: row[name] for name in PUBLISHED}
-        for label, record in zip(compare_runs.labels(records), records, strict=True)
-        for row in record.info.get("notes", {}).get("published", [])
+        for label, record in compare_runs.labelled(records).items()
+        for row in record.notes.get("published", [])
     ]
     return pd.DataFrame(rows, columns=["project", "run", *PUBLISHED])
 
@@ -106,7 +115,7 @@ def choices(records: Sequence[RunRecord]) -> dict[tuple[str, str], pd.DataFrame]
     from helpers.evaluation import failures, predictions
 
     found = {}
-    for label, record in zip(compare_runs.labels(records), records, strict=True):
+    for label, record in compare_runs.labelled(records).items():
         for name in compare_runs.paired_answers(record, "choice"):
             file, only = record.folder / "predictions.jsonl", {"form": name}
             before = predictions.read_predictions(file, prediction="baseline", score="baseline_score", where=only)
@@ -122,7 +131,7 @@ def texts(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[dict[str, 
     names = ("input", "reference", "baseline", "prediction")
     return {
         (label, form): [{name: row[name] or "" for name in names} for row in rows]
-        for label, record in zip(compare_runs.labels(records), records, strict=True)
+        for label, record in compare_runs.labelled(records).items()
         for form, rows in compare_runs.paired_answers(record, "generation").items()
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from helpers.machine.hardware import Machine
 
+Row = dict[str, str]  # heading → cell: every table of results, in any form, is made of such rows
 _WIDTH = 100
 # Shown on lines of their own, so left out of the list of settings.
 _PLACED = frozenset(
@@ -46,43 +49,46 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
     return "\n".join(lines)
 
 
-def system_cells(
-    systems: Mapping[str, Mapping[str, Any]], metrics: Sequence[str] = METRICS
-) -> tuple[list[str], dict[str, list[str]]]:
-    """Those of ``metrics`` that any system has, and each system's cells for them, "value [low, high]" or ""."""
-    present = [m for m in metrics if any(m in row for row in systems.values())]
-    return present, {name: [interval(row.get(m), m) for m in present] for name, row in systems.items()}
+def system_rows(systems: Mapping[str, Mapping[str, Any]], metrics: Iterable[str] | None = None) -> list[Row]:
+    """One row a system: its name, and "value [low, high]" of each metric or "".
+
+    Args:
+        systems: name → metric → entry of metrics.json.
+        metrics: which, in this order; default: those of ``METRICS`` that any system has.
+    """
+    present = {metric for row in systems.values() for metric in row}
+    chosen = [m for m in METRICS if m in present] if metrics is None else list(metrics)
+    return [{"system": name} | {m: interval(row.get(m), m) for m in chosen} for name, row in systems.items()]
 
 
-def test_cells(test: Mapping[str, Any]) -> dict[str, str]:
-    """What tables show of a paired test: pair, metric, difference a − b with its interval, p, name of the test."""
+def test_row(test: Mapping[str, Any]) -> Row:
+    """A paired test of metrics.json: pair, metric, difference a − b with its interval, p, name of the test."""
     difference = f"{signed(test['difference'])} [{signed(test['low'])}, {signed(test['high'])}]"
     cells = {"comparison": f"{test['a']} − {test['b']}", "metric": test["metric"], "difference": difference}
     return cells | {"p": p_text(test["p_value"]), "test": test["test"]}
 
 
-def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns for a terminal below a ruled head."""
-    table = [head, *rows]
+def text_table(rows: Sequence[Row]) -> str:
+    """Columns for a terminal below a ruled head; one row at least."""
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
     sizes = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in table]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
+def markdown_table(rows: Sequence[Row]) -> str:
+    """A GitHub table of one row at least; bars inside cells are escaped."""
+    table = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return "\n".join([lines[0], lines[1].replace(" ", ""), *lines[2:]])
+
+
 def systems_frame(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Systems × metrics, each cell "value [low, high]"; an empty cell where a system has no such metric."""
+    """``system_rows`` as systems × metrics."""
     import pandas as pd
 
-    metrics, cells = system_cells(systems)
-    return pd.DataFrame.from_dict(cells, orient="index", columns=metrics).rename_axis("system")
-
-
-def tests_frame(tests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a comparison: a, b, metric, difference a − b with its interval, p, test."""
-    import pandas as pd
-
-    columns = {"a": "a", "b": "b", "metric": "metric", "difference": "difference a - b", "p": "p", "test": "test"}
-    return pd.DataFrame([{**test, **test_cells(test)} for test in tests], columns=list(columns)).rename(columns=columns)
+    rows = system_rows(systems)
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["system"]).set_index("system")
 
 
 def interval(entry: Mapping[str, Any] | None, metric: str) -> str:
@@ -151,17 +157,11 @@ def labelled_texts(texts: Mapping[str, str], width: int = _WIDTH, longest: int =
 
 def quieten() -> None:
     """Drop messages that say nothing to a reader of the course."""
-    import logging
-    import warnings
-
-    # bitsandbytes says at import that an optional kernel is missing; the course does without it.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # 8-bit layers multiply in float16, and say so at every call.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-
-    warnings.filterwarnings("ignore", message=".*IProgress not found.*")
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
+    # That an optional kernel is missing, which the course does without; that 8-bit layers multiply in float16.
+    for name in ("backends.cpu.ops", "autograd._functions"):
+        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
+    for part in ("IProgress not found", "gradient_checkpointing` is deprecated", "pin_memory.*no accelerator"):
+        warnings.filterwarnings("ignore", message=f".*{part}.*")
 
 
 def _entry(label: str, text: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from helpers.evaluation.metrics import METRICS
 from helpers.files import replace_folder, write_atomic
 from helpers.hints import did_you_mean
 from helpers.runs import records
-from helpers.runs.display import systems_frame, tests_frame
+from helpers.runs.display import systems_frame, test_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
 PUBLISHED = ("what", "published", "reproduced", "repaired")
 
 
-class Findings(ABC):
+class Findings:
     """The results of one run: the half of ``Run`` that lessons write into."""
-
-    folder: Path
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
@@ -36,11 +33,9 @@ class Findings(ABC):
         self._systems: dict[str, dict[str, Any]] = {}
         self._tests: list[dict[str, Any]] = []
 
-    @abstractmethod
     def note(self, key: str, value: Any) -> None:
         """Keep a fact about the run in run.json."""
-
-    # -- metrics.json ----------------------------------------------------------------------------------
+        raise NotImplementedError
 
     def add_system(
         self, name: str, scores: Scores | Mapping[str, Estimate], metrics: Iterable[str] | None = None
@@ -58,29 +53,24 @@ class Findings(ABC):
         """
         estimates = scores if isinstance(scores, Mapping) else scores.estimates(seed=self._seed)
         wanted = set(estimates if metrics is None else metrics)
-        for metric in wanted & set(estimates):
-            if metric not in METRICS:
+        known = self._systems.get(name, {})
+        for metric, estimate in estimates.items():
+            if metric in wanted and metric not in METRICS:
                 hint = did_you_mean(metric, METRICS)
                 raise ParameterError(f"unknown metric {metric!r}{hint}", f"Metrics: {', '.join(METRICS)}")
-        known = self._systems.setdefault(name, {})
-        for metric in (m for m in estimates if m in wanted):
-            estimate = estimates[metric]
-            low, high = records.rounded(estimate.low), records.rounded(estimate.high)
-            value = records.rounded(estimate.value)
-            known[metric] = {"value": value, "low": low, "high": high, "n": int(estimate.n)}
+            if metric in wanted:
+                values = {key: records.rounded(getattr(estimate, key)) for key in ("value", "low", "high")}
+                known = known | {metric: values | {"n": int(estimate.n)}}
         self._systems[name] = {m: known[m] for m in METRICS if m in known}
 
     def add_tests(self, results: Iterable[TestResult]) -> None:
         """Record paired comparisons; one of the same pair, metric and kind replaces the earlier one."""
         for result in results:
             row: dict[str, Any] = {"a": result.a, "b": result.b, "metric": result.metric}
-            for key in ("difference", "low", "high", "p_value"):
-                row[key] = records.rounded(getattr(result, key))
-            row["test"] = result.test
+            row |= {key: records.rounded(getattr(result, key)) for key in ("difference", "low", "high", "p_value")}
+            row |= {"test": result.test}
             same = ("a", "b", "metric", "test")
             self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
-
-    # -- run.json --------------------------------------------------------------------------------------
 
     def add_cost(self, seconds: float, tokens: float, *, trainable: int, total: int) -> dict[str, Any]:
         """Keep what the training cost; lesson 09 draws quality against it.
@@ -90,9 +80,8 @@ class Findings(ABC):
             tokens: that the model read in that time.
             trainable, total: parameters.
         """
-        cost = {"train_seconds": round(seconds, 1), "tokens_per_s": round(tokens / seconds, 1)}
-        cost |= {"trainable": trainable, "total": total}
-        self.note("cost", cost)
+        rates = {"train_seconds": round(seconds, 1), "tokens_per_s": round(tokens / seconds, 1)}
+        self.note("cost", cost := rates | {"trainable": trainable, "total": total})
         return cost
 
     def add_points(self, points: Mapping[str, tuple[Scores, float]], metric: str = "accuracy") -> None:
@@ -101,10 +90,11 @@ class Findings(ABC):
         Args:
             points: system → (its scores, seconds of training).
         """
-        rows: list[dict[str, Any]] = []
-        for name, (scores, seconds) in points.items():
-            found = scores.estimates(seed=self._seed)[metric].as_dict()
-            rows.append({"name": name, "metric": metric, "train_seconds": seconds} | found)
+        rows = [
+            {"name": name, "metric": metric, "train_seconds": seconds}
+            | scores.estimates(seed=self._seed)[metric].as_dict()
+            for name, (scores, seconds) in points.items()
+        ]
         self.note("points", rows)
 
     def add_outcomes(self, before: Sequence[bool], after: Sequence[bool]) -> dict[str, int]:
@@ -132,8 +122,6 @@ class Findings(ABC):
         table = [dict(zip(PUBLISHED, row, strict=True)) for row in rows]
         self.note("published", [{"project": project} | row for row in table])
         return pd.DataFrame(table).set_index("what")
-
-    # -- files -----------------------------------------------------------------------------------------
 
     def save_predictions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """predictions.jsonl, one object a line: input, reference, prediction, score, and what else helps."""
@@ -168,12 +156,12 @@ class Findings(ABC):
 
         return replace_folder(self.folder / "adapter", write)
 
-    # -- tables ----------------------------------------------------------------------------------------
-
     def table(self) -> pd.DataFrame:
         """Systems × metrics, each cell "value [low, high]"."""
         return systems_frame(self._systems)
 
     def tests_table(self) -> pd.DataFrame:
-        """One row a comparison: a, b, metric, difference with interval, p, test."""
-        return tests_frame(self._tests)
+        """One row a comparison: a − b, metric, difference with interval, p, test."""
+        import pandas as pd
+
+        return pd.DataFrame([test_row(test) for test in self._tests])

@@ -14,11 +14,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers.config.checks import check_value
 from helpers.config.lessons import LESSONS, Lesson, find_lesson
@@ -28,14 +29,9 @@ from helpers.config.settings import default_output_dir
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
-from helpers.runs import progress
-from helpers.runs.progress import Outcome, exit_code, summary
-from helpers.runs.records import FAILED, INTERRUPTED, to_json, writable_folder
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-__all__ = ["Job", "Outcome", "exit_code", "parse_value", "plan", "run_all", "summary"]
+from helpers.runs.display import duration, text_table
+from helpers.runs.records import FAILED, FINISHED, INTERRUPTED, to_json, writable_folder
+from helpers.runs.worker import KERNEL_DIED, TIMED_OUT
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,19 @@ class Job:
     parameters: dict[str, Any]
     output_dir: Path
     cell_timeout: int | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook ended. ``status``: finished, failed, timed out, kernel died or interrupted."""
+
+    notebook: str
+    status: str
+    error: str | None
+    folder: Path | None
+    seconds: float
+    cell: int
+    cells: int
 
 
 def parse_value(name: str, text: str) -> Any:
@@ -87,7 +96,6 @@ def plan(
     every = list(LESSONS.values())
     wanted = [spec for name in names or ["all"] for spec in (every if name == "all" else [find_lesson(name)])]
     specs = list({spec.id: spec for spec in wanted}.values())
-    place = writable_folder((output_dir or default_output_dir()).expanduser().absolute())
     given = dict(parameters) | ({"profile": profile} if profile else {})
     # Relative to where the command was typed; the notebook runs somewhere else.
     for name in ("dataset", "model_id"):
@@ -96,7 +104,8 @@ def plan(
             given[name] = os.path.abspath(Path(value).expanduser())
     if given.get("checkpoint_dir"):
         given["checkpoint_dir"] = os.path.abspath(Path(str(given["checkpoint_dir"])).expanduser())
-    place = Path(str(given.pop("output_dir", None) or place)).expanduser().absolute()
+    place = Path(str(given.pop("output_dir", None) or output_dir or default_output_dir()))
+    place = writable_folder(place.expanduser().absolute())
     accepted = list(dict.fromkeys(n for spec in specs for n in spec.parameters))
     for name, value in given.items():
         if name not in accepted:
@@ -116,15 +125,10 @@ def plan(
             hint = did_you_mean(own["task"], spec.tasks)
             what = f"task = {own['task']!r} is not one of {spec.id}{hint}"
             raise ParameterError(what, f"Allowed: {', '.join(spec.tasks)}")
-        limit = cell_timeout if cell_timeout is not None else _usual_timeout(own.get("profile"))
-        jobs.append(Job(spec, path, own | {"output_dir": str(place)}, place, limit))
+        # Without a profile it can become "full", which has no limit.
+        usual = PROFILES[own["profile"]].cell_timeout if own.get("profile") in PROFILES else None
+        jobs.append(Job(spec, path, own | {"output_dir": str(place)}, place, cell_timeout or usual))
     return jobs
-
-
-def _usual_timeout(profile: str | None) -> int | None:
-    if profile in (None, "auto"):  # it can become "full", which has no limit
-        return None
-    return PROFILES[str(profile)].cell_timeout
 
 
 def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None] = print) -> list[Outcome]:
@@ -132,96 +136,106 @@ def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None
 
     A notebook that reads the others' runs starts when all the others have ended.
     """
-    parallel = max(1, min(parallel, len(jobs) or 1))
-    waiting = sorted(enumerate(jobs), key=lambda item: item[1].spec.reads_runs)
-    running: dict[int, _Worker] = {}
-    outcomes: dict[int, Outcome] = {}
+    from rich import progress
 
-    def end(index: int, outcome: Outcome) -> None:
-        outcomes[index] = outcome
-        screen.remove_task(running.pop(index).bar)
-        say(progress.line(outcome))
+    parallel = max(1, min(parallel, len(jobs)))
+    running: set[subprocess.Popen[str]] = set()
+    stopping = threading.Event()
+    futures: dict[int, Future[Outcome]] = {}
 
-    with progress.bars(say is print and sys.stdout.isatty()) as screen:
+    def run(job: Job) -> Outcome:
+        bar = screen.add_task(job.spec.id, total=None)
+        outcome = _run(job, parallel, running, stopping, lambda k, n: screen.update(bar, completed=k, total=n))
+        screen.remove_task(bar)
+        say(f"{outcome.notebook:<25}  {outcome.status} after {duration(outcome.seconds)}")
+        return outcome
+
+    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn())
+    shown = say is print and sys.stdout.isatty()
+    bars = progress.Progress(*columns, progress.TimeElapsedColumn(), transient=True, disable=not shown)
+    with bars as screen, ThreadPoolExecutor(parallel) as pool:
         try:
-            while waiting or running:
-                while waiting and len(running) < parallel and not (waiting[0][1].spec.reads_runs and running):
-                    index, job = waiting.pop(0)
-                    running[index] = _Worker(job, parallel, screen.add_task(job.spec.id, total=None))
-                for index, worker in list(running.items()):
-                    screen.update(worker.bar, completed=worker.cell, total=worker.cells or None)
-                    if (outcome := worker.outcome()) is not None:
-                        end(index, outcome)
-                time.sleep(0.1)
+            for reads_runs in (False, True):
+                at_once = [i for i, job in enumerate(jobs) if job.spec.reads_runs == reads_runs]
+                futures |= {i: pool.submit(run, jobs[i]) for i in at_once}
+                wait(futures.values())
         except KeyboardInterrupt:
-            for index, worker in list(running.items()):
-                end(index, worker.stop())
-            for index, job in waiting:
-                outcomes[index] = Outcome(job.spec.id, INTERRUPTED, "not started", None, 0.0, 0, 0)
-    return [outcomes[index] for index in sorted(outcomes)]
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in tuple(running):
+                _stop(process)
+    not_started = {i for i in range(len(jobs)) if i not in futures or futures[i].cancelled()}
+    return [
+        Outcome(job.spec.id, INTERRUPTED, "not started", None, 0.0, 0, 0) if i in not_started else futures[i].result()
+        for i, job in enumerate(jobs)
+    ]
 
 
-class _Worker:
-    """One worker process and what it has said so far; ``bar`` is its line on the screen."""
-
-    def __init__(self, job: Job, parallel: int, bar: TaskID) -> None:
-        self.bar = bar
-        self.cell = self.cells = 0
-        self._name = job.spec.id
-        self._began = time.monotonic()
-        self._end: dict[str, Any] | None = None
-        work = Path(tempfile.mkdtemp(prefix="peft-lab-"))
-        order = {"id": job.spec.id, "work": str(work), "cell_timeout": job.cell_timeout, "parameters": job.parameters}
-        order |= {"notebook": str(job.notebook), "output_dir": str(job.output_dir)}
-        (work / "job.json").write_text(to_json(order), encoding="utf-8")
-        self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed with the process)
-        command = [sys.executable, "-m", "helpers.runs.worker", str(work / "job.json")]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._log, text=True, env=_environment(parallel)
-        )
-        self._reader = threading.Thread(target=self._listen, daemon=True)
-        self._reader.start()
-
-    def _listen(self) -> None:
-        """Take in what the process prints until it is gone."""
-        assert self._process.stdout is not None
-        for text in self._process.stdout:
-            event: Any = None
-            with suppress(ValueError):
+def _run(
+    job: Job,
+    parallel: int,
+    running: set[subprocess.Popen[str]],
+    stopping: threading.Event,
+    show: Callable[[int, int], None],
+) -> Outcome:
+    """Run one notebook in a worker process, which is in ``running`` meanwhile; ``show`` gets cell and cells."""
+    began = time.monotonic()
+    work = Path(tempfile.mkdtemp(prefix="peft-lab-"))
+    order = {"id": job.spec.id, "work": work, "cell_timeout": job.cell_timeout, "parameters": job.parameters}
+    order |= {"notebook": job.notebook, "output_dir": job.output_dir}
+    (work / "job.json").write_text(to_json(order), encoding="utf-8")
+    command = [sys.executable, "-m", "helpers.runs.worker", str(work / "job.json")]
+    told: dict[str, dict[str, Any]] = {"cell": {"k": 0, "n": 0}}  # the latest event of each kind
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment(parallel))
+        running.add(process)
+        if stopping.is_set():
+            _stop(process)
+        assert process.stdout is not None
+        for text in process.stdout:
+            with suppress(ValueError, TypeError, KeyError, AttributeError):  # other output of the process
                 event = json.loads(text)
-            kind = event.pop("event", None) if isinstance(event, dict) else None
-            if kind == "cell":
-                self.cell, self.cells = event["k"], event["n"]
-            elif kind == "end":
-                self._end = event
-
-    def outcome(self) -> Outcome | None:
-        """How the notebook ended; None while its process runs."""
-        code = self._process.poll()
-        if code is None:
-            return None
-        self._reader.join(5)
-        if self._end is not None:
-            folder = Path(self._end["folder"]) if self._end["folder"] else None
-            return Outcome(self._name, **self._end | {"folder": folder})
-        self._log.seek(0)
-        said = self._log.read().strip().splitlines()
+                told[event.pop("event")] = event
+                show(**told["cell"])
+        code = process.wait()
+        running.discard(process)
+        log.seek(0)
+        said = log.read().strip().splitlines()
+    if end := told.get("end"):
+        outcome = Outcome(job.spec.id, **end | {"folder": Path(end["folder"]) if end["folder"] else None})
+    else:
         why = f"its process ended with code {code}" + (f": {said[-1][:300]}" if said else "")
-        seconds = round(time.monotonic() - self._began, 1)
-        return Outcome(self._name, FAILED, why, None, seconds, self.cell, self.cells)
+        cell, cells = told["cell"].values()
+        outcome = Outcome(job.spec.id, FAILED, why, None, round(time.monotonic() - began, 1), cell, cells)
+    return replace(outcome, status=INTERRUPTED, error="stopped") if stopping.is_set() else outcome
 
-    def stop(self) -> Outcome:
-        """Ask the process to stop, as Ctrl-C does; kill it when it does not."""
-        with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        ended = self.outcome()
-        assert ended is not None
-        return replace(ended, status=INTERRUPTED, error="stopped")
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Ask a process to stop, as Ctrl-C does; kill it when it does not."""
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """One row a notebook: status, time, cells; the error line below those that did not finish."""
+    rows = list(outcomes)
+    cells = [
+        {"notebook": r.notebook, "status": r.status, "time": duration(r.seconds), "cells": f"{r.cell}/{r.cells}"}
+        for r in rows
+    ]
+    errors = ["", "", *(f"\n    {r.error}" if r.status != FINISHED and r.error else "" for r in rows)]
+    return "\n".join(map(str.__add__, text_table(cells).splitlines(), errors))
+
+
+def exit_code(outcomes: Iterable[Outcome]) -> int:
+    """0 when every notebook finished; 130 interrupted, 138 kernel died, 124 timed out, else 1."""
+    codes = {INTERRUPTED: 130, KERNEL_DIED: 138, TIMED_OUT: 124}
+    bad = [row.status for row in outcomes if row.status != FINISHED]
+    return codes.get(bad[0], 1) if bad else 0
 
 
 def _environment(parallel: int) -> dict[str, str]:

@@ -5,63 +5,43 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from helpers.errors import LabError
 from helpers.runs.records import FAILED, FINISHED, INTERRUPTED, RUNNING
 
+if TYPE_CHECKING:
+    from helpers.runs.run import Run
 
-class Closable(Protocol):
-    """What is asked of a run here."""
-
-    folder: Path
-
-    @property
-    def status(self) -> str: ...
-    def close(self, status: str, error: str | None) -> None: ...
-    def reopen(self) -> None: ...
+_active: Run | None = None
+_watching = False
 
 
-_watched = False
+def watch(run: Run) -> None:
+    """From now on the record of ``run`` says how it ended; an earlier run that is still open is closed.
 
-
-def watch_cells(run: Closable, active: Callable[[], Closable | None]) -> None:
-    """In a notebook, a cell that raises marks the run as failed, and a later one that works as running."""
+    In a notebook, a cell that raises marks the run as failed, and a later one that works as running. In a script, an
+    error, Ctrl-C or an end without ``finish`` is written down.
+    """
+    global _active, _watching
+    if _active is not None and _active.status == RUNNING and _active.folder != run.folder:
+        _active.close(INTERRUPTED, "another run was started in the same kernel")
+    _active = run
+    if _watching:
+        return
+    _watching = True
     # Where IPython runs it is loaded; importing it for nothing takes half a second.
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None:
-        return
-
-    def after_cell(result: Any) -> None:
-        if run is not active():
-            shell.events.unregister("post_run_cell", after_cell)
-            return
-        error = result.error_before_exec or result.error_in_exec
-        if error is not None and run.status != FINISHED:
-            _close(run, error)
-        elif error is None and run.status in (FAILED, INTERRUPTED):
-            run.reopen()
-
-    shell.events.register("post_run_cell", after_cell)
-
-
-def watch_process(active: Callable[[], Closable | None]) -> None:
-    """In a script, an error, Ctrl-C or an end without ``finish`` is written into the record of the active run."""
-    global _watched
-    if _watched:
-        return
-    _watched = True
+    if shell is not None:
+        shell.events.register("post_run_cell", _after_cell)
     before, owner = sys.excepthook, os.getpid()
 
-    def still_open() -> Closable | None:
-        run = active()
+    def still_open() -> Run | None:
         # A forked child is not the run, and a folder that was removed must not come back.
-        if run is None or os.getpid() != owner or run.status != RUNNING or not (run.folder / "run.json").exists():
+        if _active is None or os.getpid() != owner or _active.status != RUNNING:
             return None
-        return run
+        return _active if (_active.folder / "run.json").exists() else None
 
     def on_error(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if (run := still_open()) is not None:
@@ -79,7 +59,16 @@ def watch_process(active: Callable[[], Closable | None]) -> None:
     atexit.register(on_exit)
 
 
-def _close(run: Closable, error: BaseException) -> None:
+def _after_cell(result: Any) -> None:
+    assert _active is not None
+    error = result.error_before_exec or result.error_in_exec
+    if error is not None and _active.status != FINISHED:
+        _close(_active, error)
+    elif error is None and _active.status in (FAILED, INTERRUPTED):
+        _active.reopen()
+
+
+def _close(run: Run, error: BaseException) -> None:
     stopped = isinstance(error, KeyboardInterrupt)
     line = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
     run.close(INTERRUPTED if stopped else FAILED, " ".join(line.split())[:500].rstrip(": "))

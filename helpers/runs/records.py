@@ -8,6 +8,7 @@ import json
 import math
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,11 @@ class RunRecord:
     @property
     def tests(self) -> list[dict[str, Any]]:
         return list(self.metrics.get("tests", []))
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the lesson noted of itself."""
+        return dict(self.info.get("notes", {}))
 
 
 def to_json(value: Any, indent: int | None = 2) -> str:
@@ -142,11 +148,8 @@ def this_process() -> dict[str, Any]:
     """What identifies this process later on: a pid alone is reused."""
     import psutil
 
-    return {
-        "pid": os.getpid(),
-        "create_time": round(psutil.Process().create_time(), 2),
-        "host": socket.gethostname(),
-    }
+    created = round(psutil.Process().create_time(), 2)
+    return {"pid": os.getpid(), "create_time": created, "host": socket.gethostname()}
 
 
 def is_alive(process: Mapping[str, Any], record: Path | None = None) -> bool:
@@ -172,8 +175,6 @@ def writable_folder(path: Path, parameter: str = "output_dir") -> Path:
     Raises:
         RunError: it cannot be made or written.
     """
-    import tempfile
-
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):

@@ -20,12 +20,12 @@ from helpers.config.settings import resolve
 from helpers.errors import RunError
 from helpers.files import write_atomic
 from helpers.runs import interruption, records
-from helpers.runs.display import duration, quieten, short_path, start_screen
+from helpers.runs.display import duration, peak_memory, quieten, short_path, start_screen
 from helpers.runs.findings import Findings
 from helpers.runs.folder import kept_in, open_folder
 from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
-from helpers.runs.records import FINISHED, INTERRUPTED, RUNNING
-from helpers.training.checkpoints import Mirror, forget, latest_checkpoint, sweep, watch
+from helpers.runs.records import FINISHED, RUNNING
+from helpers.training.checkpoints import Mirror, latest_checkpoint, sweep, watch
 
 if TYPE_CHECKING:
     from helpers.machine.hardware import Machine
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 # The command-line runner names a file here to learn where the run's folder is.
 POINTER = "PEFT_LAB_RUN_POINTER"
-
-_active: Run | None = None
 
 
 class Run(Findings):
@@ -49,47 +47,28 @@ class Run(Findings):
         self.device = machine.device
         self._began = began
         self._info: dict[str, Any] = {
-            "notebook": settings.notebook,
-            "run_name": settings.run_name,
-            "status": RUNNING,
-            "error": None,
-            "started": _now(),
-            "finished": None,
-            "wall_time_s": None,
-            "peak_rss_gb": None,
-            "peak_cuda_gb": None,
+            "notebook": settings.notebook, "run_name": settings.run_name, "status": RUNNING, "error": None,
+            "started": _now(), "finished": None, "wall_time_s": None, "peak_rss_gb": None, "peak_cuda_gb": None,
             "resumed": bool(previous),
             "settings": settings.as_dict() | {"output_dir": short_path(Path(settings.output_dir))},
-            "given": list(settings.given),
-            "begun": previous.get("begun") or datetime.now(UTC).isoformat(),
-            "notes": dict(previous.get("notes", {})),
-            "fallbacks": [],
-            "git": git_state(),
+            "given": list(settings.given), "begun": previous.get("begun") or datetime.now(UTC).isoformat(),
+            "notes": dict(previous.get("notes", {})), "fallbacks": [], "git": git_state(),
             "versions": dict(getattr(machine, "versions", {})),
             "hardware": {k: v for k, v in machine.as_dict().items() if k != "versions"},
             "process": records.this_process(),
-        }
+        }  # fmt: skip
         self._before: dict[str, Any] = dict(previous.get("notes", {}))
         self._mirror = self._open_mirror()
         self._write_info()
-
-    # -- record ----------------------------------------------------------------------------------------
 
     def note(self, key: str, value: Any) -> None:
         """Keep a fact about the run in run.json, e.g. the data's fingerprint.
 
         Raises:
-            RunError: a run is continued, and the fingerprint is not the one that it began with.
+            RunError: a run is continued, and the fingerprint is not the one that it began with: checkpoints of other
+                data or of another model must not be continued, even under equal settings.
         """
         value = records.clean(value)
-        self._refuse_other(key, value)
-        self._info["notes"][key] = value
-        if self._mirror is not None:
-            self._mirror.notes = self._fingerprints()
-        self._write_info()
-
-    def _refuse_other(self, key: str, value: Any) -> None:
-        """Checkpoints of other data or of another model must not be continued, even under equal settings."""
         before, now = (_fingerprint(v) for v in (self._before.get(key), value))
         if before and now and before != now and self.settings.as_dict().get("resume"):
             raise RunError(
@@ -97,6 +76,10 @@ class Run(Findings):
                 f" and is now {now}",
                 f"Bring back the same {key}, or choose another run_name",
             )
+        self._info["notes"][key] = value
+        if self._mirror is not None:
+            self._mirror.notes = self._fingerprints()
+        self._write_info()
 
     def _fingerprints(self) -> dict[str, Any]:
         found = {key: _fingerprint(value) for key, value in self._info["notes"].items()}
@@ -107,8 +90,6 @@ class Run(Findings):
         print(f"note: {what} ({why})")
         self._info["fallbacks"].append({"what": what, "why": why})
         self._write_info()
-
-    # -- memory ----------------------------------------------------------------------------------------
 
     def check_memory(self, prompt: int | None = None, completion: int | None = None) -> Fit:
         """Plan the largest steps of this lesson and stop where they would not fit; nothing is loaded for it.
@@ -129,8 +110,6 @@ class Run(Findings):
         print(fit)
         fit.require()
         return fit
-
-    # -- resuming --------------------------------------------------------------------------------------
 
     @property
     def checkpoints(self) -> Path:
@@ -162,17 +141,13 @@ class Run(Findings):
         return found
 
     def _open_mirror(self) -> Mirror | None:
-        forget(self.checkpoints)
-        place = kept_in(self.settings)
-        if place is None:
-            return None
-        root, settings = Path(self.settings.checkpoint_dir), records.clean(self.settings)
-        mirror = Mirror(self.checkpoints, root, place, settings, self._info["begun"], self.fallback)
-        mirror.notes = self._fingerprints()
-        watch(mirror)
+        mirror = None
+        if (place := kept_in(self.settings)) is not None:
+            root, settings = Path(self.settings.checkpoint_dir), records.clean(self.settings)
+            mirror = Mirror(self.checkpoints, root, place, settings, self._info["begun"], self.fallback)
+            mirror.notes = self._fingerprints()
+        watch(self.checkpoints, mirror)
         return mirror
-
-    # -- end -------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Write metrics.json, wall time and peak memory, and set the status to finished."""
@@ -180,11 +155,8 @@ class Run(Findings):
         write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
         self.close(FINISHED, None)
         info = self._info
-        memory = f"{info['peak_rss_gb']:.1f} GB RAM"
-        if info["peak_cuda_gb"] is not None:
-            memory += f", {info['peak_cuda_gb']:.1f} GB GPU"
-            if planned := info["notes"].get("memory"):
-                memory += f" (planned {max(planned.values()):.1f} with CUDA's own)"
+        planned = info["notes"].get("memory") if info["peak_cuda_gb"] is not None else None
+        memory = peak_memory(info) + (f" (planned {max(planned.values()):.1f} GPU with CUDA's own)" if planned else "")
         print(f"finished in {duration(info['wall_time_s'])}, peak {memory}; {short_path(self.folder)}")
 
     @property
@@ -194,10 +166,9 @@ class Run(Findings):
 
     def close(self, status: str, error: str | None) -> None:
         """Write how the run ended, with its wall time and peak memory; ``finish`` does it for one that went well."""
-        self._info.update(status=status, error=error, finished=_now())
-        self._info["wall_time_s"] = round(time.monotonic() - self._began, 1)
-        self._info["peak_rss_gb"] = peak_rss_gb()
-        self._info["peak_cuda_gb"] = peak_cuda_gb()
+        took = round(time.monotonic() - self._began, 1)
+        self._info.update(status=status, error=error, finished=_now(), wall_time_s=took)
+        self._info.update(peak_rss_gb=peak_rss_gb(), peak_cuda_gb=peak_cuda_gb())
         self._write_info()
 
     def reopen(self) -> None:
@@ -220,7 +191,6 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         ParameterError, HardwareError: see ``settings.resolve``.
         RunError: the folder cannot be written, belongs to a running process, or does not match ``resume``.
     """
-    global _active
     from helpers.machine import hardware
 
     began = time.monotonic()
@@ -233,25 +203,12 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     quieten()
     seed_everything(settings.seed)
-    if _active is not None and _active.status == RUNNING and _active.folder != folder:
-        _active.close(INTERRUPTED, "another run was started in the same kernel")
     run = Run(settings, machine, folder, previous, began)
-    _active = run
-    _point_to(folder)
-    interruption.watch_cells(run, _running)
-    interruption.watch_process(_running)
+    interruption.watch(run)
+    if pointer := os.environ.get(POINTER):
+        write_atomic(Path(pointer), str(folder))
     print(start_screen(run.settings, machine, folder))
     return run
-
-
-def _point_to(folder: Path) -> None:
-    pointer = os.environ.get(POINTER)
-    if pointer:
-        write_atomic(Path(pointer), str(folder))
-
-
-def _running() -> Run | None:
-    return _active
 
 
 def _fingerprint(value: Any) -> str | None:

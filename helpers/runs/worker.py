@@ -20,7 +20,6 @@ from helpers.runs import records
 from helpers.runs.run import POINTER
 
 TIMED_OUT, KERNEL_DIED = "timed out", "kernel died"
-_ENGINE = "peft-lab"
 # Where a notebook goes that failed before it opened a run; no run can be called so.
 NOT_STARTED = "_not_started"
 
@@ -53,36 +52,39 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     problem = _keep(executed, kept)
     if problem and status == records.FINISHED:
         status, error = records.FAILED, problem
-    return {
-        "status": status,
-        "error": error,
-        "folder": str(folder) if folder else None,
-        "seconds": round(time.monotonic() - began, 1),
-        "cell": progress["k"],
-        "cells": progress["n"],
-    }
+    seconds, where = round(time.monotonic() - began, 1), str(folder) if folder else None
+    outcome = {"status": status, "error": error, "folder": where, "seconds": seconds}
+    return outcome | {"cell": progress["k"], "cells": progress["n"]}
 
 
 def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> tuple[str, str | None]:
+    import nbformat
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    _register_engine(progress)
-    where = f"in cell {{k}} of {Path(job['notebook']).name}"
+    notebook = Path(job["notebook"])
+
+    def tell_cell(cell: Any, cell_index: int) -> None:
+        progress["k"] = cell_index + 1
+        _tell({"event": "cell", **progress})
+
+    where = f"in cell {{k}} of {notebook.name}"
     try:
+        progress["n"] = len(nbformat.read(notebook, as_version=4).cells) + 1  # with the cell of the parameters given
         papermill.execute_notebook(
-            job["notebook"],
-            str(executed),
+            notebook,
+            executed,
             parameters=job["parameters"],
-            engine_name=_ENGINE,
-            cwd=str(Path(job["notebook"]).parent),
+            cwd=notebook.parent,
             progress_bar=False,
             start_timeout=180,
             execution_timeout=job["cell_timeout"],
+            on_cell_start=tell_cell,
         )
     except PapermillExecutionError as error:
-        kind = "" if _is_lab_error(error.ename) else f" {where.format(**progress)}"
+        known = {kind.__name__ for kind in LabError.__subclasses__()}
+        kind = "" if error.ename in known else f" {where.format(**progress)}"
         return records.FAILED, _line(f"{error.ename}: {error.evalue}") + kind
     except CellTimeoutError:
         return TIMED_OUT, f"no end after {job['cell_timeout']} s {where.format(**progress)}"
@@ -90,34 +92,11 @@ def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> t
         return KERNEL_DIED, f"the kernel died {where.format(**progress)}; it often means out of memory"
     except KeyboardInterrupt:
         return records.INTERRUPTED, f"stopped by the keyboard {where.format(**progress)}"
-    except RuntimeError as error:  # what jupyter_client raises when a kernel does not come up
-        started = progress["k"] > 0
-        return (records.FAILED if started else KERNEL_DIED), _line(f"{type(error).__name__}: {error}")
     except Exception as error:
-        return records.FAILED, _line(f"{type(error).__name__}: {error}")
+        # A RuntimeError before the first cell is what jupyter_client raises when a kernel does not come up.
+        no_kernel = isinstance(error, RuntimeError) and not progress["k"]
+        return (KERNEL_DIED if no_kernel else records.FAILED), _line(f"{type(error).__name__}: {error}")
     return records.FINISHED, None
-
-
-def _register_engine(progress: dict[str, int]) -> None:
-    from papermill.engines import NBClientEngine, papermill_engines
-
-    class Engine(NBClientEngine):  # type: ignore[misc]
-        """papermill's own engine, which also reports each cell before it runs."""
-
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
-            start_cell = nb_man.cell_start
-            progress["n"] = len(nb_man.nb.cells)
-
-            def cell_start(cell: Any, cell_index: int | None = None, **rest: Any) -> Any:
-                progress["k"] = (cell_index or 0) + 1
-                _tell({"event": "cell", **progress})
-                return start_cell(cell, cell_index, **rest)
-
-            nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, **options)
-
-    papermill_engines.register(_ENGINE, Engine)
 
 
 def _settle(folder: Path, status: str, error: str | None) -> tuple[str, str | None]:
@@ -161,10 +140,6 @@ def to_html(notebook: Path) -> str:
     exporter = HTMLExporter(template_name="lab", exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(node, {"metadata": {"name": title or notebook.stem}})
     return str(body)
-
-
-def _is_lab_error(name: str) -> bool:
-    return name in {kind.__name__ for kind in LabError.__subclasses__()}
 
 
 def _is_collision(error: str | None) -> bool:

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from helpers.training.trainers import (
-        CompletionTrainer,
-        LabelWordTrainer,
-        float32_adapters,
-        label_table,
-        precision,
-        seconds_of,
-        train,
-    )
-
-__all__ = [
-    "CompletionTrainer",
-    "LabelWordTrainer",
-    "float32_adapters",
-    "label_table",
-    "precision",
-    "seconds_of",
-    "train",
-]
+_SHOWN = (
+    "CompletionTrainer", "LabelWordTrainer", "float32_adapters", "label_table", "precision", "seconds_of", "train",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _SHOWN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from helpers.training import trainers
 

@@ -1,14 +1,12 @@
-"""What runs beside a training loop: progress lines, a stop at NaN, a meter, checkpoints copied, memory given back."""
+"""What runs beside a training loop: progress lines, a stop at NaN, a meter, memory given back."""
 
 from __future__ import annotations
 
-import functools
+import ctypes
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -19,8 +17,6 @@ from transformers.trainer_callback import ExportableState
 if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainerControl, TrainerState, TrainingArguments
-
-    from helpers.training.checkpoints import Mirror
 
 _M_MMAP_THRESHOLD = -3  # the option's number in glibc's malloc.h
 LARGE = 4 * 2**20  # bytes from which a tensor gets memory of its own
@@ -83,7 +79,8 @@ class StopOnNaN(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         # A checkpoint due between two logs must not keep what the next log would stop at.
-        if control.should_save and not _all_finite(rest["model"]):
+        trained = [p.detach() for p in rest["model"].parameters() if p.requires_grad] if control.should_save else []
+        if not all(bool(p.isfinite().all()) for p in trained):
             self._stop(state, control)
 
     def _stop(self, state: TrainerState, control: TrainerControl) -> None:
@@ -102,10 +99,6 @@ class StopOnNaN(TrainerCallback):
             self._next = (state.global_step, self._copy(rest["model"]))
 
 
-def _all_finite(model: nn.Module) -> bool:
-    return all(bool(p.detach().isfinite().all()) for p in model.parameters() if p.requires_grad)
-
-
 class Meter(TrainerCallback, ExportableState):
     """Seconds, memory and throughput, written into each row that the trainer logs and kept over a resume.
 
@@ -116,11 +109,10 @@ class Meter(TrainerCallback, ExportableState):
 
     def __init__(self) -> None:
         self.spent = 0.0  # seconds in this callback
-        self._before = 0.0
+        self._before = self._busy = self._epoch = 0.0
         self._began = self._mark = time.perf_counter()
-        self._busy = 0.0
-        self._epoch = 0.0
         self._tokens: Any = 0
+        self._process = psutil.Process()
 
     @property
     def seconds(self) -> float:
@@ -165,7 +157,9 @@ class Meter(TrainerCallback, ExportableState):
         began = time.perf_counter()
         row = state.log_history[-1]
         row["seconds"] = round(self.seconds, 3)
-        row["memory_gb"] = round(_memory_bytes() / 2**30, 3)
+        on_gpu = torch.cuda.is_available()
+        held = torch.cuda.max_memory_allocated() if on_gpu else self._process.memory_info().rss
+        row["memory_gb"] = round(held / 2**30, 3)
         if "loss" in row and self._busy > 0:
             size = len(getattr(rest.get("train_dataloader"), "dataset", ()))
             passed = float(state.epoch or 0.0) - self._epoch
@@ -194,16 +188,6 @@ class Restored(TrainerCallback):
                     setattr(callback, name, value)
 
 
-class Copied(TrainerCallback):
-    """Copy each checkpoint that the trainer has saved to the folder that outlives the machine."""
-
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._mirror.publish(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-
 class ReturnFreedMemory(TrainerCallback):
     """On a CPU, keep the process from holding memory that nothing uses.
 
@@ -228,21 +212,6 @@ class ReturnFreedMemory(TrainerCallback):
 
 def _libc(function: str, *arguments: int) -> None:
     """Call glibc's function; nothing happens where there is none of that name."""
-    import ctypes
-
     call = getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
     if call is not None:
         call(*arguments)
-
-
-@functools.cache
-def _process(pid: int) -> psutil.Process:
-    """Kept, since looking a process up takes three times as long as asking it."""
-    return psutil.Process(pid)
-
-
-def _memory_bytes() -> int:
-    """Of the GPU where there is one, the highest so far; else what the process holds now."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    return int(_process(os.getpid()).memory_info().rss)

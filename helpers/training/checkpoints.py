@@ -42,14 +42,11 @@ def is_complete(checkpoint: Path) -> bool:
     try:
         if (checkpoint / RECORD).exists():
             return bool(_record_of(checkpoint))
-        names = {p.name for p in checkpoint.iterdir() if p.is_file() and p.stat().st_size > 0}
-        if not {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} <= names:
-            return False
-        weights = [checkpoint / n for n in names if n.endswith(".safetensors")]
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        archives = [checkpoint / n for n in ("optimizer.pt", "scheduler.pt", "rng_state.pth")]
-        whole = all(_is_whole(f) for f in weights) and all(zipfile.is_zipfile(f) for f in archives)
-        return "global_step" in state and bool(weights) and whole
+        archives = [checkpoint / name for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth")]
+        weights = list(checkpoint.glob("*.safetensors"))
+        whole = all(map(zipfile.is_zipfile, archives)) and bool(weights) and all(map(_is_whole, weights))
+        return "global_step" in state and whole
     except (OSError, ValueError):
         return False
 
@@ -58,11 +55,9 @@ def _is_whole(weights: Path) -> bool:
     """Whether a safetensors file is as long as its header says; a killed save leaves it short."""
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(weights, framework="numpy"):
-            return True
-    except SafetensorError:
-        return False
+    with suppress(SafetensorError), safe_open(weights, framework="numpy"):
+        return True
+    return False
 
 
 def sweep(folder: Path) -> None:
@@ -102,10 +97,7 @@ def newest_record(place: Path) -> dict[str, Any]:
     Raises:
         RunError: the folder cannot be read.
     """
-    try:
-        records = patiently(lambda: [_record_of(path, deep=False) for path in _copies(place)])
-    except OSError as error:
-        raise _unreadable(place, error) from None
+    records = _reading(place, lambda: [_record_of(path, deep=False) for path in _copies(place)])
     return max((r for r in records if r), key=lambda r: str(r.get("started", "")), default={})
 
 
@@ -204,10 +196,7 @@ class Mirror:
         Raises:
             RunError: the folder cannot be read.
         """
-        try:
-            patiently(self._fetch)
-        except OSError as error:
-            raise _unreadable(self.place, error) from None
+        _reading(self.place, self._fetch)
 
     def _fetch(self) -> None:
         for path in _copies(self.place):
@@ -236,9 +225,12 @@ def _relocate(checkpoint: Path, folder: Path) -> None:
         write_atomic(file, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
 
-def _unreadable(place: Path, error: OSError) -> RunError:
-    why = error.strerror or str(error)
-    return RunError(f"checkpoints in {place} cannot be read ({why})", "Mount the drive again, then rerun")
+def _reading(place: Path, action: Callable[[], Any]) -> Any:
+    try:
+        return patiently(action)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise RunError(f"checkpoints in {place} cannot be read ({why})", "Mount the drive again, then rerun") from None
 
 
 def save_state(folder: Path, step: int, state: bytes) -> Path:
@@ -274,14 +266,11 @@ def check_mounted(root: Path) -> None:
         raise RunError(what, "Run: from google.colab import drive; drive.mount('/content/drive')")
 
 
-def watch(mirror: Mirror) -> None:
-    """From now on ``mirror_of`` finds this mirror."""
-    _mirrors[mirror.local] = mirror
-
-
-def forget(local: Path) -> None:
-    """Checkpoints in ``local`` are copied nowhere."""
+def watch(local: Path, mirror: Mirror | None) -> None:
+    """From now on ``mirror_of`` finds this mirror for ``local``; with None, checkpoints there are copied nowhere."""
     _mirrors.pop(local, None)
+    if mirror is not None:
+        _mirrors[local] = mirror
 
 
 def mirror_of(folder: Path) -> Mirror | None:

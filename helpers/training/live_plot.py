@@ -29,10 +29,8 @@ def where_shown() -> str:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or not hasattr(shell, "kernel"):
         return NONE
-    asked = os.environ.get("PEFT_LAB_LIVE", "")
-    if asked in ("0", "1"):
-        return LIVE if asked == "1" else NONE
-    return FINAL if headless() else LIVE
+    guess = FINAL if headless() else LIVE
+    return {"0": NONE, "1": LIVE}.get(os.environ.get("PEFT_LAB_LIVE", ""), guess)
 
 
 class LivePlot(TrainerCallback):
@@ -60,7 +58,8 @@ class LivePlot(TrainerCallback):
         self.share = share
         self.drawn = 0
         self.spent = 0.0  # seconds for pictures while training
-        self._show = show or _in_place()
+        self._show = show or self._in_place
+        self._shown: Any = None
         self._clock = clock
         self._cost = 0.0
         self._began = self._last = clock()
@@ -99,6 +98,16 @@ class LivePlot(TrainerCallback):
             print(f"note: memory and throughput are not drawn ({type(error).__name__}: {error})")
             self.mode = NONE
 
+    def _in_place(self, png: bytes) -> None:
+        """Show a picture in the place of the one before, as one output of a notebook's cell."""
+        from IPython.display import Image, display
+
+        picture = Image(data=png, format="png")
+        if self._shown is None:
+            self._shown = display(picture, display_id=True)
+        else:
+            self._shown.update(picture)
+
 
 def _picture(rows: Sequence[Mapping[str, Any]]) -> bytes:
     from helpers.plots import memory_and_speed
@@ -106,19 +115,3 @@ def _picture(rows: Sequence[Mapping[str, Any]]) -> bytes:
     picture = io.BytesIO()
     memory_and_speed(rows).savefig(picture, format="png", dpi=80)
     return picture.getvalue()
-
-
-def _in_place() -> Callable[[bytes], None]:
-    """Shows each picture in the place of the one before, as one output of a notebook's cell."""
-    shown: list[Any] = []
-
-    def show(png: bytes) -> None:
-        from IPython.display import Image, display
-
-        picture = Image(data=png, format="png")
-        if shown:
-            shown[0].update(picture)
-        else:
-            shown.append(display(picture, display_id=True))
-
-    return show

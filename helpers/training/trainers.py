@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import warnings
@@ -14,10 +15,10 @@ from trl import SFTTrainer
 
 from helpers.errors import OutOfMemory, RunError, TrainingDiverged
 from helpers.machine import out_of_memory
-from helpers.training.callbacks import Copied, Meter, ProgressLine, Restored, ReturnFreedMemory, StopOnNaN
+from helpers.training.callbacks import Meter, ProgressLine, Restored, ReturnFreedMemory, StopOnNaN
 from helpers.training.checkpoints import latest_checkpoint, mirror_of
 from helpers.training.live_plot import LivePlot
-from helpers.training.losses import completion_loss, label_word_loss
+from helpers.training.losses import IGNORED, completion_loss, label_word_loss
 from helpers.training.saving import patient
 
 if TYPE_CHECKING:
@@ -30,17 +31,12 @@ if TYPE_CHECKING:
 _HALVE = "halve batch_size and double grad_accumulation"
 LAST_GOOD = "last-good"  # folder beside the checkpoints
 
-# The flags `TrainingArguments` wants for each compute dtype that `hardware` may choose.
-PRECISION: dict[str, dict[str, bool]] = {
-    "float32": {"fp16": False, "bf16": False},
-    "float16": {"fp16": True, "bf16": False},
-    "bfloat16": {"fp16": False, "bf16": True},
-}
-
 
 def precision(machine: Machine) -> dict[str, bool]:
     """``fp16``, ``bf16`` and ``use_cpu`` for ``TrainingArguments`` on this machine."""
-    return PRECISION[machine.dtype] | {"use_cpu": machine.device == "cpu"}
+    return {
+        "fp16": machine.dtype == "float16", "bf16": machine.dtype == "bfloat16", "use_cpu": machine.device == "cpu",
+    }  # fmt: skip
 
 
 def float32_adapters(model: nn.Module) -> int:
@@ -51,12 +47,10 @@ def float32_adapters(model: nn.Module) -> int:
     """
     import torch
 
-    changed = 0
-    for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype != torch.float32:
-            parameter.data = parameter.data.float()
-            changed += 1
-    return changed
+    changed = [p for p in model.parameters() if p.requires_grad and p.dtype != torch.float32]
+    for parameter in changed:
+        parameter.data = parameter.data.float()
+    return len(changed)
 
 
 class CompletionTrainer(SFTTrainer):
@@ -125,13 +119,11 @@ def train(
     ours += [guard, meter, Restored(trainer.callback_handler)] + ([ProgressLine(lines)] if lines else [])
     if trainer.args.device.type == "cpu":
         ours.append(ReturnFreedMemory())
-    if (mirror := mirror_of(Path(trainer.args.output_dir))) is not None:
-        ours.append(Copied(mirror))
     trainer.model.config.use_cache = False
     trainer.args.logging_nan_inf_filter = False  # it would log the mean of earlier losses in place of NaN
-    shortfall, seconds = "", 0.0
     for callback in ours:
         trainer.add_callback(callback)
+    shortfall, seconds = "", 0.0
     plain_step = trainer.training_step
 
     def counted_step(model: Any, inputs: Mapping[str, Any], *rest: Any, **named: Any) -> Any:
@@ -139,7 +131,15 @@ def train(
         return plain_step(model, inputs, *rest, **named)
 
     trainer.training_step = counted_step
-    trainer._save_checkpoint = patient(trainer._save_checkpoint, Path(trainer.args.output_dir))
+    place = Path(trainer.args.output_dir)
+    patient_save = patient(trainer._save_checkpoint, place)
+
+    def save_and_copy(*args: Any, **kwargs: Any) -> None:
+        patient_save(*args, **kwargs)
+        if (mirror := mirror_of(place)) is not None:
+            mirror.publish(place / f"checkpoint-{trainer.state.global_step}")
+
+    trainer._save_checkpoint = save_and_copy
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -247,12 +247,12 @@ def label_table(
     Returns:
         ``[("context" | "loss" | "padding", decoded text), …]`` in order; joined, the texts give the whole row.
     """
-    runs: list[tuple[str, list[int]]] = []
-    last_loss = max((i for i, label in enumerate(labels) if label != -100), default=-1)
-    for i, (token, label) in enumerate(zip(input_ids, labels, strict=True)):
-        pad = label == -100 and i > last_loss and token == tokenizer.pad_token_id
-        kind = "loss" if label != -100 else "padding" if pad else "context"
-        if not runs or runs[-1][0] != kind:
-            runs.append((kind, []))
-        runs[-1][1].append(int(token))
-    return [(kind, tokenizer.decode(ids)) for kind, ids in runs]
+    last_loss = max((i for i, label in enumerate(labels) if label != IGNORED), default=-1)
+
+    def kind(place: int) -> str:
+        if labels[place] != IGNORED:
+            return "loss"
+        return "padding" if place > last_loss and input_ids[place] == tokenizer.pad_token_id else "context"
+
+    runs = itertools.groupby(range(len(labels)), kind)
+    return [(name, tokenizer.decode([int(input_ids[i]) for i in places])) for name, places in runs]

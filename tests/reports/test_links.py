@@ -17,6 +17,7 @@ import pytest
 from helpers import hosted
 from helpers.errors import ParameterError, RunError
 from helpers.reports import links
+from helpers.reports.documents import rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
 FORK = "https://github.com/some-one/peft.lab-2"
@@ -46,7 +47,7 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_this_repository_is_up_to_date() -> None:
-    assert links.stale() == []
+    assert rewrite(links.documents(), check=True) == []
 
 
 def test_a_fork_is_one_command(copy: Path) -> None:
@@ -82,7 +83,7 @@ def test_a_fork_is_one_command(copy: Path) -> None:
 
 
 def test_what_a_fork_shows(copy: Path) -> None:
-    links.rewrite(FORK, copy)
+    rewrite(links.documents(FORK, copy))
     cells = set()
     for path in (copy / "notebooks").glob("*.ipynb"):
         node = nbformat.read(path, as_version=4)
@@ -104,7 +105,7 @@ def test_a_damaged_badge_and_an_old_setup_cell_are_made_anew(copy: Path) -> None
     first["source"] = "".join(first["source"]).replace("&accelerator=nvidiaTeslaT4", "").splitlines(keepends=True)
     setup["source"] = ["# Setup. Colab and Kaggle: an older one\n", "prepare()"]
     path.write_text(json.dumps(node, indent=1, ensure_ascii=False) + "\n")
-    assert links.stale(root=copy) == [path.name] == links.rewrite(root=copy)
+    assert rewrite(links.documents(root=copy), check=True) == [path.name] == rewrite(links.documents(root=copy))
     assert contents(copy) == before
 
 
@@ -127,7 +128,7 @@ def test_addresses(given: str, address_of: str) -> None:
 def test_no_address(given: str, copy: Path) -> None:
     before = contents(copy)
     with pytest.raises(ParameterError, match="Write https://github.com/OWNER/REPO"):
-        links.rewrite(given, copy)
+        rewrite(links.documents(given, copy))
     assert contents(copy) == before
 
 
@@ -138,10 +139,10 @@ def test_a_notebook_of_another_form_is_refused_before_anything_changes(copy: Pat
     path.write_text(json.dumps(node))
     before = contents(copy)
     with pytest.raises(RunError, match="first code cell of 09_evaluation.ipynb is not the setup cell"):
-        links.rewrite(FORK, copy)
+        rewrite(links.documents(FORK, copy))
     node["cells"] = node["cells"][1:]
     path.write_text(json.dumps(node))
     with pytest.raises(RunError, match="first text of 09_evaluation.ipynb has no badges"):
-        links.stale(FORK, copy)
+        rewrite(links.documents(FORK, copy), check=True)
     before[f"notebooks/{path.name}"] = path.read_bytes()
     assert contents(copy) == before

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from helpers.__main__ import app
 from helpers.config.lessons import LESSONS
 from helpers.errors import RunError
-from helpers.reports import markdown, recorded
+from helpers.reports import recorded, results
+from helpers.reports.documents import rewrite
 from helpers.reports.recorded import END, FOLDER, START
 from helpers.runs.records import read_run, read_runs
 
@@ -91,7 +92,7 @@ def repo(tmp_path: Path) -> Path:
 
 
 def test_readme_and_notebooks_say_what_the_records_say() -> None:
-    assert recorded.stale() == [], f"type: {recorded.COMMAND}"
+    assert rewrite(recorded.documents(), check=True) == [], f"type: {recorded.COMMAND}"
 
 
 def test_records_in_the_repository_are_small_and_name_no_machine() -> None:
@@ -156,8 +157,8 @@ def test_pictures_are_made_small(tmp_path: Path, limit: int) -> None:
 
 def test_tables_show_the_records_and_say_what_is_missing(tmp_path: Path, repo: Path) -> None:
     empty = recorded.read(repo)
-    assert "No `cpu` run is recorded yet." in markdown.readme_block(empty, FOLDER)
-    rows = markdown.notebook_block(QLORA, empty).splitlines()
+    assert "No `cpu` run is recorded yet." in results.readme_block(empty, FOLDER)
+    rows = results.notebook_block(QLORA, empty).splitlines()
     assert rows[0] == "| profile | model | data | peak memory | time |"
     assert "tiny/llama" in rows[2] and rows[2].endswith("| not yet recorded | – |")
     assert "Llama-2-7b" in rows[4] and rows[4].endswith("| not yet measured on a GPU | – |")
@@ -165,31 +166,31 @@ def test_tables_show_the_records_and_say_what_is_missing(tmp_path: Path, repo: P
     made_up_run(tmp_path / "outputs")
     recorded.collect(tmp_path / "outputs", repo)
     found = recorded.read(repo)
-    row = markdown.notebook_block(QLORA, found).splitlines()[3]
+    row = results.notebook_block(QLORA, found).splitlines()[3]
     assert row == (
         "| `cpu` | `HuggingFaceTB/SmolLM2-135M-Instruct`, 4-bit | wikibooks, 1,500 train, 300 test "
         "| 3.2 GB RAM | 12 min 34 s |"
     )
-    block = markdown.readme_block(found, FOLDER)
+    block = results.readme_block(found, FOLDER)
     link = f"[04]({FOLDER}/cpu/{QLORA})"
     assert f"| {link} | zero-shot | 12.30 [12.25, 12.35] |  | 0.25 [0.20, 0.30] | 150 / 300 |" in block
     assert "| 04 | qlora − zero-shot | accuracy | +0.180 [+0.100, +0.260] | < 0.001 | exact McNemar |" in block
     assert "Test CPU, 2 cores, 25 GB RAM; torch 2.13.0, peft 0.21.2; commit `0123456`" in block
     assert f"[04 training]({FOLDER}/cpu/{QLORA}/figures/training.png)" in block
     assert "| 04 · QLoRA instruction tuning | not yet recorded | 12 min 34 s, 3.2 GB RAM |" in block
-    assert markdown.peak_memory({"peak_cuda_gb": 14.24, "peak_rss_gb": 5.0}) == "14.2 GB GPU, 5.0 GB RAM"
-    assert markdown.markdown(["a"], [["x|y"]]).splitlines()[2] == "| x\\|y |"
+    assert results.peak_memory({"peak_cuda_gb": 14.24, "peak_rss_gb": 5.0}) == "14.2 GB GPU, 5.0 GB RAM"
+    assert results.markdown_table([{"a": "x|y"}]).splitlines()[1:] == ["|---|", "| x\\|y |"]
 
 
 def test_rewrite_changes_the_blocks_and_nothing_else(tmp_path: Path, repo: Path) -> None:
-    recorded.rewrite(repo)
-    assert recorded.stale(repo) == [] and recorded.rewrite(repo) == []
+    rewrite(recorded.documents(repo))
+    assert rewrite(recorded.documents(repo), check=True) == [] and rewrite(recorded.documents(repo)) == []
     before = {p.name: p.read_text(encoding="utf-8") for p in repo.rglob("*.ipynb")}
     made_up_run(tmp_path / "outputs")
     recorded.collect(tmp_path / "outputs", repo)
-    assert recorded.stale(repo) == ["README.md", f"{QLORA}.ipynb"]
-    assert recorded.rewrite(repo) == ["README.md", f"{QLORA}.ipynb"]
-    assert recorded.stale(repo) == []
+    assert rewrite(recorded.documents(repo), check=True) == ["README.md", f"{QLORA}.ipynb"]
+    assert rewrite(recorded.documents(repo)) == ["README.md", f"{QLORA}.ipynb"]
+    assert rewrite(recorded.documents(repo), check=True) == []
     readme = (repo / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# Title\n\n{START}\n") and readme.endswith(f"\n{END}\n\nEnd.\n") and "old" not in readme
     for name, text in before.items():
@@ -199,7 +200,7 @@ def test_rewrite_changes_the_blocks_and_nothing_else(tmp_path: Path, repo: Path)
     # a hand-edited number is found
     path = repo / "notebooks" / f"{QLORA}.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace("12 min 34 s", "1 min 34 s"), encoding="utf-8")
-    assert recorded.stale(repo) == [f"{QLORA}.ipynb"]
+    assert rewrite(recorded.documents(repo), check=True) == [f"{QLORA}.ipynb"]
 
 
 def test_records_of_other_settings_are_named(tmp_path: Path, repo: Path) -> None:
@@ -221,7 +222,7 @@ def test_faults_are_one_line(tmp_path: Path, repo: Path) -> None:
         recorded.notebook_text('{"cells": []}', "", "x.ipynb")
     (repo / "README.md").unlink()
     with pytest.raises(RunError, match="complete copy"):
-        recorded.stale(repo)
+        rewrite(recorded.documents(repo), check=True)
     made_up_run(tmp_path / "outputs")
     (folder,) = recorded.collect(tmp_path / "outputs", repo)
     folder.rename(folder.parent / "01_eda")

@@ -59,6 +59,7 @@ def test_seeds_are_pooled_into_one_row_a_system(tmp_path: Path) -> None:
     for seed, accuracy in ((0, 0.8), (1, 0.9)):
         _write(tmp_path, f"s{seed}", seed=seed, accuracy=accuracy)
     table = side_by_side.seeds_frame(compare_runs.find(tmp_path, "smoke")[0])
+    assert set(table["metric"]) == {"accuracy"}  # the one that every seed has
     tuned = table[table["system"] == "qlora"].iloc[0]
     assert (tuned["seeds"], tuned["mean"], tuned["metric"]) == (2, 0.85, "accuracy")
     assert tuned["spread (sd)"] == pytest.approx(0.071)
@@ -75,8 +76,9 @@ def test_forgetting_is_read_from_tests_on_another_task() -> None:
 def test_costs_are_texts_and_empty_where_nothing_trained(tmp_path: Path) -> None:
     cost = {"train_seconds": 1234.5, "tokens_per_s": 900.0, "trainable": 20, "total": 1000}
     _write(tmp_path, "one", notes={"cost": cost})
+    _write(tmp_path, "none", notebook="02_zero_shot_baselines")
     table = side_by_side.costs_frame(compare_runs.find(tmp_path, "smoke")[0])
-    assert (table.loc["03", "trainable share"], table.loc["03", "total"]) == ("2.00%", "1,000")
+    assert (table.loc["03", "trainable share"], table.loc["03", "total"], len(table)) == ("2.00%", "1,000", 1)
     assert side_by_side.costs_frame([]).empty
 
 
