@@ -183,25 +183,17 @@ def test_shoes_in_equal_numbers_are_split_evenly() -> None:
     assert compositional(rows, 0.25, 3).test["id"] == compositional(rows, 0.25, 3).test["id"]
 
 
-def test_other_columns_can_be_states_and_objects() -> None:
-    rows = table([(m, t) for m, t in itertools.product(MATERIALS, DRAWN)] * 8).rename_column("material", "colour")
-    split = compositional(rows, 0.2, state_column="colour")
-    assert set(split.states) == set(MATERIALS)
-
-
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
 def test_a_share_out_of_range(share: float) -> None:
     with pytest.raises(DataError, match="between 0 and 1"):
         compositional(table([("a", "x")] * 9), share)
 
 
-def test_too_few_pairs_or_rows_or_no_such_column() -> None:
+def test_too_few_pairs_or_rows() -> None:
     with pytest.raises(DataError, match="cannot be unseen.*Lower unseen_share"):
         compositional(table([("a", "x"), ("b", "y")] * 20))
     with pytest.raises(DataError, match="too few"):
         compositional(table(list(itertools.product("ab", "xy"))))
-    with pytest.raises(DataError, match="no column 'colour'. Columns are id, material, type"):
-        compositional(table([("a", "x")] * 9), state_column="colour")
     with pytest.raises(DataError, match="cannot be unseen|too few"):
         compositional(table([("", "")] * 9))
 

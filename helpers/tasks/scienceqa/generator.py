@@ -11,10 +11,10 @@ import io
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from helpers.tasks.base import Row
-from helpers.tasks.scienceqa.pictures import Picture, draw
+from helpers.tasks.scienceqa.pictures import draw
 from helpers.tasks.scienceqa.skills import IMAGE_SKILLS, TEXT_SKILLS, Scene, Skill
 
 T = TypeVar("T")
@@ -36,9 +36,9 @@ def questions(seed: int) -> Iterator[Question]:
     """Different questions, one with a picture and one in words at a time, until a skill in words is used up (after
     about 5,800 questions; drawings never run out)."""
     rng = random.Random(f"scienceqa-{seed}")
-    kinds = [_Deck([_Source(skill, rng) for skill in part], rng) for part in (IMAGE_SKILLS, TEXT_SKILLS)]
+    kinds = [_deck([_asked(skill, rng) for skill in part], rng) for part in (IMAGE_SKILLS, TEXT_SKILLS)]
     while True:
-        pair = [deck.draw().next() for deck in kinds]
+        pair = [next(next(deck), None) for deck in kinds]
         found = [question for question in pair if question]
         if len(found) < len(pair):
             return
@@ -53,14 +53,18 @@ def rows(seed: int) -> Iterator[Row]:
 
 def row(question: Question, key: str) -> Row:
     """A question in the columns of the task; its drawing is PNG bytes."""
-    skill, scene = question.skill, question.scene
+    skill, scene, image = question.skill, question.scene, None
+    if scene.picture is not None:
+        buffer = io.BytesIO()
+        draw(scene.picture, question.drawing).save(buffer, "PNG")
+        image = {"bytes": buffer.getvalue(), "path": None}
     return {
         "id": key,
         "question": scene.question,
         "choices": list(question.choices),
         "answer": question.answer,
         "hint": scene.hint,
-        "image": None if scene.picture is None else _encoded(scene.picture, question.drawing),
+        "image": image,
         "task": "closed choice",
         "grade": f"grade{skill.grade}",
         "subject": skill.subject,
@@ -72,51 +76,30 @@ def row(question: Question, key: str) -> Row:
     }
 
 
-class _Deck(Generic[T]):
-    """Draws every item once, in random order, then all of them again."""
-
-    def __init__(self, items: Sequence[T], rng: random.Random) -> None:
-        self._items, self._rng, self._left = list(items), rng, list[T]()
-
-    def draw(self) -> T:
-        if not self._left:
-            self._left = list(self._items)
-            self._rng.shuffle(self._left)
-        return self._left.pop()
+def _deck(items: Sequence[T], rng: random.Random) -> Iterator[T]:
+    """Every item once, in random order, then all of them again, without end."""
+    while True:
+        left = list(items)
+        rng.shuffle(left)
+        yield from reversed(left)
 
 
-class _Source:
-    """The questions of one skill."""
-
-    def __init__(self, skill: Skill, rng: random.Random) -> None:
-        self._skill, self._rng = skill, rng
-        self._classes = _Deck(skill.classes, rng)
-        self._places: dict[tuple[str, int], _Deck[int]] = {}
-        self._asked: set[tuple[Any, ...]] = set()
-
-    def next(self) -> Question | None:
-        """A question that has not been asked; None when none is found."""
-        wanted = self._classes.draw()
+def _asked(skill: Skill, rng: random.Random) -> Iterator[Question]:
+    """The questions of one skill, none of them twice; ends when none is found."""
+    places: dict[str, Iterator[int]] = {}
+    asked: set[tuple[Any, ...]] = set()
+    for wanted in _deck(skill.classes, rng):
         for _ in range(TRIES):
-            scene = self._skill.make(wanted, self._rng)
-            drawing = self._rng.randrange(2**31) if scene.picture else 0
+            scene = skill.make(wanted, rng)
+            drawing = rng.randrange(2**31) if scene.picture else 0
             key = (scene.question, frozenset(scene.choices), str(scene.picture), drawing)
-            if key not in self._asked:
-                self._asked.add(key)
-                return self._ordered(scene, wanted, drawing)
-        return None
-
-    def _ordered(self, scene: Scene, wanted: str, drawing: int) -> Question:
-        count = len(scene.choices)
-        places = self._places.setdefault((wanted, count), _Deck(range(count), self._rng))
-        place = places.draw()
+            if key not in asked:
+                break
+        else:
+            return
+        asked.add(key)
+        place = next(places.setdefault(wanted, _deck(range(len(scene.choices)), rng)))
         choices = [choice for i, choice in enumerate(scene.choices) if i != scene.right]
-        self._rng.shuffle(choices)
+        rng.shuffle(choices)
         choices.insert(place, scene.choices[scene.right])
-        return Question(self._skill, scene, tuple(choices), place, drawing)
-
-
-def _encoded(picture: Picture, drawing: int) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    draw(picture, drawing).save(buffer, "PNG")
-    return {"bytes": buffer.getvalue(), "path": None}
+        yield Question(skill, scene, tuple(choices), place, drawing)

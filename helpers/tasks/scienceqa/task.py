@@ -72,6 +72,8 @@ class ScienceqaTask(Task):
         Args:
             pictures: False leaves questions with a picture out, for a model that reads text only.
         """
+        from datasets import Image, List, Value
+
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
         if source == "generator":
@@ -96,7 +98,9 @@ class ScienceqaTask(Task):
             report.usable = len(rows)
             parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed)
         check_no_leak(parts)
-        return base.make_splits(parts, self.columns, report, _types(self.columns))
+        special = {"choices": List(Value("string")), "answer": Value("int64"), "image": Image()}
+        types = {name: special.get(name, Value("string")) for name in self.columns}
+        return base.make_splits(parts, self.columns, report, types)
 
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
         """Each row as a question whose answer is JSON: the solution, and a choice, written out.
@@ -133,19 +137,19 @@ class ScienceqaTask(Task):
 
 
 def prompt(row: Mapping[str, Any], form: str) -> str:
-    """The instruction, then a labelled line for each letter of ``form``; what a row does not have is left out."""
+    """The instruction, then a labelled line for each letter of ``form``, as in "Choices: (A) attract (B) repel".
+
+    What a row does not have is left out.
+    """
     lines = [INSTRUCTION]
     for letter in form:
         label, column = LINES[letter]
-        text = listed(row["choices"]) if column == "choices" else row[column]
+        text = row[column]
+        if column == "choices":
+            text = " ".join(f"({letter_of(i)}) {choice}" for i, choice in enumerate(text))
         if text:
             lines.append(f"{label}: {text}")
     return "\n".join(lines)
-
-
-def listed(choices: Sequence[str]) -> str:
-    """ "(A) attract (B) repel"."""
-    return " ".join(f"({letter_of(i)}) {choice}" for i, choice in enumerate(choices))
 
 
 def letter_of(index: int) -> str:
@@ -187,11 +191,8 @@ def read_answer(text: str, options: Sequence[str], first_number: int = FIRST_NUM
 
 def named_choices(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[int]:
     """The index of the choice that each written answer names, −1 where it names none; see ``read_answer``."""
-    return [_index(read_answer(text, choices)) for text, choices in zip(texts, options, strict=True)]
-
-
-def _index(answer: Answer) -> int:
-    return -1 if answer.index is None else answer.index
+    found = [read_answer(text, choices).index for text, choices in zip(texts, options, strict=True)]
+    return [-1 if index is None else index for index in found]
 
 
 def blank_image(size: int = 192) -> Image:
@@ -237,13 +238,6 @@ def _cut_scenes(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str
                 f"Lower n_train or n_eval; {len(groups):,} differ in more than the hint",
             )
     return parts
-
-
-def _types(columns: Sequence[str]) -> dict[str, Any]:
-    from datasets import Image, List, Value
-
-    special = {"choices": List(Value("string")), "answer": Value("int64"), "image": Image()}
-    return {name: special.get(name, Value("string")) for name in columns}
 
 
 def read_solution(text: str) -> str:

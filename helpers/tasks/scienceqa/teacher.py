@@ -10,7 +10,6 @@ import csv
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import read_local
-from helpers.tasks.base import Row
 from helpers.tasks.reading import folded, text
 from helpers.tasks.scienceqa import task
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:  # pragma: no cover
 COLUMNS = ("index", "input", "answer", "explanation")
 MARK = "teacher"  # the fifth column
 SIMULATED = "simulated"
+ELSEWHERE = "asked about something else"
 OTHER_INPUTS = 0.1  # a larger share of inputs that do not hold their row's question: the file is about other rows
 
 
@@ -135,14 +134,12 @@ def relabel(rows: Dataset, teacher: Teacher, first_number: int = task.FIRST_NUMB
         )
     dropped: Counter[str] = Counter()
     kept, answers, explanations = [], [], []
-    texts = zip(rows["id"], rows["question"], rows["choices"], rows["answer"], strict=True)
-    agreed = elsewhere = 0
-    for number, (key, question, choices, gold) in enumerate(texts):
-        line = given[key]
-        found = task.read_answer(line.answer, choices, first_number)
-        if line.input and folded(question) not in folded(line.input):
-            elsewhere += 1
-            dropped["asked about something else"] += 1
+    agreed = 0
+    for number, row in enumerate(rows.select_columns(["id", "question", "choices", "answer"])):
+        line = given[row["id"]]
+        found = task.read_answer(line.answer, row["choices"], first_number)
+        if line.input and folded(row["question"]) not in folded(line.input):
+            dropped[ELSEWHERE] += 1
         elif found.index is None:
             dropped["unparsable answer"] += 1
         elif not line.explanation:
@@ -151,17 +148,19 @@ def relabel(rows: Dataset, teacher: Teacher, first_number: int = task.FIRST_NUMB
             kept.append(number)
             answers.append(found.index)
             explanations.append(line.explanation)
-            agreed += found.index == gold
-    if elsewhere > OTHER_INPUTS * len(rows):
+            agreed += found.index == row["answer"]
+    if dropped[ELSEWHERE] > OTHER_INPUTS * len(rows):
         raise DataError(
-            f"{teacher.name} is about other questions: in {elsewhere:,} of {len(rows):,} rows its input does not hold "
-            "the question of the row with that index",
+            f"{teacher.name} is about other questions: in {dropped[ELSEWHERE]:,} of {len(rows):,} rows its input does "
+            "not hold the question of the row with that index",
             "Load the data it was made from, in the same order",
         )
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
         raise DataError(f"{teacher.name} labels none of the {len(rows):,} rows: {reasons}")
-    labelled = _with_columns(rows.select(kept), {"answer": answers, "solution": explanations})
+    labelled = rows.select(kept).remove_columns(["answer", "solution"])
+    labelled = labelled.add_column("answer", answers).add_column("solution", explanations)
+    labelled = labelled.select_columns(rows.column_names).cast(rows.features)
     return Labelled(teacher, labelled, dict(dropped), agreed / len(kept))
 
 
@@ -180,10 +179,9 @@ def simulated_teacher(rows: Dataset, accuracy: float, seed: int = 0) -> Teacher:
         raise DataError("there are no rows for a teacher to answer")
     rng = random.Random(f"teacher-{seed}")
     wrong = set(rng.sample(range(len(rows)), round((1 - accuracy) * len(rows))))
-    columns = ("id", "question", "choices", "answer", "hint", "task", "solution")
+    columns = ["id", "question", "choices", "answer", "hint", "task", "solution"]
     made = []
-    for number, values in enumerate(zip(*(rows[name] for name in columns), strict=True)):
-        row: Row = dict(zip(columns, values, strict=True))
+    for number, row in enumerate(rows.select_columns(columns)):
         gold = row["answer"]
         answer = rng.choice([i for i in range(len(row["choices"])) if i != gold]) if number in wrong else gold
         explanation = turned(row["solution"], row["choices"][gold], row["choices"][answer])
@@ -200,14 +198,6 @@ def turned(solution: str, right: str, chosen: str) -> str:
     last = mentions[-1]
     article = ("an" if chosen[:1].lower() in "aeiou" else "a") + last[2] if last[1] else ""
     return solution[: last.start()] + article + chosen + solution[last.end() :]
-
-
-def _with_columns(rows: Dataset, values: Mapping[str, Sequence[Any]]) -> Dataset:
-    """The rows with some columns replaced, column order and types kept."""
-    order, features = rows.column_names, rows.features
-    for name, column in values.items():
-        rows = rows.remove_columns(name).add_column(name, list(column))
-    return rows.select_columns(order).cast(features)
 
 
 def _text(value: Any) -> str:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 from helpers.tasks.base import Row
 from helpers.tasks.zappos.shoes import SIZE, Shoe, draw
-from helpers.tasks.zappos.words import COLOURS, DRAWN, MATERIALS
+from helpers.tasks.zappos.words import WORDS
 
-COMBINATIONS = tuple(itertools.product(DRAWN, COLOURS, MATERIALS))
+COMBINATIONS = tuple(itertools.product(*WORDS.values()))
 QUALITY = 92  # of the JPEG files: textures stay sharp, a picture takes about 6 kB
 
 
@@ -30,21 +30,21 @@ def shoes(seed: int) -> Iterator[tuple[Shoe, int]]:
             # What has been seen least comes next, a colour's share weighing as much as a type's.
             words = min(left, key=lambda w: seen[w[0]] + seen[w[1]] + seen[w[2]])
             left.remove(words)
-            for word, among in zip(words, (DRAWN, COLOURS, MATERIALS), strict=True):
+            for word, among in zip(words, WORDS.values(), strict=True):
                 seen[word] += len(among)
             yield Shoe(*words), rng.randrange(2**31)
 
 
-def rows(seed: int, size: int = SIZE) -> Iterator[Row]:
+def rows(seed: int) -> Iterator[Row]:
     """The shoes as rows, drawn one by one, without end."""
-    return (row(shoe, drawing, f"gen-{seed}-{i}", size) for i, (shoe, drawing) in enumerate(shoes(seed)))
+    return (row(shoe, drawing, f"gen-{seed}-{i}") for i, (shoe, drawing) in enumerate(shoes(seed)))
 
 
-def row(shoe: Shoe, drawing: int, key: str, size: int = SIZE) -> Row:
+def row(shoe: Shoe, drawing: int, key: str) -> Row:
     """A shoe in the columns of the task; its picture is JPEG bytes, as in UT-Zappos50K."""
     return {
         "id": key,
-        "image": {"bytes": encoded(shoe, drawing, size), "path": None},
+        "image": {"bytes": encoded(shoe, drawing), "path": None},
         "category": shoe.category,
         "subcategory": shoe.subcategory,
         "brand": "",

@@ -19,15 +19,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from helpers.errors import DataError
-from helpers.hints import nearest_and_all
-from helpers.tasks.zappos.words import DRAWN, check_attribute
+from helpers.tasks.zappos.words import DRAWN, SLOTS, check_attribute
 
 SMOOTH = 3  # outlines are drawn larger by this factor, then scaled down
 SIZE = 136  # pixels: the width of a picture of UT-Zappos50K
 CURVE = 6  # straight pieces between two control points
+# Weights (CURVE, 4) of four neighbouring control points along a Catmull-Rom curve, at T of the way.
 T = np.arange(CURVE) / CURVE
-# Weights (CURVE, 4) of four neighbouring control points along a Catmull-Rom curve.
 SPLINE = np.stack([-T + 2 * T**2 - T**3, 2 - 5 * T**2 + 3 * T**3, T + 4 * T**2 - 3 * T**3, T**3 - T**2], 1) / 2
 SHIFT = 0.12  # farthest from the middle, as a share of the picture
 WOBBLE = 0.9  # layout units by which control points move
@@ -64,10 +62,8 @@ class Shoe:
     material: str
 
     def __post_init__(self) -> None:
-        if self.type not in DRAWN:
-            raise DataError(f"unknown type {self.type!r}", nearest_and_all(str(self.type), DRAWN, "type"))
-        check_attribute("colour", self.colour)
-        check_attribute("material", self.material)
+        for name in SLOTS:
+            check_attribute(name, getattr(self, name))
 
     @property
     def category(self) -> str:

@@ -1,8 +1,8 @@
 """Task ``zappos``: what kind of shoe is in the picture, in which colour, of which material?
 
-Sources: ``generator`` (see ``zappos_shoes``), the folder of UT-Zappos50K (Yu and Grauman, 2014, "Fine-grained visual
+Sources: ``generator`` (see ``shoes``), the folder of UT-Zappos50K (Yu and Grauman, 2014, "Fine-grained visual
 comparisons with local learning"), ``kaggle:steer01/ut-zap50k-images``, a folder of pictures with a table, or one with
-a folder for each kind of shoe (see ``zappos_folder``).
+a folder for each kind of shoe (see ``folder``).
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class ZapposTask(Task):
         which is read when the row is. A picture that is missing, damaged or a copy is dropped and counted; only as
         many are opened as are asked for.
         """
+        from datasets import Image, Value
+
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
         if source == "generator":
@@ -74,7 +76,8 @@ class ZapposTask(Task):
             rows, hashes = _usable(found, None if n_train is None else base.wanted(n_train, n_eval), seed, report)
         parts = base.cut(rows, n_train, n_eval, f"pictures in {source}")
         check_no_leak(parts, hashes)
-        splits = base.make_splits(parts, self.columns, report, _types(self.columns))
+        types = {name: Image() if name == "image" else Value("string") for name in self.columns}
+        splits = base.make_splits(parts, self.columns, report, types)
         # The pictures count, not where they lie.
         marked = {name: [row | {"image": hashes[row["id"]]} for row in part] for name, part in parts.items()}
         report.fingerprint = base.fingerprint(marked)
@@ -92,7 +95,8 @@ class ZapposTask(Task):
         form = form or self.main_form
         self.form_kind(form)
         given = undecoded(rows)
-        options = [] if form == "caption" else _options(form, given)
+        types = sorted({row["type"] for row in given if row["type"]})
+        options = list({"type": types, "colour": COLOURS, "material": MATERIALS}.get(form, ()))
         made = [
             example(
                 row, form, QUESTIONS.get(form, ""),
@@ -134,14 +138,3 @@ def _usable(found: list[Row], need: int | None, seed: int, report: LoadReport) -
     if looked_at < len(order):
         report.notes.append(f"{looked_at:,} pictures were opened, a random part of {len(order):,}, stratified by type")
     return rows, hashes
-
-
-def _options(form: str, rows: Sequence[Row]) -> list[str]:
-    fixed = {"colour": COLOURS, "material": MATERIALS}.get(form)
-    return list(fixed) if fixed else sorted({row["type"] for row in rows if row["type"]})
-
-
-def _types(columns: Sequence[str]) -> dict[str, Any]:
-    from datasets import Image, Value
-
-    return {name: Image() if name == "image" else Value("string") for name in columns}

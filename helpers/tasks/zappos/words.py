@@ -7,7 +7,10 @@ UT-Zappos50K (Yu and Grauman, 2014, "Fine-grained visual comparisons with local 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 from helpers.errors import DataError
 from helpers.hints import nearest_and_all
@@ -32,26 +35,8 @@ DRAWN: dict[str, tuple[str, str]] = {
     "slipper flats": ("Slippers", "Slipper Flats"),
     "boot slippers": ("Slippers", "Boot"),
 }
+WORDS = {"type": tuple(DRAWN), "colour": COLOURS, "material": MATERIALS}
 _SHORT = {"sneakers and athletic shoes": "sneakers", "clogs and mules": "clogs"}
-
-# What shops call a material → the published word. What may be either (nylon, neoprene, stretch) is not listed.
-_MATERIALS: dict[str, tuple[str, ...]] = {
-    "leather": (
-        "leather", "full grain leather", "patent leather", "suede", "nubuck", "hair calf", "calf", "calfskin",
-        "sheepskin", "shearling", "goatskin", "lambskin", "kidskin", "pigskin", "snakeskin", "crocodile", "alligator",
-    ),
-    "fabric": (
-        "fabric", "canvas", "cotton", "wool", "satin", "silk", "velvet", "denim", "linen", "felt", "fleece", "tweed",
-        "corduroy", "flannel", "jersey", "terry", "terry cloth", "textile", "twill", "mesh", "lace", "hemp", "jute",
-        "knit", "crochet",
-    ),
-    "rubber": ("rubber", "latex"),
-    "synthetic": (
-        "synthetic", "faux leather", "faux suede", "faux fur", "faux", "vegan leather", "man made", "polyurethane",
-        "pu", "pvc", "plastic", "acrylic", "eva", "vinyl", "microfiber",
-    ),
-}  # fmt: skip
-_WORD_OF = {name: word for word, names in _MATERIALS.items() for name in names}
 
 
 def folded(text: str) -> str:
@@ -72,10 +57,17 @@ def type_of(category: str, subcategory: str) -> str:
     return sub if named else f"{sub} {kind}"
 
 
+@cache
+def _published_words() -> dict[str, str]:
+    """What shops call a material → the published word."""
+    listed = tomllib.loads(Path(__file__).with_name("materials.toml").read_text(encoding="utf-8"))
+    return {name: word for word, names in listed.items() for name in names}
+
+
 def material_of(listed: str) -> str:
     """One of ``MATERIALS`` for a list such as "Leather;Suede"; "" where there is none or the parts disagree."""
     parts = [folded(part.replace("-", " ")) for part in re.split(r"[;,/|]", listed) if part.strip()]
-    words = {_WORD_OF.get(part, "") for part in parts}
+    words = {_published_words().get(part, "") for part in parts}
     return words.pop() if len(words) == 1 else ""
 
 
@@ -86,10 +78,9 @@ def colour_of(name: str) -> str:
 
 
 def check_attribute(name: str, word: str) -> None:
-    """DataError unless ``word`` is one that the slot ``name`` knows: a colour or material, or any type at all."""
-    allowed = {"colour": COLOURS, "material": MATERIALS}.get(name)
-    if allowed is not None and word not in allowed:
-        raise DataError(f"unknown {name} {word!r}", nearest_and_all(str(word), allowed, name))
+    """DataError unless ``word`` is one that the slot ``name`` knows; of types these are those that are drawn."""
+    if word not in WORDS[name]:
+        raise DataError(f"unknown {name} {word!r}", nearest_and_all(str(word), WORDS[name], name))
 
 
 def caption(type: str, colour: str, material: str) -> str:
