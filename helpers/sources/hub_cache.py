@@ -37,7 +37,7 @@ class Listing:
     fresh: bool = True
 
     @property
-    def snapshot(self) -> Path:
+    def folder(self) -> Path:
         """Folder of this commit in the client's cache; it need not be there."""
         return cache_folder(self.repo, self.kind) / "snapshots" / self.commit
 
