@@ -172,12 +172,12 @@ def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: ty
     raise fail(what, cure) from why.__cause__
 
 
-def remembered(repo: str, kind: str, why: Unreachable) -> Listing | None:
-    """The newest list of a repository that was kept with a complete copy, None without one; from now on it counts."""
+def remembered(repo: str, kind: str, why: Unreachable) -> Listing:
+    """The newest list of a repository that was kept with a complete copy, which counts from now on; else ``why``."""
     for found in Record(repo, kind).lists()[:1]:
         _use_copy(found, why)
         return found
-    return None
+    raise why
 
 
 def _use_copy(found: Listing, why: Unreachable) -> None:

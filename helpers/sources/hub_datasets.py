@@ -56,10 +56,7 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
     try:
         found = hub.listing(repo, "dataset", fail=DataError)
     except hub.Unreachable as why:
-        copy = hub.remembered(repo, "dataset", why)
-        if not copy:
-            raise
-        found = copy
+        found = hub.remembered(repo, "dataset", why)
     names = [file.name for file in found.files]
     kind, options, files = _resolve(repo, names, split)
     if kind not in KINDS:
