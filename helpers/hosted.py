@@ -104,7 +104,7 @@ def remove_torchao(call: Runner, say: Callable[[str], None]) -> None:
 
 
 def install(call: Runner, say: Callable[[str], None]) -> None:
-    """``pip install`` of what the lessons need, the shipped torch pinned; nothing when it is all there."""
+    """``pip install`` of what a lesson needs and lacks, the shipped torch pinned; HardwareError when it fails."""
     wanted = lesson_requirements(ROOT / "requirements.txt")
     if not any(map(_is_missing, wanted)):
         return

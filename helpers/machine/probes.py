@@ -30,6 +30,7 @@ PACKAGES = (
     "nbclient", "gguf", "torchao", "torchvision", "triton",
 )  # fmt: skip
 GB = 1e9
+CPU_INFO = Path("/proc/cpuinfo")
 SMI_TIMEOUT = 8.0  # seconds; a broken driver makes nvidia-smi hang
 NET_TIMEOUT = 3.0  # seconds for all questions to the network together
 
@@ -43,8 +44,8 @@ def gather() -> dict[str, Any]:
         "platform": tokens.hosted_on() or "local",
         "os": platform.system(),
         "python": platform.python_version(),
-        "cpu_name": _cpu_fact("model name") or platform.processor() or platform.machine() or "CPU",
-        "cpu_bf16": bool({"avx512_bf16", "amx_bf16"} & set(_cpu_fact("flags").split())),
+        "cpu_name": _search(r"^model name.*?:(.*)$", CPU_INFO) or platform.processor() or platform.machine() or "CPU",
+        "cpu_bf16": bool({"avx512_bf16", "amx_bf16"} & set(_search(r"^flags.*?:(.*)$", CPU_INFO).split())),
         "cpu_count": cpu_count(),
         "ram_gb": ram,
         "ram_free_gb": ram_free,
@@ -59,8 +60,7 @@ def gather() -> dict[str, Any]:
     }
     record.update(gpu(present, versions.get("torch", "")))
     if present:
-        record["bnb_libraries"] = bnb_libraries()
-        record["bnb_override"] = os.environ.get("BNB_CUDA_VERSION")
+        record |= {"bnb_libraries": bnb_libraries(), "bnb_override": os.environ.get("BNB_CUDA_VERSION")}
         # Only where torch sees no GPU is it worth half a second to ask the driver why.
         if not record["cuda_available"]:
             record.update(driver())
@@ -159,12 +159,8 @@ def files_of(package: str, pattern: str) -> list[Path]:
 
 def torch_cuda() -> str | None:
     """The CUDA (or ROCm) version torch was built for, read from its files, not imported; None for a CPU build."""
-    for file in files_of("torch", "version.py"):
-        with contextlib.suppress(OSError, ValueError):
-            built = r"^(?:cuda|hip)\b[^=]*=\s*['\"]([\d.]+)['\"]"
-            if match := re.search(built, file.read_text(encoding="utf-8"), re.MULTILINE):
-                return match[1]
-    return None
+    built = r"^(?:cuda|hip)\b[^=]*=\s*['\"]([\d.]+)['\"]"
+    return next((found for file in files_of("torch", "version.py") if (found := _search(built, file))), None)
 
 
 def bnb_libraries() -> list[str]:
@@ -174,11 +170,11 @@ def bnb_libraries() -> list[str]:
     return [f"{major}.{minor}" for major, minor in sorted(found)]
 
 
-def _cpu_fact(name: str) -> str:
+def _search(pattern: str, file: Path) -> str:
+    """The first group where a text file has the pattern, "" where it has not or cannot be read."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith(name):
-                return line.partition(":")[2].strip()
+        match = re.search(pattern, file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        return match[1].strip() if match else ""
     return ""
 
 

@@ -12,7 +12,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,19 +27,11 @@ LONGEST_WAIT = 120  # seconds; a Hub that asks for more is reported instead
 DAMAGED = 2  # times that a file may arrive with a wrong checksum before it is given up
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """Where the checked files of a repository lie."""
-
-    folder: Path
-    commit: str
-
-
 Wanted = Callable[[list[str]], list[str]]
 # After these errors of a download the client has already tried six times, up to a minute each.
 SPENT = frozenset({"LocalEntryNotFoundError", "TimeoutException"})
 
-_done: dict[tuple[str, str, tuple[str, ...]], Fetched] = {}  # what this process has fetched and checked
+_done: set[tuple[str, str, tuple[str, ...]]] = set()  # what this process has fetched and checked
 _lists: dict[tuple[str, str], Listing] = {}
 
 
@@ -73,8 +64,8 @@ def listing(repo: str, kind: str = "model", *, fail: type[LabError] = LabError) 
     return _lists.setdefault((repo, kind), Listing(repo, kind, str(info.sha), files, licence))
 
 
-def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError] = LabError) -> Fetched:
-    """The wanted files of a repository, complete and checked.
+def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError] = LabError) -> Listing:
+    """The wanted files of a repository, complete and checked in the ``folder`` of what is returned.
 
     Args:
         wanted: picks names out of all those that the repository holds.
@@ -93,11 +84,11 @@ def fetch(repo: str, wanted: Wanted, kind: str = "model", *, fail: type[LabError
     if key not in _done:
         record = Record(repo, kind)
         with record.remembering():
-            folder = _collect(found, chosen, record, fail)
+            _collect(found, chosen, record, fail)
             if found.fresh:
                 record.keep(found)
-        _done[key] = Fetched(folder, found.commit)
-    return _done[key]
+        _done.add(key)
+    return found
 
 
 def _described(sibling: Any) -> HubFile:
@@ -121,11 +112,11 @@ def _patiently(ask: Callable[[], Any], repo: str, spent: frozenset[str] = frozen
     raise AssertionError("the last try returns or raises")
 
 
-def _collect(found: Listing, files: list[HubFile], record: Record, fail: type[LabError]) -> Path:
-    """Download and check each file; the folder that holds them all."""
+def _collect(found: Listing, files: list[HubFile], record: Record, fail: type[LabError]) -> None:
+    """Download and check each file."""
     if not files:
         raise fail(f"{found.repo} on the Hub holds none of the files that are needed", "check the name")
-    _check_disk(found, [f for f in files if not (found.snapshot / f.name).exists()], fail)
+    _check_disk(found, [f for f in files if not (found.folder / f.name).exists()], fail)
     for file in files:
         try:
             _patiently(partial(_one, found, file, record, fail), f"{file.name} of {found.repo}", SPENT)
@@ -133,7 +124,6 @@ def _collect(found: Listing, files: list[HubFile], record: Record, fail: type[La
             raise
         except Exception as error:  # as in ``listing``
             raise fail(*explain(error, found.repo, found.kind)) from error
-    return found.snapshot
 
 
 def _one(found: Listing, file: HubFile, record: Record, fail: type[LabError]) -> None:
@@ -162,16 +152,16 @@ def _check_disk(found: Listing, absent: list[HubFile], fail: type[LabError]) -> 
         raise fail(what, "free some space, or set HF_HOME to a folder on a larger disk")
 
 
-def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: type[LabError]) -> Fetched:
+def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: type[LabError]) -> Listing:
     """A complete copy on this machine, as an earlier ``fetch`` or, failing that, the client's cache describes it."""
     record, missing = Record(repo, kind), ""
     for found in (*record.lists(), *cached_lists(repo, kind)):
-        snapshot, chosen = found.snapshot, found.pick(wanted)
+        chosen = found.pick(wanted)
         with record.remembering():
-            bad = next((f.name for f in chosen if record.fault(snapshot / f.name, f)), "")
+            bad = next((f.name for f in chosen if record.fault(found.folder / f.name, f)), "")
         if chosen and not bad:
             _use_copy(found, why)
-            return Fetched(snapshot, found.commit)
+            return found
         missing = missing or bad
     left = f" ({missing} is missing or damaged here)" if missing else ""
     what = f"{'data set' if kind == 'dataset' else 'model'} {repo} is not completely on this machine{left}"
@@ -182,12 +172,12 @@ def _remembered(repo: str, wanted: Wanted, kind: str, why: Unreachable, fail: ty
     raise fail(what, cure) from why.__cause__
 
 
-def remembered(repo: str, kind: str, why: Unreachable) -> Listing | None:
-    """The newest list of a repository that was kept with a complete copy, None without one; from now on it counts."""
+def remembered(repo: str, kind: str, why: Unreachable) -> Listing:
+    """The newest list of a repository that was kept with a complete copy, which counts from now on; else ``why``."""
     for found in Record(repo, kind).lists()[:1]:
         _use_copy(found, why)
         return found
-    return None
+    raise why
 
 
 def _use_copy(found: Listing, why: Unreachable) -> None:

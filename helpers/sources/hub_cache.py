@@ -37,7 +37,7 @@ class Listing:
     fresh: bool = True
 
     @property
-    def snapshot(self) -> Path:
+    def folder(self) -> Path:
         """Folder of this commit in the client's cache; it need not be there."""
         return cache_folder(self.repo, self.kind) / "snapshots" / self.commit
 
@@ -113,7 +113,10 @@ class Record:
         if not file.digest or self._right.get(file.name) == stamp:
             return ""
         kind, _, expected = file.digest.partition(":")
-        name, actual = ("sha256", sha256(path)) if kind == "sha256" else ("git hash", git_hash(path.read_bytes()))
+        if kind == "sha256":
+            name, actual = kind, sha256(path)
+        else:  # the name that git gives the content; the Hub keeps small files under it
+            name, actual = "git hash", hashlib.sha1(b"blob %d\0" % stat.st_size + path.read_bytes()).hexdigest()
         if actual != expected:
             return f"{name} {actual[:12]}…, expected {expected[:12]}…"
         self._right[file.name] = stamp
@@ -130,8 +133,3 @@ class Record:
                 self._before = now
                 with contextlib.suppress(LabError):  # a record that cannot be written costs time, not truth
                     write_atomic(self._file, json.dumps({"lists": self._lists, "right": self._right}, indent=1) + "\n")
-
-
-def git_hash(data: bytes) -> str:
-    """The name that git gives this content, as 40 hexadecimal digits; the Hub keeps small files under it."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

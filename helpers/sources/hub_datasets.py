@@ -51,7 +51,12 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
         DataError: refused, incomplete, damaged, no such split.
         Unreachable: the Hub cannot be asked, and no complete copy is here.
     """
-    found = _listing(repo)
+    import pyarrow.parquet as parquet
+
+    try:
+        found = hub.listing(repo, "dataset", fail=DataError)
+    except hub.Unreachable as why:
+        found = hub.remembered(repo, "dataset", why)
     names = [file.name for file in found.files]
     kind, options, files = _resolve(repo, names, split)
     if kind not in KINDS:
@@ -66,7 +71,7 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
     for batch in [[name] for name in files] if some else [files]:
         fetched = hub.fetch(repo, lambda _, batch=batch: batch, "dataset", fail=DataError)  # type: ignore[misc]
         paths += [str(fetched.folder / name) for name in batch]
-        rows += sum(map(_parquet_rows, paths[-len(batch) :])) if some else 0
+        rows += parquet.read_metadata(paths[-1]).num_rows if some else 0
         if some and rows >= 2 * limit:
             break
     note = f"{len(paths)} of {len(files)} files of split {split}, compared with the Hub's checksums"
@@ -74,16 +79,6 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
         note += f" earlier: the copy on this machine (commit {found.commit[:8]}), the Hub not reached"
     options |= {"path": kind, "data_files": {split: paths}, "split": split}
     return SplitFiles(options, found.licence, note, local=True)
-
-
-def _listing(repo: str) -> hub.Listing:
-    """The Hub's list of files, or the one that is remembered with a complete copy."""
-    try:
-        return hub.listing(repo, "dataset", fail=DataError)
-    except hub.Unreachable as why:
-        if found := hub.remembered(repo, "dataset", why):
-            return found
-        raise
 
 
 def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str, Any], list[str]]:
@@ -116,9 +111,3 @@ def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str
     if builder.info.features is not None:
         options["features"] = builder.info.features
     return kind, options, files
-
-
-def _parquet_rows(path: str) -> int:
-    import pyarrow.parquet as parquet
-
-    return int(parquet.read_metadata(path).num_rows)

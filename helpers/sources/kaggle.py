@@ -72,12 +72,12 @@ def is_source(source: str) -> bool:
     return source.startswith(PREFIX)
 
 
-def attached(dataset: Dataset, root: Path | None = None) -> Path | None:
+def attached(dataset: Dataset) -> Path | None:
     """Folder of a data set that is attached to this notebook; None when it is not.
 
-    Inputs are mounted in ``root``, $PEFT_LAB_INPUT or /kaggle/input, as ``<name>`` or ``datasets/<owner>/<name>``.
+    Inputs are mounted in $PEFT_LAB_INPUT or /kaggle/input, as ``<name>`` or ``datasets/<owner>/<name>``.
     """
-    place = root or Path(os.environ.get("PEFT_LAB_INPUT") or "/kaggle/input")
+    place = Path(os.environ.get("PEFT_LAB_INPUT") or "/kaggle/input")
     for folder in (place / "datasets" / dataset.owner / dataset.name, place / dataset.name):
         with contextlib.suppress(OSError):
             if folder.is_dir() and any(folder.iterdir()):
@@ -94,18 +94,17 @@ def cached(dataset: Dataset) -> Path | None:
     return place / "versions" / str(complete[-1]) if complete else None
 
 
-def locate(source: str, root: Path | None = None) -> Located:
+def locate(source: str) -> Located:
     """The data set on this machine, fetched if need be.
 
     Args:
         source: ``kaggle:owner/name``, with ``/versions/N`` or ``/file`` or both behind it.
-        root: see ``attached``.
 
     Raises:
         DataError: malformed, not to be had (kagglehub missing, offline, refused, unknown), or it has no such file.
     """
     dataset = parse(source)
-    if here := attached(dataset, root):
+    if here := attached(dataset):
         unknown = f"; whether it is version {dataset.version} is not known" if dataset.version else ""
         return _within(here, dataset, f"attached to this notebook at {here}{unknown}")
     copy = cached(dataset)

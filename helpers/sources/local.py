@@ -100,16 +100,9 @@ def _files(root: Path) -> list[Path]:
 
 
 def _rows_of(file: Path) -> Iterator[Row | _Bad]:
-    suffix = file.suffix.lower()
+    readers = {".parquet": _parquet, ".json": _json, ".csv": _csv, ".tsv": _csv}
     try:
-        if suffix == ".parquet":
-            yield from _parquet(file)
-        elif suffix in (".jsonl", ".ndjson"):
-            yield from _json_lines(file)
-        elif suffix == ".json":
-            yield from _json(file)
-        else:
-            yield from _csv(file, "\t" if suffix == ".tsv" else ",")
+        yield from readers.get(file.suffix.lower(), _json_lines)(file)
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start})", "Save it as UTF-8") from error
     except OSError as error:
@@ -140,8 +133,9 @@ def _json_lines(file: Path) -> Iterator[Row | _Bad]:
             yield row if isinstance(row, dict) else _Bad(number, "not a JSON object")
 
 
-def _csv(file: Path, delimiter: str) -> Iterator[Row | _Bad]:
+def _csv(file: Path) -> Iterator[Row | _Bad]:
     csv.field_size_limit(10_000_000)
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter=delimiter, restkey="", restval=None)
         names = [name or "" for name in reader.fieldnames or []]

@@ -68,7 +68,8 @@ def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
         rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
     except Exception as error:  # anything the network or the parser raises
         if files.local:
-            raise DataError(f"cannot read split {split!r} of {repo}: {_line(error)}") from error
+            line = (str(error).strip().splitlines() or [""])[0][:200]
+            raise DataError(f"cannot read split {split!r} of {repo}: {type(error).__name__}: {line}") from error
         raise DataError(*explain(error, repo, "dataset")) from error
     return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read")
 
@@ -118,11 +119,6 @@ def _offline() -> Iterator[None]:
         yield
     finally:
         hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
 def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str] = ()) -> list[Row]:

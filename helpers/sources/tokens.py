@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from helpers.sources.network import in_time
@@ -24,12 +23,11 @@ WHERE = {
 }
 
 
-def hosted_on(environment: Mapping[str, str] | None = None) -> str:
+def hosted_on() -> str:
     """ "kaggle", "colab" or "" (neither), from the variables those services set for every notebook."""
-    env = os.environ if environment is None else environment
-    if env.get("KAGGLE_KERNEL_RUN_TYPE"):  # first: Kaggle's image is made from Colab's
+    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # first: Kaggle's image is made from Colab's
         return "kaggle"
-    return "colab" if env.get("COLAB_RELEASE_TAG") else ""
+    return "colab" if os.environ.get("COLAB_RELEASE_TAG") else ""
 
 
 def headless() -> bool:
@@ -53,9 +51,9 @@ def find(name: str = HUB) -> str:
         return os.environ[name]
     platform, value = hosted_on(), ""
     if platform == "kaggle":  # over the network, which may be off or slow
-        value = in_time([lambda: _from_kaggle(name)], WAIT)[0] or ""
+        value = in_time([lambda: _from_store(name, platform)], WAIT)[0] or ""
     elif platform == "colab" and not headless():
-        value = _from_colab(name)
+        value = _from_store(name, platform)
     if value:
         os.environ[name] = value
     return value
@@ -86,21 +84,15 @@ def settle_hub_token() -> None:
         os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
 
 
-def _from_kaggle(name: str) -> str:
-    """From Kaggle's store: "" when the secret is not attached, or the network is off."""
+def _from_store(name: str, platform: str) -> str:
+    """A secret of Kaggle or Colab, which asks its user; "" when it is absent or refused, or the network is off."""
     try:
-        from kaggle_secrets import UserSecretsClient  # type: ignore[import-not-found]
+        if platform == "kaggle":
+            from kaggle_secrets import UserSecretsClient  # type: ignore[import-not-found]
 
-        return str(UserSecretsClient().get_secret(name) or "")
-    except Exception:  # raises its own kinds, and those of urllib
-        return ""
-
-
-def _from_colab(name: str) -> str:
-    """From the browser page, which asks its user for permission; "" when refused or absent."""
-    try:
+            return str(UserSecretsClient().get_secret(name) or "")
         from google.colab import userdata  # type: ignore[import-not-found]
 
         return str(userdata.get(name) or "")
-    except Exception:  # not found, access not granted, page gone: they share no base class
+    except Exception:  # their own kinds and those of urllib share no base class
         return ""

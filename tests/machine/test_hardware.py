@@ -105,8 +105,12 @@ def test_compute_type_of_gpus(record: dict[str, Any], dtype: str) -> None:
         ({"COLAB_RELEASE_TAG": ""}, ""),
     ],
 )
-def test_platform(environment: dict[str, str], platform: str) -> None:
-    assert tokens.hosted_on(environment) == platform
+def test_platform(environment: dict[str, str], platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert tokens.hosted_on() == platform
 
 
 def test_this_machine() -> None:

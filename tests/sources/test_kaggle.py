@@ -103,11 +103,6 @@ def test_attached_data_is_read_by_every_task(task: str, layout: str, inputs: Pat
     assert not is_remote(SOURCE)
 
 
-def test_the_input_folder_may_be_named(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "elsewhere" / "my.data", RECIPES)
-    assert kaggle.locate(SOURCE, root=tmp_path / "elsewhere").path == folder
-
-
 def test_one_file_of_several(inputs: Path) -> None:
     fill(inputs / "my.data" / "deep", RECIPES[:50], "train.jsonl")
     fill(inputs / "my.data", RECIPES[50:], "other.jsonl")

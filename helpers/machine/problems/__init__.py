@@ -7,13 +7,13 @@ check yields the problems it sees; ``find_problems`` runs them all.
 from __future__ import annotations
 
 from helpers.machine.problems import gpu, packages, place
-from helpers.machine.problems.base import Check, Problem, Record, gpu_usable, has_kernels
+from helpers.machine.problems.base import Problem, Record, gpu_usable, has_kernels
 from helpers.machine.problems.packages import MINIMUM, PYTHON_MAX, PYTHON_MIN, REQUIRED, TORCH_BELOW, TORCH_MIN
 
 SEVERITIES = ("error", "warning", "note")
-CHECKS: tuple[Check, ...] = (
+CHECKS = (
     packages.check_python, packages.check_missing, packages.check_old, packages.check_new, packages.check_torchao,
-    packages.check_needs, packages.check_restart,
+    packages.check_pyarrow, packages.check_restart,
     gpu.check_no_gpu, gpu.check_kernels, gpu.check_gpu_memory, gpu.check_several, gpu.check_bfloat16,
     gpu.check_bitsandbytes,
     place.check_limits, place.check_cores, place.check_internet, place.check_hub_access,

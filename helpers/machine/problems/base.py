@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.what}. {self.cure}."
-
-
-Check = Callable[[Record], Iterator[Problem]]
 
 
 def hosted(record: Record) -> bool:

@@ -15,8 +15,6 @@ SETUP = "run the notebook's first code cell, which installs around the torch tha
 REQUIRED = ("torch", "transformers", "peft", "trl", "datasets", "evaluate", "accelerate", "papermill")
 # As in requirements.txt (a test compares).
 MINIMUM = {"transformers": (5, 15), "peft": (0, 20), "trl": (1, 16), "datasets": (4, 7)}
-# From this version of a package on, another one must be at least so new: neither says so before it fails.
-NEEDS = (("datasets", (5, 2), "pyarrow", (24,)),)
 
 
 def check_python(record: Record) -> Iterator[Problem]:
@@ -61,14 +59,12 @@ def check_torchao(record: Record) -> Iterator[Problem]:
         yield Problem(f"{what} (it wants {dotted(TORCHAO_MIN)} or none)", cure, "error")
 
 
-def check_needs(record: Record) -> Iterator[Problem]:
-    """One installed package asks for a newer other one: Colab's pyarrow 18 under datasets 5.2."""
-    versions = record["versions"]
-    for name, since, other, least in NEEDS:
-        have = version_of(record, other)
-        if version_of(record, name) >= since and have and have < least:
-            what = f"{name} {versions[name]} needs {other} {dotted(least)} or newer, {versions[other]} is installed"
-            yield Problem(what, run(record, f"pip install -U {other}"), "error")
+def check_pyarrow(record: Record) -> Iterator[Problem]:
+    """datasets wants a newer pyarrow from 5.2 on (Colab: 18), and does not say so before it fails."""
+    have, versions = version_of(record, "pyarrow"), record["versions"]
+    if version_of(record, "datasets") >= (5, 2) and have and have < (24,):
+        what = f"datasets {versions['datasets']} needs pyarrow 24 or newer, {versions['pyarrow']} is installed"
+        yield Problem(what, run(record, "pip install -U pyarrow"), "error")
 
 
 def check_restart(record: Record) -> Iterator[Problem]:
