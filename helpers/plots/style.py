@@ -67,9 +67,11 @@ def dot(
     size: float = 5.5, upright: bool = False,
 ) -> None:  # fmt: skip
     """A value and its interval, lying at height ``at`` or, ``upright``, standing at that place of the x axis."""
-    for ends, look in (([low, high], {"lw": 1.6, "solid_capstyle": "butt"}), ([value], {"marker": marker, "ms": size})):
-        places = [at] * len(ends)
-        axis.plot(*((places, ends) if upright else (ends, places)), color=color, **look)
+    span, point = ([at, at], [low, high]), ([at], [value])
+    if not upright:
+        span, point = span[::-1], point[::-1]
+    axis.plot(*span, color=color, lw=1.6, solid_capstyle="butt")
+    axis.plot(*point, color=color, marker=marker, ms=size)
 
 
 def name_rows(axis: Axes, names: Sequence[str], xlabel: str, title: str = "", legend: bool = False) -> None:

@@ -37,8 +37,9 @@ def seeds_frame(records: Sequence[RunRecord], metrics: Sequence[str] = SEED_METR
     for group in compare_runs.by_seed(records):
         label = f"{group[0].number} {group[0].info['settings'].get('task', '')}".rstrip()
         for metric, system in itertools.product(metrics, group[0].systems):
-            values = [record.systems.get(system, {}).get(metric, {}).get("value") for record in group]
-            if None in values:  # not measured with every seed
+            found = [record.systems.get(system, {}).get(metric, {}).get("value") for record in group]
+            values = [value for value in found if value is not None]
+            if len(values) < len(group):  # not measured with every seed
                 continue
             pooled = pooling.pool(values)
             rows.append({

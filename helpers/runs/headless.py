@@ -145,7 +145,7 @@ def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None
 
     def run(job: Job) -> Outcome:
         bar = screen.add_task(job.spec.id, total=None)
-        outcome = _run(job, parallel, running, stopping, lambda k, n: screen.update(bar, completed=k, total=n))
+        outcome = _run(job, parallel, running, stopping, lambda k, n: screen.update(bar, completed=k, total=n or None))
         screen.remove_task(bar)
         say(f"{outcome.notebook:<25}  {outcome.status} after {duration(outcome.seconds)}")
         return outcome
@@ -196,7 +196,7 @@ def _run(
             with suppress(ValueError, TypeError, KeyError, AttributeError):  # other output of the process
                 event = json.loads(text)
                 told[event.pop("event")] = event
-                show(**told["cell"])
+                show(told["cell"]["k"], told["cell"]["n"])
         code = process.wait()
         running.discard(process)
         log.seek(0)

@@ -36,18 +36,16 @@ class ProgressLine(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         logs = rest.get("logs") or {}
-        if not {"loss", "eval_loss"} & set(logs):
-            return
-        seconds = time.monotonic() - self._start
-        where = f"{state.global_step:>4} of {state.max_steps:<4}"
-        if "eval_loss" in logs:
-            print(f"{where}  {state.epoch or 0:5.2f}  {logs['eval_loss']:7.4f}  {'validation':>13}  {seconds:7.1f}")
-            return
         shown = state.global_step * self.lines // max(1, state.max_steps)
-        if shown > self._printed:
+        if "eval_loss" in logs:
+            loss, rate = logs["eval_loss"], "validation"
+        elif "loss" in logs and shown > self._printed:
             self._printed = shown
-            rate = logs.get("learning_rate", math.nan)
-            print(f"{where}  {state.epoch or 0:5.2f}  {logs['loss']:7.4f}  {rate:13.2e}  {seconds:7.1f}")
+            loss, rate = logs["loss"], f"{logs.get('learning_rate', math.nan):.2e}"
+        else:
+            return
+        where, seconds = f"{state.global_step:>4} of {state.max_steps:<4}", time.monotonic() - self._start
+        print(f"{where}  {state.epoch or 0:5.2f}  {loss:7.4f}  {rate:>13}  {seconds:7.1f}")
 
 
 class StopOnNaN(TrainerCallback):
@@ -212,6 +210,5 @@ class ReturnFreedMemory(TrainerCallback):
 
 def _libc(function: str, *arguments: int) -> None:
     """Call glibc's function; nothing happens where there is none of that name."""
-    call = getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
-    if call is not None:
-        call(*arguments)
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), function):
+        getattr(libc, function)(*arguments)

@@ -65,11 +65,10 @@ class LivePlot(TrainerCallback):
         self._began = self._last = clock()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.mode == LIVE:
-            for _again in range(2):
-                began = self._clock()
-                _picture([{"step": n, "memory_gb": 1.0 + n, "tokens_per_s": 100.0 * n} for n in range(40)])
-                self._cost = self._clock() - began
+        for _again in range(2 if self.mode == LIVE else 0):
+            began = self._clock()
+            _picture([{"step": n, "memory_gb": 1.0 + n, "tokens_per_s": 100.0 * n} for n in range(40)])
+            self._cost = self._clock() - began
         self._began = self._last = self._clock()
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

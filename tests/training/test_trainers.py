@@ -228,13 +228,8 @@ def test_gradients_out_of_range_in_fp16_are_the_scalers_business() -> None:
 
     for fp16, stops in ((True, False), (False, True)):
         guard, control = StopOnNaN(), TrainerControl()
-        guard.on_log(
-            SimpleNamespace(fp16=fp16),
-            State(),
-            control,
-            {"loss": 1.0, "grad_norm": float("inf")},
-            model=torch.nn.Linear(1, 1),
-        )
+        logs = {"loss": 1.0, "grad_norm": float("inf")}
+        guard.on_log(SimpleNamespace(fp16=fp16), State(), control, logs=logs, model=torch.nn.Linear(1, 1))
         assert control.should_training_stop is stops and (guard.step == 7) is stops
 
 
