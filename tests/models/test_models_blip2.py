@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from machine_cases import CU126, machine, p100, t4
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from test_hardware import CU126, machine, p100, t4
 from transformers import BitsAndBytesConfig, Trainer, TrainingArguments
 from vision_cases import gradients, randomise
 

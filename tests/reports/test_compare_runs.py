@@ -4,52 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from run_cases import write_run
 
 from helpers import plots
 from helpers.errors import RunError
 from helpers.evaluation.statistics import holm
 from helpers.reports import compare_runs
-from helpers.runs.records import to_json
-
-
-def _entry(value: float) -> dict[str, Any]:
-    return {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 300}
-
-
-def _write(
-    root: Path, name: str, *, notebook: str = "03_qlora_nli", accuracy: float = 0.9, p: float | None = 0.001,
-    status: str = "finished", notes: dict[str, Any] | None = None, **settings: Any,
-) -> Path:  # fmt: skip
-    folder = root / notebook / name
-    folder.mkdir(parents=True)
-    used = {"profile": "smoke", "task": "snli", "model_id": "tiny/phi", "n_train": 900, "n_eval": 300, "seed": 0}
-    info = {
-        "notebook": notebook, "run_name": name, "status": status, "settings": used | {"run_name": name} | settings,
-        "notes": notes or {}, "wall_time_s": 60.0, "peak_rss_gb": 2.0, "peak_cuda_gb": None,
-    }  # fmt: skip
-    systems = {"zero-shot": {"accuracy": _entry(0.33)}, "qlora": {"accuracy": _entry(accuracy)}}
-    test = {
-        "a": "qlora",
-        "b": "zero-shot",
-        "metric": "accuracy",
-        "difference": accuracy - 0.33,
-        "low": 0.1,
-        "high": 0.9,
-    }
-    metrics = {"systems": systems, "tests": [test | {"p_value": p, "test": "exact McNemar"}]}
-    (folder / "run.json").write_text(to_json(info))
-    (folder / "metrics.json").write_text(to_json(metrics))
-    return folder
 
 
 def test_only_finished_runs_of_the_profile_are_compared(tmp_path: Path) -> None:
-    _write(tmp_path, "good")
-    _write(tmp_path, "broken", status="failed")
-    _write(tmp_path, "large", profile="cpu")
-    _write(tmp_path, "self", notebook="09_evaluation")
+    write_run(tmp_path, "good")
+    write_run(tmp_path, "broken", status="failed")
+    write_run(tmp_path, "large", profile="cpu")
+    write_run(tmp_path, "self", notebook="09_evaluation")
     kept, left_out = compare_runs.find(tmp_path, "smoke", own="09_evaluation")
     assert [r.run_name for r in kept] == ["good"]
     assert left_out == ["03_qlora_nli/broken: failed", "03_qlora_nli/large: profile cpu"]
@@ -61,9 +30,9 @@ def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_names_are_short_and_never_collide(tmp_path: Path) -> None:
-    _write(tmp_path, "one")
-    _write(tmp_path, "two", seed=1)
-    _write(tmp_path, "one", notebook="04_qlora_instruct", task="recipes")
+    write_run(tmp_path, "one")
+    write_run(tmp_path, "two", seed=1)
+    write_run(tmp_path, "one", notebook="04_qlora_instruct", task="recipes")
     records, _ = compare_runs.find(tmp_path, "smoke")
     assert compare_runs.labels(records) == ["03 one", "03 two", "04"]
     assert list(compare_runs.systems(records)) == [
@@ -75,7 +44,7 @@ def test_names_are_short_and_never_collide(tmp_path: Path) -> None:
 def test_p_is_corrected_over_all_runs_together(tmp_path: Path) -> None:
     values = [0.02, 0.001, None, 0.04]
     for i, p in enumerate(values):
-        _write(tmp_path, f"r{i}", p=p, seed=i)
+        write_run(tmp_path, f"r{i}", p=p, seed=i)
     records, _ = compare_runs.find(tmp_path, "smoke")
     rows = compare_runs.tests(records)
     known = [p for p in values if p is not None]
@@ -87,8 +56,8 @@ def test_p_is_corrected_over_all_runs_together(tmp_path: Path) -> None:
 
 def test_seeds_are_grouped_only_when_nothing_else_differs(tmp_path: Path) -> None:
     for seed, accuracy in ((2, 0.86), (0, 0.9), (1, 0.88)):
-        _write(tmp_path, f"s{seed}", seed=seed, accuracy=accuracy)
-    _write(tmp_path, "longer", seed=3, epochs=9.0)
+        write_run(tmp_path, f"s{seed}", seed=seed, accuracy=accuracy)
+    write_run(tmp_path, "longer", seed=3, epochs=9.0)
     records, _ = compare_runs.find(tmp_path, "smoke")
     (group,) = compare_runs.by_seed(records)
     assert [record.info["settings"]["seed"] for record in group] == [0, 1, 2]
@@ -97,8 +66,8 @@ def test_seeds_are_grouped_only_when_nothing_else_differs(tmp_path: Path) -> Non
 
 def test_learning_curves_come_from_notes_and_from_runs_of_several_sizes(tmp_path: Path) -> None:
     noted = {"learning_curve": {"accuracy": {"100": _entry(0.5), "900": _entry(0.9)}}}
-    _write(tmp_path, "whole", notes=noted)
-    _write(tmp_path, "half", n_train=450, accuracy=0.8)
+    write_run(tmp_path, "whole", notes=noted)
+    write_run(tmp_path, "half", n_train=450, accuracy=0.8)
     records, _ = compare_runs.find(tmp_path, "smoke")
     curves = compare_runs.learning_curves(records)
     assert {n: e["value"] for n, e in curves["03 whole"].items()} == {100: 0.5, 900: 0.9}
@@ -108,8 +77,8 @@ def test_learning_curves_come_from_notes_and_from_runs_of_several_sizes(tmp_path
 
 def test_points_are_read_from_notes(tmp_path: Path) -> None:
     point = {"name": "900 pairs", "metric": "accuracy", "train_seconds": 30.0} | _entry(0.9)
-    _write(tmp_path, "one", notes={"points": [point, point | {"metric": "rougeL"}]})
-    _write(tmp_path, "none", notebook="02_zero_shot_baselines")
+    write_run(tmp_path, "one", notes={"points": [point, point | {"metric": "rougeL"}]})
+    write_run(tmp_path, "none", notebook="02_zero_shot_baselines")
     records, _ = compare_runs.find(tmp_path, "smoke")
     points = compare_runs.points(records)
     assert list(points) == ["03 · 900 pairs"]
@@ -123,7 +92,7 @@ def test_the_pareto_front_holds_what_nothing_beats() -> None:
 
 
 def test_answers_of_two_systems_are_found_by_form(tmp_path: Path) -> None:
-    folder = _write(tmp_path, "one", notebook="04_qlora_instruct", task="recipes")
+    folder = write_run(tmp_path, "one", notebook="04_qlora_instruct", task="recipes")
     rows = [
         {"form": "steps", "input": "q", "reference": "r", "prediction": "p", "baseline": "b", "score": 0.2},
         {"form": "missing", "input": "q", "reference": "a", "prediction": "a", "baseline": "b", "score": 1.0},

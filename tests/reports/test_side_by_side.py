@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from test_compare_runs import _write
+from run_cases import write_run
 
 from helpers.reports import compare_runs, side_by_side
 from helpers.runs.records import RunRecord
@@ -27,7 +27,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _records(root: Path, **settings: Any) -> list[RunRecord]:
-    folder = _write(root, "one", notebook="04_qlora_instruct", task="recipes", accuracy=2 / 3, **settings)
+    folder = write_run(root, "one", notebook="04_qlora_instruct", task="recipes", accuracy=2 / 3, **settings)
     (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _rows()))
     return compare_runs.find(root, "smoke")[0]
 
@@ -57,7 +57,7 @@ def test_a_value_is_recognised_in_its_own_run_and_metric_only(tmp_path: Path) ->
 
 def test_seeds_are_pooled_into_one_row_a_system(tmp_path: Path) -> None:
     for seed, accuracy in ((0, 0.8), (1, 0.9)):
-        _write(tmp_path, f"s{seed}", seed=seed, accuracy=accuracy)
+        write_run(tmp_path, f"s{seed}", seed=seed, accuracy=accuracy)
     table = side_by_side.seeds_frame(compare_runs.find(tmp_path, "smoke")[0])
     assert set(table["metric"]) == {"accuracy"}  # the one that every seed has
     tuned = table[table["system"] == "qlora"].iloc[0]
@@ -75,8 +75,8 @@ def test_forgetting_is_read_from_tests_on_another_task() -> None:
 
 def test_costs_are_texts_and_empty_where_nothing_trained(tmp_path: Path) -> None:
     cost = {"train_seconds": 1234.5, "tokens_per_s": 900.0, "trainable": 20, "total": 1000}
-    _write(tmp_path, "one", notes={"cost": cost})
-    _write(tmp_path, "none", notebook="02_zero_shot_baselines")
+    write_run(tmp_path, "one", notes={"cost": cost})
+    write_run(tmp_path, "none", notebook="02_zero_shot_baselines")
     table = side_by_side.costs_frame(compare_runs.find(tmp_path, "smoke")[0])
     assert (table.loc["03", "trainable share"], table.loc["03", "total"], len(table)) == ("2.00%", "1,000", 1)
     assert side_by_side.costs_frame([]).empty
@@ -84,7 +84,7 @@ def test_costs_are_texts_and_empty_where_nothing_trained(tmp_path: Path) -> None
 
 def test_projects_without_a_published_row_are_named(tmp_path: Path) -> None:
     row = {"project": "A/D", "what": "w", "published": "p", "reproduced": "r", "repaired": "x"}
-    _write(tmp_path, "one", notes={"published": [row]})
+    write_run(tmp_path, "one", notes={"published": [row]})
     table = side_by_side.published_frame(compare_runs.find(tmp_path, "smoke")[0])
     assert list(table.columns) == ["project", "run", "what", "published", "reproduced", "repaired"]
     assert list(side_by_side.projects_without_a_row(table)) == ["B", "C", "E"]
