@@ -8,7 +8,8 @@ from typing import Any
 from helpers.runs.records import to_json
 
 
-def _entry(value: float) -> dict[str, Any]:
+def entry(value: float) -> dict[str, Any]:
+    """A metric's value with an interval, as metrics.json has it."""
     return {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 300}
 
 
@@ -24,7 +25,7 @@ def write_run(
         "notebook": notebook, "run_name": name, "status": status, "settings": used | {"run_name": name} | settings,
         "notes": notes or {}, "wall_time_s": 60.0, "peak_rss_gb": 2.0, "peak_cuda_gb": None,
     }  # fmt: skip
-    systems = {"zero-shot": {"accuracy": _entry(0.33)}, "qlora": {"accuracy": _entry(accuracy)}}
+    systems = {"zero-shot": {"accuracy": entry(0.33)}, "qlora": {"accuracy": entry(accuracy)}}
     test = {
         "a": "qlora",
         "b": "zero-shot",

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from run_cases import write_run
+from run_cases import entry, write_run
 
 from helpers import plots
 from helpers.errors import RunError
@@ -65,7 +65,7 @@ def test_seeds_are_grouped_only_when_nothing_else_differs(tmp_path: Path) -> Non
 
 
 def test_learning_curves_come_from_notes_and_from_runs_of_several_sizes(tmp_path: Path) -> None:
-    noted = {"learning_curve": {"accuracy": {"100": _entry(0.5), "900": _entry(0.9)}}}
+    noted = {"learning_curve": {"accuracy": {"100": entry(0.5), "900": entry(0.9)}}}
     write_run(tmp_path, "whole", notes=noted)
     write_run(tmp_path, "half", n_train=450, accuracy=0.8)
     records, _ = compare_runs.find(tmp_path, "smoke")
@@ -76,7 +76,7 @@ def test_learning_curves_come_from_notes_and_from_runs_of_several_sizes(tmp_path
 
 
 def test_points_are_read_from_notes(tmp_path: Path) -> None:
-    point = {"name": "900 pairs", "metric": "accuracy", "train_seconds": 30.0} | _entry(0.9)
+    point = {"name": "900 pairs", "metric": "accuracy", "train_seconds": 30.0} | entry(0.9)
     write_run(tmp_path, "one", notes={"points": [point, point | {"metric": "rougeL"}]})
     write_run(tmp_path, "none", notebook="02_zero_shot_baselines")
     records, _ = compare_runs.find(tmp_path, "smoke")
