@@ -39,7 +39,7 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
     names = [*(n for n in PARAMETERS if n in values and n not in _PLACED), "seed"]
     plain = {n: f"{v:g}" if isinstance(v, float) else str(v) for n, v in values.items()}
     shown = ", ".join(f"{n} {plain[n]}{mark.get(n, '')}" for n in names)
-    lines += _entry("settings", shown + ("  (* set by you)" if settings.given else ""))
+    lines += _entry("settings", shown + ("  (* set by you)" if "*" in shown else ""))
     lines += _entry("folder", short_path(folder) + ("  (resuming)" if values.get("resume") else ""))
     if values.get("checkpoint_dir"):
         lines += _entry("copies", f"of its checkpoints in {values['checkpoint_dir']}")
