@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-import socket
 from collections import Counter
 
 import numpy as np
 import pytest
+from text_cases import random_pairs
 
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation import text_stats
 from helpers.evaluation.aggregates import aggregate, bleu_from_stats
 from helpers.evaluation.metrics import (
-    CHOICE_METRICS,
     TEXT_METRICS,
     Scores,
     compare,
@@ -23,77 +22,6 @@ from helpers.evaluation.metrics import (
     score_texts,
     score_values,
 )
-
-WORDS = [
-    "mix",
-    "the",
-    "flour",
-    "and",
-    "sugar",
-    "in",
-    "a",
-    "large",
-    "bowl",
-    "then",
-    "add",
-    "two",
-    "eggs",
-    ",",
-    "beating",
-    "well",
-    ".",
-    "stir",
-    "until",
-    "smooth",
-    ";",
-    "bake",
-    "at",
-    "180°C",
-    "for",
-    "25",
-    "minutes",
-    "(",
-    "or",
-    "until",
-    "golden",
-    ")",
-    ".",
-    "crème",
-    "fraîche",
-    "jalapeño",
-    "麻婆豆腐",
-    "борщ",
-    "½",
-    "cup",
-    "don't",
-    "half-baked",
-    "U.S.",
-    "$3.50",
-    "&amp;",
-    "naïve",
-    "👩\u200d🍳",
-    "MIX",
-    "Flour",
-    "1,000",
-    "--",
-    "«sel»",
-]
-
-
-def random_pairs(n: int = 200, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Pairs that overlap to varying degree, among them empty, one-token, non-Latin and multi-line texts."""
-    rng = random.Random(seed)
-    predictions = ["", "", "sugar", "sugar", "   ", "борщ"]
-    references = ["", "sugar", "", "sugar", "a b", "борщ"]
-    while len(predictions) < n:
-        reference = rng.choices(WORDS, k=rng.choice([1, 2, 3, 5, 12, 40]))
-        prediction = [w if rng.random() < 0.7 else rng.choice(WORDS) for w in reference]
-        prediction = prediction[: rng.randint(0, len(prediction))] + rng.choices(WORDS, k=rng.randint(0, 4))
-        glue = rng.choice([" ", " ", "\n", "  "])
-        predictions.append(glue.join(prediction))
-        references.append(" ".join(reference))
-    return predictions, references
-
 
 PREDICTIONS, REFERENCES = random_pairs()
 
@@ -383,52 +311,6 @@ def test_bad_input_is_refused_in_one_line() -> None:
 
 
 # ---- evaluate.Metric ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError("a metric tried to reach the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
-def test_evaluate_metrics_equal_ours(no_network: None) -> None:
-    import evaluate
-
-    from helpers.evaluation import hf
-    from helpers.evaluation.embeddings import get_embedder
-
-    embedder = get_embedder("hashing")
-    texts = score_texts(PREDICTIONS, REFERENCES, TEXT_METRICS, embedder)
-    choices = score_choices([0, 1, 2, -1], [0, 1, 1, 2])
-    nll = score_nll([3.0, 4.0], [2, 3])
-    inputs = {
-        **dict.fromkeys(texts.metrics, ((PREDICTIONS, REFERENCES), texts)),
-        **{m: (([0, 1, 2, -1], [0, 1, 1, 2]), choices) for m in choices.metrics},
-        "perplexity": (([3.0, 4.0], [2, 3]), nll),
-    }
-    assert set(inputs) == {*CHOICE_METRICS, "perplexity", *TEXT_METRICS}
-    for name, ((predictions, references), ours) in inputs.items():
-        metric = hf.load(name)
-        assert isinstance(metric, evaluate.Metric)
-        extra = {"embedder": embedder} if name == "cosine" else {}
-        assert metric.compute(predictions=predictions, references=references, **extra) == {
-            name: pytest.approx(ours.value(name))
-        }
-    with pytest.raises(ParameterError):
-        hf.load("f1")
-
-
-def test_evaluate_metrics_take_batches() -> None:
-    from helpers.evaluation import hf
-
-    metric = hf.load("bleu")
-    for start in range(0, 200, 50):
-        metric.add_batch(predictions=PREDICTIONS[start : start + 50], references=REFERENCES[start : start + 50])
-    expected = score_texts(PREDICTIONS, REFERENCES, ["bleu"]).value("bleu")
-    assert metric.compute() == {"bleu": pytest.approx(expected)}
 
 
 def test_estimates_are_reproducible_and_contain_the_value() -> None:

@@ -10,59 +10,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bitsandbytes.nn import Linear4bit
-from machine_cases import CU126, machine, p100, t4
+from blip2_cases import CAPTIONS, QUESTION, noise, talk, write_blip2
 from peft import LoraConfig, get_peft_model
-from PIL import Image
-from transformers import BitsAndBytesConfig, Trainer, TrainingArguments
-from vision_cases import gradients, randomise
+from transformers import Trainer, TrainingArguments
+from vision_cases import gradients
 
 from helpers import models
-from helpers.errors import DataError, ModelError
+from helpers.errors import DataError
 from helpers.inference.vision import choice_scores, generate_vision
-from helpers.machine.hardware import describe
 from helpers.models.audit import audit
-from helpers.models.families import FAMILIES
-from helpers.models.quantize import check_quantisation
-from helpers.models.vision import BLIP2, LoadedVision, load_blip2, load_processor, load_vision
+from helpers.models.vision import LoadedVision, load_blip2, load_processor
 from helpers.models.vision_inputs import IGNORED, answer_opening, collate_vision, encode_vision
 from helpers.training import trainers
 from tools.tiny import architectures_blip2, build
 
-CAPTIONS = [
-    f"A photo of {kind} with {colour} color and {material} material"
-    for kind in ("ankle boots", "oxfords", "sandals")
-    for colour in ("black", "white", "brown", "red")
-    for material in ("leather", "an unspecified", "rubber")
-]
-QUESTION = "Question: which shoe is it? Answer:"
 EXACT = 2e-5  # float32 logits of about 3
 QUERIES = architectures_blip2.QUERIES
 
 
-def noise(seed: int = 0, width: int = 90, height: int = 64) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-def talk(seed: int = 0, text: str = "", caption: str = "") -> dict[str, Any]:
-    content = [{"type": "image"}, *([{"type": "text", "text": text}] if text else [])]
-    chat: dict[str, Any] = {"prompt": [{"role": "user", "content": content}], "images": [noise(seed)]}
-    return chat | ({"completion": [{"role": "assistant", "content": caption}]} if caption else {})
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights, large enough for clear preferences."""
-    tokenizer = build.train_tokenizer([*CAPTIONS, QUESTION, "\n"], 480)
-    processor = architectures_blip2.blip2_processor(tokenizer)
-    torch.manual_seed(0)
-    model = architectures_blip2.blip2(processor.tokenizer)
-    randomise(model, tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<image>"), stop=4)
-    place = tmp_path_factory.mktemp("blip2")
-    model.save_pretrained(place)
-    processor.save_pretrained(place)
-    return place
+    return write_blip2(tmp_path_factory.mktemp("blip2"))
 
 
 @pytest.fixture(scope="module")
@@ -318,99 +286,3 @@ def test_a_plain_trainer_trains_and_evaluates(folder: Path, tmp_path: Path) -> N
     assert first == pytest.approx(at_first, rel=1e-2)
     assert [row["eval_loss"] for row in history if "eval_loss" in row][-1] < 0.9 * at_first
     assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
-
-
-# ---------- formats
-@pytest.mark.parametrize("quant", ["nf4", "nf4-double", "int8"])
-def test_only_the_language_models_layers_are_packed(folder: Path, blip2: LoadedVision, quant: str) -> None:
-    packed = load_blip2(str(folder), quant=quant, dtype="float32")
-    plain = dict(blip2.model.named_modules())
-    for name, module in packed.model.named_modules():
-        if isinstance(plain[name], torch.nn.Linear):
-            inside = ".layers." in name and name.startswith("language_model")
-            assert (type(module) is not torch.nn.Linear) is inside, name
-            if not inside:
-                assert torch.equal(module.weight, plain[name].weight) and module.weight.dtype == torch.float32
-    assert all(name in plain for name in FAMILIES["blip-2"].kept)
-    assert packed.model.get_output_embeddings().weight is packed.model.get_input_embeddings().weight
-    assert audit(packed.model).total == audit(blip2.model).total
-    pixels = encode_vision(packed.processor, talk(0)).pixels
-    with torch.no_grad():
-        seen, before = (loaded.model.get_image_features(**pixels).pooler_output for loaded in (packed, blip2))
-    assert torch.equal(seen, before)
-    answers = generate_vision(packed.model, packed.processor, [talk(i) for i in range(3)], max_new_tokens=4)
-    assert len(answers) == 3
-
-
-def test_four_bits_are_the_default_and_a_configuration_is_taken_as_it_is(folder: Path) -> None:
-    assert any(isinstance(m, Linear4bit) for m in load_blip2(str(folder), dtype="float32").model.modules())
-    own = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
-    model = load_blip2(str(folder), quant=own, dtype="float32").model
-    assert any(isinstance(m, Linear4bit) for n, m in model.named_modules() if n.startswith("vision_model"))
-
-
-def test_in_float16_the_qformer_stays_in_float32(folder: Path) -> None:
-    loaded = load_blip2(str(folder), quant="none", dtype="float16")
-    kinds = {name.split(".")[0]: p.dtype for name, p in loaded.model.named_parameters()}
-    assert {name for name, kind in kinds.items() if kind == torch.float32} == {"qformer", "query_tokens"}
-    assert len(generate_vision(loaded.model, loaded.processor, [talk(0)], max_new_tokens=3)) == 1
-    half = load_blip2(str(folder), quant="nf4", dtype="bfloat16")
-    assert len(generate_vision(half.model, half.processor, [talk(0)], max_new_tokens=3)) == 1
-
-
-@pytest.mark.parametrize("quant", ["int8", BitsAndBytesConfig(load_in_8bit=True)])
-def test_a_p100_is_refused_eight_bits_before_anything_is_read(folder: Path, quant: Any, tmp_path: Path) -> None:
-    old = describe(p100(CU126))
-    shutil.copytree(folder, tmp_path / "weightless")
-    (tmp_path / "weightless" / "model.safetensors").unlink()
-    for model_id in (BLIP2, str(tmp_path / "weightless")):  # one of them is not even here
-        for load in (load_blip2, load_vision, models.load):
-            with pytest.raises(ModelError, match="LLM.int8") as caught:
-                load(model_id, quant=quant, machine=old)
-            text = str(caught.value)
-            assert "7.5" in text and "P100" in text and "has 6.0" in text and "use quant='nf4'" in text
-            assert "\n" not in text
-
-
-def test_what_a_gpu_can_compute_in_is_not_refused() -> None:
-    four, eight = BitsAndBytesConfig(load_in_4bit=True), BitsAndBytesConfig(load_in_8bit=True)
-    for quant in ("none", "nf4", "nf4-double", four, None):
-        check_quantisation(quant, describe(p100(CU126)))
-    for quant in ("none", "int8", "nf4", four, eight):
-        check_quantisation(quant, describe(t4()))
-        check_quantisation(quant, describe(machine()))
-    bare = describe(machine(versions={"bitsandbytes": None}))
-    check_quantisation("none", bare)
-    for quant in ("int8", "nf4-double", four):
-        with pytest.raises(ModelError, match="bitsandbytes, which is not installed"):
-            check_quantisation(quant, bare)
-
-
-# ---------- checkpoints that do not fit
-def changed(folder: Path, place: Path, **changes: Any) -> str:
-    shutil.copytree(folder, place, dirs_exist_ok=True)
-    config = json.loads((place / "config.json").read_text()) | changes
-    (place / "config.json").write_text(json.dumps(config))
-    return str(place)
-
-
-def test_checkpoints_of_another_kind_are_one_clear_line(folder: Path, tmp_path: Path) -> None:
-    t5 = {"model_type": "t5", "d_model": 32, "d_ff": 64, "num_layers": 1, "num_heads": 2, "d_kv": 16}
-    cases = {
-        "tiny/llama": "is of kind 'llama', not a BLIP-2",
-        changed(folder, tmp_path / "t5", text_config=t5): r"encoder-decoder \(t5\)",
-        changed(folder, tmp_path / "older", image_token_index=None): "keeps no place for pictures",
-        changed(folder, tmp_path / "other", image_token_index=7): "keeps no place for pictures",
-        BLIP2: "not on this machine and the Hub cannot be reached",
-    }
-    for model_id, says in cases.items():
-        with pytest.raises(ModelError, match=says) as caught:
-            load_blip2(model_id, quant="none")
-        assert "\n" not in str(caught.value)
-
-
-def test_one_resolution(folder: Path) -> None:
-    assert load_processor(str(folder), 64 * 64).image_processor.size["height"] == 64
-    with pytest.raises(ModelError, match="64 x 64 pixels only") as caught:
-        load_processor(str(folder), 32 * 32)
-    assert "leave max_pixels out." in str(caught.value)

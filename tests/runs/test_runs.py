@@ -5,40 +5,21 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from begun_cases import QLORA, begin, fill
 
-from helpers import start
 from helpers.errors import ParameterError, RunError
-from helpers.evaluation.statistics import Estimate, TestResult
-from helpers.files import write_atomic
-from helpers.reports import results
-from helpers.runs import records
-from helpers.runs.records import read_run, read_runs
-from helpers.runs.run import Run
+from helpers.evaluation.statistics import Estimate
+from helpers.runs.records import read_run
 
-QLORA = "04_qlora_instruct"
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def begin(place: Path, **given: Any) -> Run:
-    return start(QLORA, {"profile": "smoke", "output_dir": str(place)} | given)
-
-
-def fill(run: Run) -> None:
-    run.add_system("zero-shot", {"rougeL": Estimate(0.1 + 0.2, 0.25, 0.35, 40)})
-    run.add_system("qlora", {"rougeL": Estimate(0.6, 0.5, 0.7, 40)})
-    run.add_system("qlora", {"perplexity": Estimate(np.float64(7.123456789), 6.5, float("inf"), 120)})
-    run.add_tests([TestResult("qlora", "zero-shot", "rougeL", 0.3, 0.2, 0.4, 1e-9, "paired bootstrap")])
 
 
 def test_a_finished_run_has_the_agreed_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,81 +194,6 @@ def test_full_disk_leaves_the_earlier_adapter_intact(tmp_path: Path) -> None:
     assert not [p for p in run.folder.iterdir() if p.name.startswith(".")]
 
 
-def _running_elsewhere(place: Path, **given: Any) -> subprocess.Popen[str]:
-    values = {"profile": "smoke", "output_dir": str(place)} | given
-    code = f"""
-        import time
-        from helpers import start
-        run = start({QLORA!r}, {values!r})
-        print("READY", flush=True)
-        time.sleep(120)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("READY"):
-            break
-    return process
-
-
-def test_a_killed_run_reads_as_interrupted_and_a_live_one_is_not_overwritten(tmp_path: Path) -> None:
-    process = _running_elsewhere(tmp_path)
-    folder = tmp_path / QLORA / "smoke-recipes-seed0"
-    assert read_run(folder).status == "running"
-    with pytest.raises(RunError, match=f"process {process.pid}"):
-        begin(tmp_path)
-    process.send_signal(signal.SIGKILL)
-    # Not waited for yet: a dead process that is still in the table counts as dead.
-    for _ in range(100):
-        if read_run(folder).status == "interrupted":
-            break
-        time.sleep(0.1)
-    assert [record.status for record in read_runs(tmp_path)] == ["interrupted"]
-    process.wait()
-    assert json.loads((folder / "run.json").read_text())["status"] == "running"
-    run = begin(tmp_path, resume=True)
-    assert run.folder == folder and read_run(folder).info["resumed"] is True
-
-
-ENDS = {
-    "an error": ("1 / 0", "failed", "ZeroDivisionError: division by zero", 1),
-    "an error on purpose": ("raise RunError('no space', 'free some')", "failed", "no space. free some.", 1),
-    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", "interrupted", "KeyboardInterrupt", -2),
-    "no finish": ("pass", "interrupted", "the process ended before run.finish()", 0),
-    "finish": ("run.finish()", "finished", None, 0),
-    "a folder that is gone": ("import shutil; shutil.rmtree(run.folder)", None, None, 0),
-    "terminated": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", "interrupted", None, -15),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("how", ENDS)
-def test_a_script_writes_down_how_it_ended(how: str, tmp_path: Path) -> None:
-    code, status, error, exit_code = ENDS[how]
-    head = "import os, signal, sys, time\nfrom helpers import start\nfrom helpers.errors import RunError\n"
-    head += f"run = start({QLORA!r}, {{'profile': 'smoke', 'run_name': 'r', 'output_dir': {str(tmp_path)!r}}})\n"
-    done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == exit_code, done.stderr
-    folder = tmp_path / QLORA / "r"
-    if status is None:
-        assert not folder.exists()
-        return
-    record = read_run(folder)
-    assert (record.status, record.info["error"]) == (status, error)
-    if how == "an error on purpose":
-        assert done.stderr == "RunError: no space. free some.\n"
-    if status != "finished":
-        assert begin(tmp_path, run_name="r", resume=True).resume_from() is None  # it can be taken up again
-
-
-def test_a_reused_pid_is_not_taken_for_the_run(tmp_path: Path) -> None:
-    run = begin(tmp_path)
-    info = json.loads((run.folder / "run.json").read_text())
-    info["process"]["create_time"] -= 3600
-    write_atomic(run.folder / "run.json", json.dumps(info))
-    assert read_run(run.folder).status == "interrupted"
-
-
 def test_a_new_run_of_the_same_name_replaces_what_runs_write_and_nothing_else(tmp_path: Path) -> None:
     run = begin(tmp_path)
     fill(run)
@@ -357,55 +263,3 @@ def test_half_written_checkpoints_do_not_count(tmp_path: Path, broken: str, how:
 
 
 # -- reports ------------------------------------------------------------------------------------------
-
-
-def _some_runs(place: Path) -> list[records.RunRecord]:
-    from matplotlib import pyplot as plt
-
-    for name in ("a", "a-run-with-a-very-long-name-" + "x" * 60):
-        run = begin(place, run_name=name)
-        fill(run)
-        run.add_system("few-shot, 3 examples, <b>bold</b>", {"accuracy": Estimate(0.5, 0.4, 0.6, 40)})
-        figure, _ = plt.subplots()
-        run.save_figure(figure, "training curve")
-        run.finish()
-    records.update_info(begin(place, run_name="z").folder, status="failed", error="ValueError: <oops>")
-    return read_runs(place)
-
-
-def test_results_table_fits_and_has_a_row_for_each_run_and_system(tmp_path: Path) -> None:
-    runs = _some_runs(tmp_path)
-    text = results.results_table(runs)
-    assert all(len(line) <= 110 for line in text.splitlines())
-    assert len(text.splitlines()) == 2 + 3 + 3 + 1
-    assert "0.600 [0.500, 0.700]" in text and "(failed)" in text
-    rows = results.results_rows(runs)
-    assert len(rows) == 7 and json.loads(records.to_json(rows)) == rows
-    assert results.results_table([]) == "no runs yet"
-
-
-def test_html_page_is_self_contained_and_its_links_resolve(tmp_path: Path) -> None:
-    from urllib.parse import unquote
-
-    _some_runs(tmp_path)
-    page = results.write_html(tmp_path)
-    text = page.read_text(encoding="utf-8")
-    assert "<b>bold</b>" not in text and "ValueError: &lt;oops&gt;" in text
-    links = re.findall(r'(?:href|src)="([^"]+)"', text)
-    assert links and not [link for link in links if "://" in link]
-    for link in links:
-        if link.startswith("#"):
-            assert f'id="{link[1:]}"' in text
-        else:
-            assert (tmp_path / unquote(link)).is_file(), link
-    assert "training%20curve.png" in text
-
-
-def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:
-    begin(tmp_path).finish()
-    broken = tmp_path / QLORA / "broken"
-    broken.mkdir()
-    (broken / "run.json").write_text('{"status": "fini')
-    found = {record.run_name: record for record in read_runs(tmp_path)}
-    assert found["smoke-recipes-seed0"].status == "finished"
-    assert found["broken"].status == "failed" and "cannot be read" in found["broken"].info["error"]

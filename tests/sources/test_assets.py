@@ -9,50 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asset_cases import DATA, bread, leftovers, make_wheel, one_line
 
 from helpers.errors import AssetError
 from helpers.sources import asset_list, assets, gguf, wheels
-
-DATA = b"flour, water, salt\n" * 50
-
-
-def make_wheel(folder: Path, package: str, version: str, files: dict[str, bytes]) -> Path:
-    """A minimal valid wheel."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{package.replace('-', '_')}-{version}"
-    info = f"{stem}.dist-info"
-    content = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
-        "Requires-Dist: something-that-does-not-exist\n".encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    file = folder / f"{stem}-py3-none-any.whl"
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-        archive.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in [*content, f"{info}/RECORD"]))
-    return file
-
-
-def bread(**changes: Any) -> asset_list.Asset:
-    values: dict[str, Any] = {
-        "name": "bread",
-        "package": "lab-bread",
-        "version": "1.0",
-        "files": {"lab_bread/data/list.txt": ("list.txt", hashlib.sha256(DATA).hexdigest())},
-        "licence": "CC0",
-        "attribution": "nobody",
-        "description": "a test",
-        "need_mb": 1,
-    }
-    return asset_list.Asset(**{**values, **changes})
 
 
 @pytest.fixture
@@ -85,16 +49,6 @@ def fetched(cache: Path, fetched_once: Path) -> Path:
     shutil.copytree(fetched_once, cache / "bread")
     assert assets.available("bread")
     return cache / "bread"
-
-
-def leftovers(cache: Path) -> list[str]:
-    return [p.name for p in cache.iterdir() if not p.name.endswith(".lock")] if cache.is_dir() else []
-
-
-def one_line(error: pytest.ExceptionInfo[AssetError]) -> str:
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".")
-    return text
 
 
 def test_fetch_keeps_the_listed_files_and_says_where_they_are(cache: Path) -> None:
@@ -325,9 +279,9 @@ def test_two_processes_fetch_once(cache: Path, tmp_path: Path) -> None:
     script = tmp_path / "go.py"
     script.write_text(
         "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import test_assets\nfrom helpers.sources import asset_list as catalog, assets\n"
-        "catalog.ASSETS['bread'] = test_assets.bread()\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "import asset_cases\nfrom helpers.sources import asset_list as catalog, assets\n"
+        "catalog.ASSETS['bread'] = asset_cases.bread()\n"
         "assets.fetch('bread', say=print)\n"
     )
     running = [subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) for _ in range(2)]

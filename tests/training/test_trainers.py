@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
-import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
+from trainer_cases import ANSWERS, _adapter, _trainer
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl
 from transformers.trainer_callback import ExportableState
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
-from helpers import files, inference, models
-from helpers.errors import OutOfMemory, RunError
+from helpers import models
 from helpers.training import trainers
 from helpers.training.callbacks import StopOnNaN
-from helpers.training.checkpoints import latest_checkpoint
-
-ANSWERS = ["salt", "red onion and cream", "1. Chop the leek.\n2. Serve hot.", "é", "butter, flour, milk"] * 4
-
-
-def _rows() -> Dataset:
-    return Dataset.from_list(
-        [
-            {
-                "prompt": [{"role": "user", "content": f"Repeat:\n- {answer} {i}"}],
-                "completion": [{"role": "assistant", "content": answer}],
-            }
-            for i, answer in enumerate(ANSWERS)
-        ]
-    )
-
-
-def _trainer(folder: Path, **changes: Any) -> trainers.CompletionTrainer:
-    torch.manual_seed(0)
-    loaded = models.load("tiny/llama", quant="nf4", dtype="float32")
-    model = get_peft_model(
-        loaded.model, LoraConfig(r=4, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
-    )
-    options: dict[str, Any] = {
-        "output_dir": str(folder), "num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-3,
-        "logging_steps": 1, "save_strategy": "steps", "save_steps": 3, "report_to": "none", "disable_tqdm": True,
-        "bf16": False, "gradient_checkpointing": False, "completion_only_loss": True, "max_length": 64,
-        "dataloader_pin_memory": False, "train_sampling_strategy": "group_by_length",
-    }  # fmt: skip
-    arguments = SFTConfig(**(options | changes))
-    trainer = trainers.CompletionTrainer(
-        model=model, args=arguments, train_dataset=_rows(), eval_dataset=_rows(), processing_class=loaded.tokenizer
-    )
-    trainers.float32_adapters(trainer.model)
-    return trainer
-
-
-def _adapter(trainer: trainers.CompletionTrainer) -> dict[str, torch.Tensor]:
-    return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
 
 
 class LargestSoftmax(TorchDispatchMode):
@@ -233,68 +189,6 @@ def test_gradients_out_of_range_in_fp16_are_the_scalers_business() -> None:
         assert control.should_training_stop is stops and (guard.step == 7) is stops
 
 
-class Hungry(torch.nn.Module):
-    """Asks for 2^60 bytes in its ``at``-th forward pass, which no allocator has."""
-
-    def __init__(self, model: Any, at: int, error: BaseException | None = None) -> None:
-        super().__init__()
-        self.model, self.config, self.at, self.error, self.calls = model, model.config, at, error, 0
-
-    def forward(self, **inputs: Any) -> Any:
-        self.calls += 1
-        kept = torch.ones(2**20)  # of the failed step, 4 MiB
-        self.seen = weakref.ref(kept)
-        if self.calls == self.at:
-            if self.error is not None:
-                raise self.error
-            torch.empty(2**58, dtype=torch.float32)
-        return self.model(**inputs)
-
-
-def _hungry(folder: Path, error: BaseException | None = None) -> Trainer:
-    trainer = _trainer(folder)
-    inner = trainer.model
-    arguments = TrainingArguments(
-        str(folder), max_steps=6, per_device_train_batch_size=4, use_cpu=True, report_to="none", disable_tqdm=True,
-        logging_steps=1, save_strategy="no", remove_unused_columns=False, dataloader_pin_memory=False,
-    )  # fmt: skip
-    data = {"train_dataset": trainer.train_dataset, "data_collator": trainer.data_collator}
-    return Trainer(model=Hungry(inner, 3, error), args=arguments, **data)
-
-
-@pytest.mark.parametrize("error", [None, torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to"), MemoryError()])
-def test_out_of_memory_is_one_line_and_the_memory_is_free_again(tmp_path: Path, error: Any) -> None:
-    trainer = _hungry(tmp_path, error)
-    with pytest.raises(OutOfMemory) as caught:
-        trainers.train(trainer, advice="set max_length to 128" if error is None else "")
-    line = str(caught.value)
-    assert line.startswith("out of memory at step 3 (") and "GiB" in line and "\n" not in line
-    cure = "set max_length to 128." if error is None else "halve batch_size and double grad_accumulation."
-    assert line.endswith(cure)
-    assert caught.value.__context__ is None and caught.value.__cause__ is None, "it holds no frame of the failed step"
-    assert all(p.grad is None for p in trainer.model.parameters()) and trainer.optimizer is None
-    if error is None:  # the others are still held by this test's parameters, frames and all
-        assert trainer.model.seen() is None, "the failed step's tensors are gone"
-    history = trainers.train(trainer)  # the cell once more: the third pass is over, so now it works
-    assert [row["step"] for row in history] == list(range(1, 7))
-
-
-def test_generating_without_memory_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = models.load("tiny/llama", dtype="float32")
-    forward = type(loaded.model).forward
-    monkeypatch.setattr(type(loaded.model), "forward", lambda *_, **__: torch.empty(2**58))
-    talk = [{"role": "user", "content": "hello"}]
-    with pytest.raises(OutOfMemory, match="out of memory while generating .*GiB.* halve batch_size"):
-        inference.generate(loaded.model, loaded.tokenizer, [talk], max_new_tokens=4)
-    monkeypatch.setattr(type(loaded.model), "forward", forward)
-    assert inference.generate(loaded.model, loaded.tokenizer, [talk], max_new_tokens=4)
-
-
-def test_other_errors_pass_through_untouched(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        trainers.train(_hungry(tmp_path, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
-
-
 class Watch(TrainerCallback, ExportableState):
     """Remembers the steps it has seen, in checkpoints too."""
 
@@ -354,50 +248,3 @@ def test_early_stopping_and_the_best_checkpoint_survive_an_interruption(tmp_path
     assert again.state.global_step == ended[-1]
     first, second = _adapter(whole), _adapter(again)
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = _trainer(tmp_path)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(trainer, "_save", full)
-    with pytest.raises(RunError, match="disk is full.*resume=True"):
-        trainers.train(trainer)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
-@pytest.mark.parametrize("limit", [3_000, 60_000])
-def test_a_file_that_the_system_refuses_is_one_clear_line(tmp_path: Path, limit: int) -> None:
-    """Real refusals: safetensors' file is too large for the first limit, torch's optimizer for the second."""
-    import resource
-
-    trainer = _trainer(tmp_path)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        with pytest.raises(RunError, match="checkpoint in .* could not be written .*resume=True") as caught:
-            trainers.train(trainer)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "\n" not in str(caught.value)
-    assert latest_checkpoint(tmp_path) is None
-
-
-def test_a_drive_that_drops_out_while_saving_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_FIRST_PAUSE", 0.01)
-    trainer = _trainer(tmp_path)
-    real, calls = trainer._save_rng_state, 0
-
-    def drops(folder: str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls in (1, 2) or calls > 4:
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        real(folder)
-
-    monkeypatch.setattr(trainer, "_save_rng_state", drops)
-    with pytest.raises(RunError, match="could not be written .*not connected.* mount the drive again"):
-        trainers.train(trainer)
-    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-6", "the first two were written at last"
