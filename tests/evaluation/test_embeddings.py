@@ -32,7 +32,7 @@ def test_hashing_sees_spelling() -> None:
 
 def test_embedders_are_loaded_once_and_unknown_ones_refused() -> None:
     assert get_embedder("hashing") is get_embedder("hashing")
-    with pytest.raises(ParameterError, match="Did you mean minilm"):
+    with pytest.raises(ParameterError, match="Did you mean 'minilm'"):
         get_embedder("minlm")
 
 

@@ -310,9 +310,6 @@ def test_bad_input_is_refused_in_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
-# ---- evaluate.Metric ----------------------------------------------------------------------------------
-
-
 def test_estimates_are_reproducible_and_contain_the_value() -> None:
     scores = score_texts(PREDICTIONS, REFERENCES) | Scores([])
     first, second = scores.estimates(seed=3), scores.estimates(seed=3)
