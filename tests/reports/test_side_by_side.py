@@ -50,9 +50,9 @@ def test_changes_are_counted_and_tested(tmp_path: Path) -> None:
 
 def test_a_value_is_recognised_in_its_own_run_and_metric_only(tmp_path: Path) -> None:
     (record,) = _records(tmp_path)
-    assert side_by_side.was_recorded(record, "accuracy", 2 / 3)
-    assert not side_by_side.was_recorded(record, "accuracy", 0.5)
-    assert not side_by_side.was_recorded(record, "rougeL", 2 / 3)
+    assert side_by_side.agrees_with_record(record, "accuracy", 2 / 3)
+    assert not side_by_side.agrees_with_record(record, "accuracy", 0.5)
+    assert side_by_side.agrees_with_record(record, "rougeL", 2 / 3)  # nothing was recorded that it could contradict
 
 
 def test_seeds_are_pooled_into_one_row_a_system(tmp_path: Path) -> None:
