@@ -6,7 +6,6 @@ import ast
 import importlib
 import importlib.util
 import re
-import symtable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -114,13 +113,43 @@ def test_cells_are_short(path: Path) -> None:
         assert lines <= MAX_LINES, f"{cell.cell_type} cell {number} has {lines} lines: {cell.source[:50]!r}"
 
 
+class Bindings(ast.NodeVisitor):
+    """Names that code binds in its own scope, not in those of its functions, classes and comprehensions."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self.names |= set() if isinstance(node.ctx, ast.Load) else {node.id}
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.names.add((node.asname or node.name).partition(".")[0])
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self.names |= {node.name} if node.name else set()
+        self.generic_visit(node)
+
+    def visit_definition(self, node: ast.FunctionDef | ast.ClassDef) -> None:
+        self.names.add(node.name)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_definition  # noqa: N815
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        pass
+
+    def visit_comprehension_scope(self, node: ast.expr) -> None:
+        # The variables are its own; what := binds inside it belongs to the scope around it.
+        walrus = (inner.target.id for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr))
+        self.names |= set(walrus)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_comprehension_scope  # noqa: N815
+
+
 def rebound(source: str) -> set[str]:
     """Names that a cell binds at its top level: assigned, imported, defined, or walked over by a loop."""
-    names = symtable.symtable(source, "cell", "exec").get_symbols()
-    bound = {name.get_name() for name in names if name.is_assigned() or name.is_imported()}
-    # One inside a comprehension binds in the scope around it, which the table does not show.
-    walrus = (node.target.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.NamedExpr))
-    return bound | set(walrus)
+    found = Bindings()
+    found.visit(ast.parse(source))
+    return found.names
 
 
 @pytest.mark.parametrize(
