@@ -5,20 +5,30 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from helpers.errors import LabError
 from helpers.runs.records import FAILED, FINISHED, INTERRUPTED, RUNNING
 
-if TYPE_CHECKING:
-    from helpers.runs.run import Run
 
-_active: Run | None = None
+class OpenRun(Protocol):
+    """What is asked of a run here."""
+
+    folder: Path
+
+    @property
+    def status(self) -> str: ...
+    def close(self, status: str, error: str | None) -> None: ...
+    def reopen(self) -> None: ...
+
+
+_active: OpenRun | None = None
 _watching = False
 
 
-def watch(run: Run) -> None:
+def watch(run: OpenRun) -> None:
     """From now on the record of ``run`` says how it ended; an earlier run that is still open is closed.
 
     In a notebook, a cell that raises marks the run as failed, and a later one that works as running. In a script, an
@@ -37,7 +47,7 @@ def watch(run: Run) -> None:
         shell.events.register("post_run_cell", _after_cell)
     before, owner = sys.excepthook, os.getpid()
 
-    def still_open() -> Run | None:
+    def still_open() -> OpenRun | None:
         # A forked child is not the run, and a folder that was removed must not come back.
         if _active is None or os.getpid() != owner or _active.status != RUNNING:
             return None
@@ -68,7 +78,7 @@ def _after_cell(result: Any) -> None:
         _active.reopen()
 
 
-def _close(run: Run, error: BaseException) -> None:
+def _close(run: OpenRun, error: BaseException) -> None:
     stopped = isinstance(error, KeyboardInterrupt)
     line = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
     run.close(INTERRUPTED if stopped else FAILED, " ".join(line.split())[:500].rstrip(": "))

@@ -10,11 +10,11 @@ import json
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.errors import DataError
 from helpers.hints import nearest_and_all
+from helpers.tasks.report import LoadReport
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -24,40 +24,6 @@ if TYPE_CHECKING:  # pragma: no cover
 Row = dict[str, Any]
 T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass
-class LoadReport:
-    """What was read, what was thrown away and why, and what is left."""
-
-    task: str
-    source: str
-    rows_read: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    duplicates_removed: int = 0
-    near_duplicates_removed: int = 0
-    usable: int = 0
-    sizes: dict[str, int] = field(default_factory=dict)
-    licence: str = ""
-    fingerprint: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
-        lines = [
-            f"{self.task} from {self.source}: {self.rows_read:,} rows read",
-            f"  dropped: {dropped or 'none'}; exact duplicates {self.duplicates_removed}, "
-            f"near-duplicates {self.near_duplicates_removed}; usable {self.usable:,}",
-            "  splits: " + ", ".join(f"{name} {size:,}" for name, size in self.sizes.items()),
-        ]
-        lines += [f"  note: {note}" for note in self.notes]
-        if self.licence:
-            lines.append(f"  licence: {self.licence}")
-        lines.append(f"  fingerprint: {self.fingerprint}")
-        return "\n".join(lines)
 
 
 class Task(ABC):

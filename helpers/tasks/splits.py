@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from datasets import DatasetDict
 
-if TYPE_CHECKING:
-    from helpers.tasks.base import LoadReport
+from helpers.tasks.report import LoadReport
 
 
 class TaskSplits(DatasetDict):

@@ -1,0 +1,40 @@
+"""What was read from a source, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class LoadReport:
+    """What was read, what was thrown away and why, and what is left."""
+
+    task: str
+    source: str
+    rows_read: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    duplicates_removed: int = 0
+    near_duplicates_removed: int = 0
+    usable: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    licence: str = ""
+    fingerprint: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
+        lines = [
+            f"{self.task} from {self.source}: {self.rows_read:,} rows read",
+            f"  dropped: {dropped or 'none'}; exact duplicates {self.duplicates_removed}, "
+            f"near-duplicates {self.near_duplicates_removed}; usable {self.usable:,}",
+            "  splits: " + ", ".join(f"{name} {size:,}" for name, size in self.sizes.items()),
+        ]
+        lines += [f"  note: {note}" for note in self.notes]
+        if self.licence:
+            lines.append(f"  licence: {self.licence}")
+        lines.append(f"  fingerprint: {self.fingerprint}")
+        return "\n".join(lines)
