@@ -3,7 +3,7 @@
 Everything runs for real: git clones (the course's address is sent to a local bare repository by git's own
 ``url.<base>.insteadOf``), pip installs and removes (from a folder of wheels: PIP_NO_INDEX and PIP_FIND_LINKS stand in
 for the package index, which is the only part that needs the network). The packages are empty ones of the right name
-and version, in a virtual environment of their own.
+and version, in a virtual environment of their own; only packaging, which the setup cell uses, is the real one.
 """
 
 from __future__ import annotations
@@ -126,6 +126,11 @@ def make_service(platform: str, root: Path, folder: Path, remote: Path | None) -
     for file in (folder / "shipped").iterdir():
         with zipfile.ZipFile(file) as archive:
             archive.extractall(site)
+    # The one package that the setup cell itself uses is the real one, as on the services.
+    spec = find_spec("packaging")
+    assert spec is not None and spec.origin is not None
+    shutil.rmtree(site / "packaging")
+    (site / "packaging").symlink_to(Path(spec.origin).parent)
     variable = "COLAB_RELEASE_TAG" if platform == "colab" else "KAGGLE_KERNEL_RUN_TYPE"
     settings = {"http.proxy": "http://127.0.0.1:9"}  # where nobody listens: no Internet
     if remote is not None:
