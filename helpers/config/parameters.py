@@ -46,7 +46,7 @@ class Parameter:
         values = settings.as_dict()
         if self.name in values:
             return values[self.name]
-        raise AttributeError(f"{values.get('notebook', 'this run')} has no setting {self.name!r}")
+        raise AttributeError(self.name)  # Python then asks Settings.__getattr__, which says what is wrong
 
 
 def _p(help: str, low: float | None = None, high: float | None = None, choices: tuple[str, ...] | None = None) -> Any:
@@ -129,7 +129,8 @@ class Settings:
         values: dict[str, Any] = object.__getattribute__(self, "_values")
         if name in values:
             return values[name]
-        raise AttributeError(f"no setting {name!r}{did_you_mean(name, values)}")
+        where = values.get("notebook", "this run")
+        raise AttributeError(f"{where} has no setting {name!r}{did_you_mean(name, values)}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("settings are fixed: change the parameters cell and run start() again")
