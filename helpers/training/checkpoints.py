@@ -111,7 +111,7 @@ class Mirror:
         place: ``<root>/<notebook>/<run_name>``.
         settings: what the checkpoints belong to, JSON-ready.
         started: when the run began, a sortable text: what an earlier run of the same name left is older.
-        fallback: called with what and why when the copies cannot be written; training goes on without them.
+        fallback: called with what and why when the copies cannot be written; training continues without them.
     """
 
     local: Path

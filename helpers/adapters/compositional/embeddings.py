@@ -1,7 +1,7 @@
 """CLIP features of many pictures: in batches, in bounded memory, kept on disk as they are made.
 
 Each batch becomes one file of the cache folder, complete or absent, named after the pictures it covers. A run that
-was killed goes on with the first picture that no file covers. A picture that cannot be read is counted and left out;
+was killed continues with the first picture that no file covers. A picture that cannot be read is counted and left out;
 it does not end the run.
 """
 

@@ -59,7 +59,7 @@ class Lesson:
     Attributes:
         id: the file's name without its suffix.
         title: as in README.
-        tasks: whose data it can run on, the usual one first; ``TEXT_TASKS`` for all in words; () for none.
+        task_names: whose data it can run on, the usual one first; ``TEXT_TASKS`` for all in words; () for none.
         parameters: parameter → its default, in the order of the parameters cell. A tuple has one value for each
             profile, (smoke, cpu, full); anything else is the same in all three. None: nothing, or decided at the start.
         by_task: task → rows of ``parameters`` that are others for it.
