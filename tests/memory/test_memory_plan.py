@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from helpers.memory.measure import load, measure_cpu, profiled_peak, storages
 from helpers.memory.planner import plan
 from helpers.models.load import TINY
 from helpers.models.skeletons import configuration
+from helpers.runs.provenance import peak_rss_gb
 
 CPU: dict[str, Any] = {"device": "cpu", "dtype": "float32"}
 PHI = {"targets": "q_proj+v_proj+fc1+fc2", "length": 96}
@@ -89,11 +89,11 @@ def test_a_plan_is_what_two_updates_of_the_real_trainer_take(tmp_path: Path) -> 
     assert abs(planned / measured - 1) < 0.02, (planned, measured)
 
 
-def test_a_seven_billion_model_is_planned_in_seconds_without_its_weights() -> None:
+def test_a_seven_billion_model_is_planned_without_its_weights() -> None:
     job = Job("meta-llama/Llama-2-7b-chat-hf", length=1024, labelled=512, checkpointing=True, accumulation=4)
-    began = time.process_time()
+    before = peak_rss_gb()
     found = plan(job)
-    assert time.process_time() - began < 10
+    assert peak_rss_gb() - before < 1  # its weights in 4 bits take 3.9 GB
     assert found.tensors < found.allocated < found.total
     rows = {row["part"]: row["GB"] for row in found.rows()}
     assert sum(rows.values()) == pytest.approx(found.total / 1e9, rel=0.01)
