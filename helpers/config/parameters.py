@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_type_hints, overload
 
 from helpers.hints import did_you_mean
+from helpers.sources.source import SPLIT_CHOICES, Source
 
 PREFIX_KINDS = ("key_value", "embedding", "peft")
 QUANTISATIONS = ("nf4", "nf4-double", "int8", "none")  # how the base weights are stored
@@ -76,6 +77,10 @@ class Settings:
     task: str = _p("which task's data")
     model_id: str = _p("Hub id, local folder or tiny/llama")
     dataset: str = _p("builtin, a Hub id, a local file or folder")
+    columns: str = _p("its columns where guessing fails: premise=text_a,hypothesis=text_b")
+    labels: str = _p('what its codes mean: "1=entailment,0=neutral,-1=contradiction"')
+    splits: str = _p("keep the source's own splits, without copies across them, or cut anew", choices=SPLIT_CHOICES)
+    protocol: str = _p("published: rows chosen as the published project did", choices=("published",))
     seed: int = _p("seed of every random choice", 0, 2**31 - 1)
     run_name: str = _p("folder name of this run")
     output_dir: str = _p("where run folders go")
@@ -151,6 +156,12 @@ class Settings:
 
     def __repr__(self) -> str:
         return "Settings(" + ", ".join(f"{k}={v!r}" for k, v in self.as_dict().items()) + ")"
+
+    @property
+    def source(self) -> Source:
+        """What to read: ``dataset``, with what was settled about it."""
+        values = self.as_dict()
+        return Source(values["dataset"], *(values[name] for name in ("columns", "labels", "splits", "protocol")))
 
     def as_dict(self) -> dict[str, Any]:
         """Every setting in a fixed order, JSON-ready."""

@@ -23,9 +23,10 @@ from helpers.config.checks import (
 from helpers.config.lessons import Lesson, find_lesson
 from helpers.config.parameters import PARAMETERS, Settings
 from helpers.config.profiles import HIDDEN, PROFILES, MachineLike, choose_profile
-from helpers.errors import ParameterError
+from helpers.errors import DataError, ParameterError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
+from helpers.sources.source import pairs
 
 # Settings that may differ between a run and its resumption.
 NOT_COMPARED = frozenset(
@@ -88,6 +89,7 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
     if "dataset" in values:
         values["dataset"] = resolve_dataset(values["dataset"], profile, task)
         origins["dataset"] = f"built in, profile {profile}" if origins["dataset"] == "lesson" else "given"
+        _check_source(values)
     if "model_id" in values:
         values["model_id"] = resolve_model(values["model_id"])
     named = {n: values[n] for n in chosen if n not in NOT_NAMED}
@@ -140,6 +142,15 @@ def _check_form(values: Mapping[str, Any], task: str) -> None:
     forms = tuple(tasks.TASKS[task].forms)
     what = f"form = {values['form']!r} does not exist in task {task!r}{did_you_mean(values['form'], forms)}"
     raise ParameterError(what, f"Allowed: {', '.join(forms)}")
+
+
+def _check_source(values: Mapping[str, Any]) -> None:
+    """ParameterError for pairs of columns or labels that are none."""
+    try:
+        pairs("columns", values["columns"])
+        pairs("labels", values["labels"])
+    except DataError as error:
+        raise ParameterError(error.what, error.cure) from None
 
 
 def _lower_n_generate(values: dict[str, Any], chosen: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ import csv
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ class RawRows:
     unreadable: int = 0
     licence: str = ""
     notes: list[str] = field(default_factory=list)
+    chosen: Mapping[str, str] = field(default_factory=dict)  # a task's column → the reader's choice
 
 
 class _Bad(NamedTuple):

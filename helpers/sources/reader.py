@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import DataError
-from helpers.hints import closest
+from helpers.hints import closest, nearest_and_all
 from helpers.sources import hub, hub_datasets, kaggle
 from helpers.sources.hub_errors import explain
 from helpers.sources.local import SUFFIXES, RawRows, Row, read_local
+from helpers.sources.source import Source
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
@@ -32,10 +33,17 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
     """Rows of ``source``, at most ``limit``.
 
     Args:
-        source: path of a file or folder, a Hub id such as ``stanfordnlp/snli``, or ``kaggle:owner/name``.
+        source: path of a file or folder, a Hub id such as ``stanfordnlp/snli``, or ``kaggle:owner/name``; a
+            ``Source`` also says which columns are meant.
         built_in: names of the task's own sources, for the hint when nothing fits.
         split: split on the Hub; local files have none.
     """
+    raw = _read(source, limit, seed, built_in, split)
+    raw.chosen = Source.of(source).columns
+    return raw
+
+
+def _read(source: str, limit: int, seed: int, built_in: Sequence[str], split: str) -> RawRows:
     if kaggle.is_source(source):
         located = kaggle.locate(source)
         raw = read_local(located.path, limit, seed)
@@ -132,8 +140,10 @@ def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: S
         DataError: a needed column is absent; names those found, the nearest one and what is accepted.
     """
     found = {plain(name): name for name in reversed(raw.columns)}
-    chosen: dict[str, str | None] = {}
+    chosen: dict[str, str | None] = dict(_settled(raw, aliases))
     for own, names in aliases.items():
+        if own in chosen:
+            continue
         accepted = tuple(dict.fromkeys((own, *names)))
         chosen[own] = next((found[plain(name)] for name in accepted if plain(name) in found), None)
         if chosen[own] is None and own not in optional:
@@ -142,6 +152,25 @@ def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: S
             what = f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})"
             raise DataError(what, f"Name a column one of: {', '.join(accepted)}")
     return [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
+
+
+def _settled(raw: RawRows, aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The columns that the reader named, with what each is read as said in a note.
+
+    Raises:
+        DataError: one that the task does not have, or that the source does not have.
+    """
+    for own, name in raw.chosen.items():
+        if own not in aliases:
+            raise DataError(
+                f"columns names {own!r}, which the task does not read", nearest_and_all(own, aliases, "column")
+            )
+        if name not in raw.columns:
+            raise DataError(
+                f"{raw.name} has no column {name!r}, given for {own}", nearest_and_all(name, raw.columns, "column")
+            )
+    raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
+    return dict(raw.chosen)
 
 
 def plain(name: str) -> str:

@@ -26,6 +26,7 @@ class _FromTask:
 MAIN_FORM, TRAINED_FORMS = _FromTask("main form"), _FromTask("text form and first choice form")
 
 # Parts that the parameters of several lessons share, in the order of their parameters cells.
+DATA: dict[str, Any] = {"dataset": "builtin", "columns": None, "labels": None, "splits": "official", "protocol": None}
 PLACE: dict[str, Any] = {"seed": 0, "run_name": None, "output_dir": None}
 RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
 

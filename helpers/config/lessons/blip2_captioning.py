@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep
 
 LESSON = Lesson(
     id="08_blip2_captioning",
@@ -13,7 +13,7 @@ LESSON = Lesson(
         "task": "zappos",
         # No BLIP-2 ships in a package: on a CPU the tiny one, with more pictures.
         "model_id": ("tiny/blip2", "tiny/blip2", "Salesforce/blip2-opt-2.7b"),
-        "dataset": "builtin",
+        **DATA,
         "n_train": (300, 2000, 800),
         "n_eval": (240, 500, 200),
         "epochs": (4.0, 4.0, 15.0),

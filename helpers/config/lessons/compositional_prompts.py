@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep
 
 LESSON = Lesson(
     id="07_compositional_prompts",
@@ -13,7 +13,7 @@ LESSON = Lesson(
         "task": "zappos",
         # No CLIP ships in a package: on a CPU the tiny one, with more pictures.
         "model_id": ("tiny/clip", "tiny/clip", "openai/clip-vit-base-patch32"),
-        "dataset": "builtin",
+        **DATA,
         "n_train": (1200, 6000, 20_667),
         "n_eval": (300, 1000, 2500),
         "epochs": (6.0, 15.0, 15.0),

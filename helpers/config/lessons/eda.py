@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import MAIN_FORM, PLACE, TEXT_TASKS, Lesson
+from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, TEXT_TASKS, Lesson
 from helpers.config.profiles import LLAMA2, SMOLLM2
 
 LESSON = Lesson(
@@ -13,7 +13,7 @@ LESSON = Lesson(
         "profile": "auto",
         "task": "recipes",
         "model_id": ("tiny/llama", SMOLLM2, LLAMA2),
-        "dataset": "builtin",
+        **DATA,
         "form": MAIN_FORM,
         "n_train": (400, 2000, 5000),
         "n_eval": (120, 300, 1000),

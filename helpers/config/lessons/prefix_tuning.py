@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import MAIN_FORM, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, RESUMABLE, Lesson, MemoryStep
 from helpers.config.profiles import SMOLLM2
 
 LESSON = Lesson(
@@ -14,7 +14,7 @@ LESSON = Lesson(
         "task": "scienceqa",
         # No vision-language model ships in a package: on a CPU a language model gets the questions in words.
         "model_id": ("tiny/qwen2_vl", SMOLLM2, "Qwen/Qwen2-VL-2B-Instruct"),
-        "dataset": "builtin",
+        **DATA,
         "form": MAIN_FORM,
         "n_train": (400, 160, 3000),
         "n_eval": (240, 100, 500),

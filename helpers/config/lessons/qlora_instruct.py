@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import PLACE, RESUMABLE, TRAINED_FORMS, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, TRAINED_FORMS, Lesson, MemoryStep
 from helpers.config.profiles import LLAMA2, SMOLLM2
 
 LESSON = Lesson(
@@ -13,7 +13,7 @@ LESSON = Lesson(
         "profile": "auto",
         "task": "recipes",
         "model_id": ("tiny/llama", SMOLLM2, LLAMA2),
-        "dataset": "builtin",
+        **DATA,
         "forms": TRAINED_FORMS,
         "n_train": (600, 1900, 2000),
         "n_text": (600, 100, 2000),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep
 from helpers.config.profiles import SMOLLM2
 
 LESSON = Lesson(
@@ -13,7 +13,7 @@ LESSON = Lesson(
         "profile": "auto",
         "task": "snli",
         "model_id": ("tiny/phi", SMOLLM2, "microsoft/phi-2"),
-        "dataset": "builtin",
+        **DATA,
         "classifier": "head",
         "head": "trained",
         "padding": "dynamic",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import PLACE, TEXT_TASKS, Lesson
+from helpers.config.lessons.base import DATA, PLACE, TEXT_TASKS, Lesson
 from helpers.config.profiles import LLAMA2, SMOLLM2
 
 LESSON = Lesson(
@@ -13,7 +13,7 @@ LESSON = Lesson(
         "profile": "auto",
         "task": "recipes",
         "model_id": ("tiny/llama", SMOLLM2, LLAMA2),
-        "dataset": "builtin",
+        **DATA,
         "n_train": (400, 2000, 2000),
         "n_eval": (120, 120, 300),
         "n_generate": (40, 40, 150),
