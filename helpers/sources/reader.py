@@ -40,6 +40,7 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
     """
     raw = _read(source, limit, seed, built_in, split)
     raw.chosen = Source.of(source).columns
+    raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
     return raw
 
 
@@ -155,7 +156,7 @@ def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: S
 
 
 def _settled(raw: RawRows, aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The columns that the reader named, with what each is read as said in a note.
+    """The columns that the reader named.
 
     Raises:
         DataError: one that the task does not have, or that the source does not have.
@@ -169,7 +170,6 @@ def _settled(raw: RawRows, aliases: Mapping[str, Sequence[str]]) -> dict[str, st
             raise DataError(
                 f"{raw.name} has no column {name!r}, given for {own}", nearest_and_all(name, raw.columns, "column")
             )
-    raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
     return dict(raw.chosen)
 
 
