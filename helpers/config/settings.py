@@ -84,6 +84,7 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
     chosen = tuple(n for n in values if n in asked and asked[n] != usual[n][0])
     origins = {n: "given" if n in chosen else origin for n, (_, origin) in usual.items()}
     _check_form(values, task)
+    _apply_protocol(values, chosen, origins, task)
     if _lower_n_generate(values, chosen):
         origins["n_generate"] = "lowered to n_eval"
     if "dataset" in values:
@@ -142,6 +143,31 @@ def _check_form(values: Mapping[str, Any], task: str) -> None:
     forms = tuple(tasks.TASKS[task].forms)
     what = f"form = {values['form']!r} does not exist in task {task!r}{did_you_mean(values['form'], forms)}"
     raise ParameterError(what, f"Allowed: {', '.join(forms)}")
+
+
+def _apply_protocol(values: dict[str, Any], chosen: tuple[str, ...], origins: dict[str, str], task: str) -> None:
+    """``protocol = "published"`` sets the data set and how many rows are used.
+
+    Raises:
+        ParameterError: the task has no published protocol, or a size is given that the protocol sets.
+    """
+    if not values.get("protocol"):
+        return
+    known = tasks.TASKS[task].protocol
+    if known is None:
+        raise ParameterError(f"task {task!r} has no published protocol", "Leave protocol out")
+    if values["splits"] == "random":
+        raise ParameterError("protocol 'published' starts from official splits, but splits = 'random'", "Leave one out")
+    for name, split in (("n_train", "train"), ("n_eval", "test")):
+        if split in known.sizes and name in values:
+            if name in chosen:
+                raise ParameterError(
+                    f"{name} = {values[name]} is given, but the protocol of Project {known.project} sets it",
+                    f"Leave {name} or protocol out",
+                )
+            values[name], origins[name] = known.sizes[split], f"protocol of Project {known.project}"
+    if values["dataset"] == "builtin":
+        values["dataset"] = tasks.TASKS[task].sources["full"]
 
 
 def _check_source(values: Mapping[str, Any]) -> None:

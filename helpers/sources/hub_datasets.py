@@ -40,6 +40,20 @@ class SplitFiles:
         return load_dataset(**self.options, streaming=True)
 
 
+def splits(repo: str) -> list[str]:
+    """Names of the splits of a data set on the Hub.
+
+    Raises:
+        DataError: refused, or no data set.
+        Unreachable: the Hub cannot be asked, and no copy is here.
+    """
+    try:
+        found = hub.listing(repo, "dataset", fail=DataError)
+    except hub.Unreachable as why:
+        found = hub.remembered(repo, "dataset", why)
+    return list(_resolve(repo, [file.name for file in found.files])[2])
+
+
 def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
     """Find the files of a split and fetch them.
 
@@ -58,7 +72,11 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
     except hub.Unreachable as why:
         found = hub.remembered(repo, "dataset", why)
     names = [file.name for file in found.files]
-    kind, options, files = _resolve(repo, names, split)
+    kind, options, parts = _resolve(repo, names)
+    if split not in parts:
+        what = f"cannot read split {split!r} of {repo}: there is none"
+        raise DataError(what, f"Its splits are {', '.join(sorted(parts)) or 'none'}")
+    files = parts[split]
     if kind not in KINDS:
         note = f"streamed from the Hub, as its files are no tables: not compared with checksums (split {split})"
         return SplitFiles({"path": repo, "split": split}, found.licence, note, local=False)
@@ -81,8 +99,8 @@ def split_files(repo: str, split: str, limit: int, seed: int) -> SplitFiles:
     return SplitFiles(options, found.licence, note, local=True)
 
 
-def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str, Any], list[str]]:
-    """(kind of reader, its options, names of the split's files), as ``datasets`` sees the repository."""
+def _resolve(repo: str, names: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, list[str]]]:
+    """(kind of reader, its options, names of each split's files), as ``datasets`` sees the repository."""
     from datasets import load_dataset_builder
 
     with tempfile.TemporaryDirectory(prefix="peft-lab-") as scratch:
@@ -99,11 +117,11 @@ def _resolve(repo: str, names: Sequence[str], split: str) -> tuple[str, dict[str
         except Exception as error:  # its own errors for a layout it cannot read, and those of its parsers
             line = (str(error).strip().splitlines() or [""])[0][:200]
             raise DataError(f"{repo} on the Hub cannot be read as a data set: {line}") from error
-        if split not in parts:
-            what = f"cannot read split {split!r} of {repo}: there is none"
-            raise DataError(what, f"Its splits are {', '.join(sorted(parts)) or 'none'}")
         kind = type(builder).__module__.rsplit(".", 1)[-1]
-        files = [Path(path).resolve().relative_to(root).as_posix() for path in parts[split]]
+        files = {
+            split: [Path(path).resolve().relative_to(root).as_posix() for path in paths]
+            for split, paths in parts.items()
+        }
     # What the repository's card sets, besides where the files are.
     usual, own = type(builder.config)(), {"name", "version", "data_dir", "data_files", "description"}
     given = {row.name: getattr(builder.config, row.name) for row in dataclasses.fields(usual) if row.name not in own}

@@ -37,6 +37,7 @@ class RawRows:
     unreadable: int = 0
     licence: str = ""
     notes: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)  # of each row, where official splits are kept
     chosen: Mapping[str, str] = field(default_factory=dict)  # a task's column → the reader's choice
 
 

@@ -18,6 +18,7 @@ from helpers.sources import hub, hub_datasets, kaggle
 from helpers.sources.hub_errors import explain
 from helpers.sources.local import SUFFIXES, RawRows, Row, read_local
 from helpers.sources.source import Source
+from helpers.sources.splits import OFFICIAL, SPLIT, has_splits, split_of
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
@@ -38,9 +39,36 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
         built_in: names of the task's own sources, for the hint when nothing fits.
         split: split on the Hub; local files have none.
     """
-    raw = _read(source, limit, seed, built_in, split)
-    raw.chosen = Source.of(source).columns
+    asked = Source.of(source)
+    whole = bool(asked.protocol)
+    if kind_of(source) == "hub" and asked.splits != "random":
+        raw = _read_splits(source, 10**9 if whole else limit, None if whole else seed, split)
+    else:
+        raw = _read(source, 10**9 if whole else limit, seed, built_in, split)
+    raw.chosen = asked.columns
     raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
+    return raw
+
+
+def _read_splits(repo: str, limit: int, seed: int | None, split: str) -> RawRows:
+    """The official splits of a Hub data set, at most ``limit`` rows of each; without such, its split ``split``."""
+    try:
+        names = hub_datasets.splits(repo)
+    except hub.Unreachable:
+        names = [split]  # what an earlier download has left is looked for by name
+    found = {own: next((n for n in names if n == own), "") or next((n for n in names if split_of(n) == own), "")
+             for own in OFFICIAL}  # fmt: skip
+    found = {own: name for own, name in found.items() if name}
+    if not has_splits(found):
+        return read_hub(repo, limit, seed, split)
+    raw = RawRows(repo)
+    for own, name in found.items():
+        part = read_hub(repo, limit, seed, name)
+        raw.rows += part.rows
+        raw.splits += [own] * len(part.rows)
+        raw.columns = list(dict.fromkeys([*raw.columns, *part.columns]))
+        raw.read, raw.unreadable, raw.licence = raw.read + part.read, raw.unreadable + part.unreadable, part.licence
+        raw.notes += part.notes
     return raw
 
 
@@ -58,8 +86,8 @@ def _read(source: str, limit: int, seed: int, built_in: Sequence[str], split: st
     return read_local(source, limit, seed)
 
 
-def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
-    """At most ``limit`` random rows of one split of a Hub data set.
+def read_hub(repo: str, limit: int, seed: int | None, split: str = "train") -> RawRows:
+    """At most ``limit`` random rows of one split of a Hub data set; in its own order without a ``seed``.
 
     Files of rows (parquet, CSV, JSON lines) are fetched whole, compared with the Hub's checksums and read from the
     client's cache, so a later run needs no connection. Of a large data set only as many parts are fetched as hold the
@@ -69,12 +97,14 @@ def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
         DataError: the Hub refuses or fails, a download stays incomplete or damaged, there is no such split.
     """
     try:
-        files = hub_datasets.split_files(repo, split, limit, seed)
+        files = hub_datasets.split_files(repo, split, limit, seed or 0)
     except hub.Unreachable as error:
         return _cached(repo, limit, seed, split, error)
     try:
         stream = encoded(files.open())
-        rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
+        if seed is not None:
+            stream = stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit))
+        rows = list(stream.take(limit))
     except Exception as error:  # anything the network or the parser raises
         if files.local:
             line = (str(error).strip().splitlines() or [""])[0][:200]
@@ -83,7 +113,7 @@ def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
     return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read")
 
 
-def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) -> RawRows:
+def _cached(repo: str, limit: int, seed: int | None, split: str, why: hub.Unreachable) -> RawRows:
     """What an earlier ``load_dataset`` of another program has left."""
     from datasets import load_dataset
 
@@ -96,7 +126,8 @@ def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) 
         if why.__cause__ is not None:
             what, cure = explain(why.__cause__, repo, "dataset")
         raise DataError(what, cure) from error
-    rows = [dict(row) for row in data.shuffle(seed=seed).take(min(limit, len(data)))]
+    data = data if seed is None else data.shuffle(seed=seed)
+    rows = [dict(row) for row in data.take(min(limit, len(data)))]
     return _checked(repo, rows, "", "read from the local cache; the Hub was not reached")
 
 
@@ -152,7 +183,10 @@ def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: S
             hint = f"; nearest is {found[near[0]]!r}" if near else ""
             what = f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})"
             raise DataError(what, f"Name a column one of: {', '.join(accepted)}")
-    return [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
+    picked = [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
+    for row, split in zip(picked, raw.splits, strict=bool(raw.splits)) if raw.splits else ():
+        row[SPLIT] = split
+    return picked
 
 
 def _settled(raw: RawRows, aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -53,6 +53,10 @@ class Source(str):
     def __getnewargs__(self) -> tuple[object, ...]:  # type: ignore[override]
         return str(self), self.columns, self.labels, self.splits, self.protocol
 
+    def at(self, name: str) -> Source:
+        """Another place with the same settled."""
+        return Source(name, self.columns, self.labels, self.splits, self.protocol)
+
     @classmethod
     def of(cls, source: str) -> Source:
         """``source`` itself, or a plain name with nothing settled."""

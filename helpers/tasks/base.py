@@ -19,6 +19,7 @@ from helpers.tasks.report import LoadReport
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
 
+    from helpers.tasks.protocols import Protocol
     from helpers.tasks.splits import TaskSplits
 
 Row = dict[str, Any]
@@ -37,6 +38,7 @@ class Task(ABC):
         cpu_asset: the asset that profile cpu's source comes from, if any.
         reads_pictures: whether a model has to see pictures to answer.
         label_column: the column that lesson 01 counts and colours by.
+        protocol: how the published project chose its rows; None where none is published.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Task(ABC):
     cpu_asset: str | None = None
     reads_pictures: bool = False
     label_column: str = "label"
+    protocol: Protocol | None = None
 
     @property
     def trained_forms(self) -> str:
@@ -74,8 +77,9 @@ class Task(ABC):
 
     @abstractmethod
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
-        """Rows as questions: columns id, form, prompt, completion, options, answer.
+        """Rows as questions: columns id, form, prompt, completion, references, options, answer.
 
+        ``references`` are the texts that an answer is scored against: the completion, and others where there are any.
         ``options`` is empty and ``answer`` is -1 for generation. A row that a form cannot ask about is
         left out, so the result may be shorter than ``rows``.
         """
@@ -202,6 +206,8 @@ def make_examples(examples: Sequence[Row], extra: Mapping[str, Any] | None = Non
     from datasets import Dataset, Features, List, Value
 
     types = dict.fromkeys(("id", "form", "prompt", "completion"), Value("string"))
-    features = Features(types | {"options": List(Value("string")), "answer": Value("int64")} | dict(extra or {}))
+    lists = dict.fromkeys(("references", "options"), List(Value("string")))
+    features = Features(types | lists | {"answer": Value("int64")} | dict(extra or {}))
+    examples = [{"references": [example["completion"]]} | example for example in examples]
     data = {column: [example[column] for example in examples] for column in features}
     return Dataset.from_dict(data, features=features)

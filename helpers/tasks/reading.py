@@ -6,9 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from helpers.errors import DataError
+from helpers.sources import reader
+from helpers.sources.source import Source
+from helpers.sources.splits import SPLIT
+
 if TYPE_CHECKING:  # pragma: no cover
     from helpers.sources.local import RawRows
-    from helpers.tasks.base import LoadReport, Row
+    from helpers.tasks.base import LoadReport, Row, Task
 
 
 def text(value: Any) -> str:
@@ -27,6 +32,25 @@ def begin(raw: RawRows, report: LoadReport) -> None:
     report.notes += raw.notes
     if raw.unreadable:
         drop(report, "unreadable", raw.unreadable)
+
+
+def read(task: Task, source: str, limit: int, seed: int, report: LoadReport) -> RawRows:
+    """Rows of a source outside this repository; with a protocol asked for, only those that it takes.
+
+    Raises:
+        DataError: the source cannot be read, or the task or the source does not fit the protocol.
+    """
+    raw = reader.read(source, limit, seed, task.built_in)
+    if Source.of(source).protocol:
+        if task.protocol is None:
+            raise DataError(f"task {task.name} has no published protocol", "Leave protocol out")
+        task.protocol.apply(raw, report)
+    return raw
+
+
+def carried(row: Mapping[str, Any]) -> Row:
+    """The official split of a row, to be kept with what is made of it; {} where its source has none."""
+    return {SPLIT: row[SPLIT]} if SPLIT in row else {}
 
 
 def drop(report: LoadReport, reason: str, count: int = 1) -> None:

@@ -138,7 +138,7 @@ def snli(n: int = 2700, seed: int = SEED) -> Repo:
     ]
     names = ClassLabel(names=["entailment", "neutral", "contradiction"])
     types = Features({"premise": Value("string"), "hypothesis": Value("string"), "label": names})
-    parts = dict(zip(("test", "validation", "train"), _cut(plain, 60, 60, n), strict=True))
+    parts = dict(zip(("test", "validation", "train"), _cut(plain, 330, 120, n), strict=True))
     files = {f"plain_text/{name}-00000-of-00001.parquet": parquet(part, types) for name, part in parts.items()}
     paths = "".join(f"  - split: {name}\n    path: plain_text/{name}-*\n" for name in parts)
     card = f"configs:\n- config_name: plain_text\n  data_files:\n{paths}  default: true\n"
@@ -171,7 +171,7 @@ def scienceqa(n: int = 1100, seed: int = SEED) -> Repo:
     types = dict.fromkeys(columns, Value("string"))
     types |= {"image": Image(), "choices": List(Value("string")), "answer": Value("int8")}
     rows = ({name: row[name] for name in columns} for row in scienceqa_generator.rows(seed))
-    parts = zip(("test", "validation", "train"), _cut(rows, 20, 20, n), strict=True)
+    parts = zip(("test", "validation", "train"), _cut(rows, 260, 90, n), strict=True)
     files = {
         f"data/{name}-00000-of-00001-{number:016x}.parquet": parquet(part, Features(types))
         for number, (name, part) in enumerate(parts)

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import RawRows
-from helpers.tasks import base
+from helpers.sources.source import Source
+from helpers.sources.splits import SPLIT
+from helpers.tasks import base, official
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.choices import Question, balanced_choices
 from helpers.tasks.dedupe import without_copies
 from helpers.tasks.dialogsum import generator
-from helpers.tasks.reading import begin, drop, example, text, with_ids
+from helpers.tasks.protocols import Protocol
+from helpers.tasks.reading import begin, carried, drop, example, folded, read, text, with_ids
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -41,32 +44,49 @@ SUMMARY_QUESTION = "Summarise this conversation."
 TOPIC_QUESTION = "What is this conversation about?"
 
 
+D_SIZES = {"train": 12_460, "validation": 500, "test": 1_500}
+
+
+def _all_rows(split: str, rows: list[Row]) -> list[Row]:
+    return rows
+
+
 class DialogsumTask(Task):
     name = "dialogsum"
     forms = {"summary": "generation", "topic": "choice"}
     main_form = "summary"
     bare_questions = {"topic": TOPIC_QUESTION}
-    columns = ("id", "dialogue", "summary", "topic")
+    columns = ("id", "dialogue", "summary", "topic", "references")
     label_column = "topic"
     sources = {"smoke": "generator", "cpu": "generator", "full": "knkarthick/dialogsum"}
+    protocol = Protocol("D", D_SIZES, "all rows; summaries of one test dialogue are its references", _all_rows)
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
     ) -> TaskSplits:
-        """See ``Task.load``. Columns: id, dialogue (one line a turn), summary, topic ("" where none is known)."""
+        """See ``Task.load``. Columns: id, dialogue (one line a turn), summary, topic ("" where none is known), and
+        references: all summaries of the dialogue, the first one being ``summary``."""
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
         if source == "generator":
             report.licence = "synthetic, part of this repository (Apache-2.0)"
             need = base.wanted(1000 if n_train is None else n_train, n_eval)
-            rows = list(islice(generator.dialogues(seed), need + need // 2))
+            drawn = islice(generator.dialogues(seed), need + need // 2)
+            rows = [row | {"references": [row["summary"]]} for row in drawn]
             report.rows_read = len(rows)
         else:
             limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
-            rows = _usable(reader.read(source, limit, seed, self.built_in), report)
+            raw = read(self, source, limit, seed, report)
+            rows = with_references(_usable(raw, report), report)
+            if raw.splits:
+                report.usable, wish = len(rows), Source.of(source)
+                parts = official.cut(rows, n_train, n_eval, "dialogues", seed, report, wish, same=dialogue_of)
+                return base.make_splits(parts, self.columns, report)
             random.Random(f"split-{seed}").shuffle(rows)
         # Copies of a dialogue would put the same conversation into training and test.
+        merged = report.duplicates_removed
         rows = without_copies(rows, itemgetter("dialogue"), NEAR_DUPLICATE, report)
+        report.duplicates_removed += merged
         report.usable = len(rows)
         parts = base.cut(rows, n_train, n_eval, f"dialogues in {source}")
         return base.make_splits(parts, self.columns, report)
@@ -80,13 +100,36 @@ class DialogsumTask(Task):
         if form == "topic":
             made = _topic(items, seed)
         else:
-            made = [example(r, form, f"{SUMMARY_QUESTION}\n\n{r['dialogue']}", r["summary"]) for r in items]
+            made = [
+                example(r, form, f"{SUMMARY_QUESTION}\n\n{r['dialogue']}", r["summary"], references=r["references"])
+                for r in items
+            ]
         if not made and items:
             raise DataError(
                 f"none of the {len(items)} dialogues can be asked about in form {form!r}",
                 "Form topic needs a column topic with at least four different topics",
             )
         return base.make_examples(made)
+
+
+def dialogue_of(row: Row) -> str:
+    """What rows of two splits must not share."""
+    return folded(row["dialogue"])
+
+
+def with_references(rows: list[Row], report: LoadReport) -> list[Row]:
+    """One row a dialogue and split: further summaries of the same dialogue become its references."""
+    first: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        own = row.setdefault("references", [row["summary"]])
+        kept = first.setdefault((row.get(SPLIT, ""), dialogue_of(row)), row)
+        if kept is not row:
+            kept["references"] += [text for text in own if text not in kept["references"]]
+    several = sum(len(row["references"]) > 1 for row in first.values())
+    if several:
+        report.notes.append(f"{several:,} dialogues have several summaries: all are kept as references")
+    report.duplicates_removed += len(rows) - len(first)
+    return list(first.values())
 
 
 def _topic(rows: Sequence[Row], seed: int) -> list[Row]:
@@ -121,5 +164,6 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
             drop(report, "no summary")
         else:
             key, topic = text(row["id"]) or str(number), " ".join(text(row["topic"]).split())
-            rows.append({"id": key, "dialogue": dialogue, "summary": summary, "topic": topic})
+            found = {"id": key, "dialogue": dialogue, "summary": summary, "topic": topic}
+            rows.append(found | carried(row))
     return with_ids(rows)

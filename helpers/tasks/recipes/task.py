@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import RawRows
-from helpers.tasks import base
+from helpers.sources.source import Source
+from helpers.tasks import base, official
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
-from helpers.tasks.reading import begin, drop, with_ids
+from helpers.tasks.reading import begin, carried, drop, folded, read, with_ids
 from helpers.tasks.recipes import forms as recipes_forms
 from helpers.tasks.recipes import generator
 from helpers.tasks.recipes.swaps import from_column, mine_swaps, row_swaps
@@ -78,8 +80,12 @@ class RecipesTask(Task):
         if source == "generator":
             rows = _generated(n_train, n_eval, seed, report)
         else:
-            raw = _wikibooks() if source == "wikibooks" else _outside(source, n_train, n_eval, seed)
+            raw = _wikibooks() if source == "wikibooks" else _outside(self, source, n_train, n_eval, seed, report)
             rows = _usable(raw, report)
+            if raw.splits:
+                report.usable, wish = len(rows), Source.of(source)
+                parts = official.cut(rows, n_train, n_eval, "recipes", seed, report, wish, same=_same)
+                return self._with_swaps(parts, mine_swaps(rows), report)
             random.Random(f"split-{seed}").shuffle(rows)
             rows = without_copies(rows, recipe_text, NEAR_DUPLICATE, report)
         report.usable = len(rows)
@@ -87,6 +93,9 @@ class RecipesTask(Task):
         check_no_leak(parts)
         # A few generated recipes would hold too few twins.
         swaps = mine_swaps(list(islice(generator.recipes(seed), 3000)) if source == "generator" else rows)
+        return self._with_swaps(parts, swaps, report)
+
+    def _with_swaps(self, parts: dict[str, list[Row]], swaps: Mapping[str, set[str]], report: LoadReport) -> TaskSplits:
         for row in (row for part in parts.values() for row in part):
             row["swaps"] = row_swaps(row, swaps)
         return base.make_splits(parts, self.columns, report)
@@ -108,6 +117,10 @@ class RecipesTask(Task):
                 "Give more recipes, or recipes with more ingredients",
             )
         return base.make_examples(made)
+
+
+def _same(row: Row) -> str:
+    return folded(recipe_text(row))
 
 
 def recipe_text(row: Row) -> str:
@@ -156,9 +169,9 @@ def _wikibooks() -> RawRows:
     return raw
 
 
-def _outside(source: str, n_train: int | None, n_eval: int, seed: int) -> RawRows:
+def _outside(task: Task, source: str, n_train: int | None, n_eval: int, seed: int, report: LoadReport) -> RawRows:
     limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
-    raw = reader.read(source, limit, seed, RecipesTask.built_in)
+    raw = read(task, source, limit, seed, report)
     texts = [name for name in raw.columns if name.lower() in ("input", "text", "recipe")]
     own = {reader.plain(name) for names in (ALIASES["steps"], ("steps",)) for name in names}
     if texts and not own & {reader.plain(name) for name in raw.columns}:
@@ -207,5 +220,6 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
         else:
             key = str(number if row["id"] in (None, "") else row["id"])
             category = str(row["category"] or "") or guess_course(title, "", ingredients)
-            rows.append({"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps})
+            found = {"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps}
+            rows.append(found | carried(row))
     return with_ids(rows, "#")

@@ -19,7 +19,8 @@ from helpers.sources import reader
 from helpers.sources.local import SUFFIXES, RawRows
 from helpers.tasks.base import LoadReport, Row
 from helpers.tasks.pictures import Unusable, check_picture, picture_digest
-from helpers.tasks.reading import begin, drop, folded, text, with_ids
+from helpers.tasks.protocols import Protocol
+from helpers.tasks.reading import begin, carried, drop, folded, text, with_ids
 
 TEXTS = ("hint", "task", "grade", "subject", "topic", "category", "skill", "lecture", "solution")
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -60,18 +61,16 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
     begin(raw, report)
     raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
     picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in NEEDED])
-    if any(row["split"] for row in picked):
-        report.notes.append("official splits are not used: all rows are cut anew by seed")
     rows: list[Row] = []
     seen: set[tuple[Any, ...]] = set()
     for number, given in enumerate(picked):
         try:
-            row = _clean(given, number, folders)
+            row = _clean(given, number, folders) | carried(given)
         except Unusable as why:
             drop(report, str(why))
             continue
         key = (*scene(row), folded(row["hint"]))
-        if key in seen:
+        if key in seen and not raw.splits:  # official splits are kept as they are
             report.duplicates_removed += 1
             continue
         seen.add(key)
@@ -183,3 +182,16 @@ def _find(name: str, key: str, split: str, folders: Sequence[Path]) -> Path:
     if len(found) > 1:
         raise Unusable("image path that fits several files")
     return found.pop()
+
+
+def _explained(split: str, rows: list[Row]) -> list[Row]:
+    needed = ("solution", "lecture") if split == "test" else ("solution",)
+    return [row for row in rows if all(text(row.get(name)) for name in needed)]
+
+
+PROTOCOL = Protocol(
+    "B",
+    {"train": 11_515, "validation": 3_848, "test": 3_172},
+    "questions with a solution, in test those with a lecture too",
+    _explained,
+)

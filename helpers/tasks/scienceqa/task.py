@@ -17,13 +17,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
-from helpers.sources import kaggle, reader
-from helpers.tasks import base
+from helpers.sources import kaggle
+from helpers.sources.source import Source
+from helpers.tasks import base, official
 from helpers.tasks.answers import Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.pictures import as_rgb, undecoded, vision_messages
-from helpers.tasks.reading import example
+from helpers.tasks.reading import example, read
 from helpers.tasks.scienceqa import rows as scienceqa_rows
 
 if TYPE_CHECKING:  # pragma: no cover
@@ -53,6 +54,7 @@ class ScienceqaTask(Task):
     label_column = "subject"
     sources = {"smoke": "generator", "cpu": "generator", "full": "derek-thomas/ScienceQA"}
     reads_pictures = True
+    protocol = scienceqa_rows.PROTOCOL
 
     def load(
         self,
@@ -66,8 +68,8 @@ class ScienceqaTask(Task):
         or None), and as text, "" where unknown: hint, task, grade, subject, topic, category, skill, lecture,
         solution.
 
-        No two splits ask the same about the same picture. A row whose picture is missing or damaged is dropped
-        and counted.
+        No two splits ask the same about the same picture, unless they are official ones, which are kept as they are. A
+        row whose picture is missing or damaged is dropped and counted.
 
         Args:
             pictures: False leaves questions with a picture out, for a model that reads text only.
@@ -90,14 +92,18 @@ class ScienceqaTask(Task):
             }
         else:
             limit = max(POOL, int((1.5 if pictures else 3) * base.wanted(n_train, n_eval)))
-            rows = _read(source, limit, seed, report)
+            rows, splits = _read(self, source, limit, seed, report)
             if not pictures:
                 seen = sum(row["image"] is not None for row in rows)
                 rows = [row for row in rows if row["image"] is None]
                 report.dropped["with a picture"] = seen
             report.usable = len(rows)
-            parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed)
-        check_no_leak(parts)
+            if splits:
+                wish = Source.of(source)
+                parts = official.cut(rows, n_train, n_eval, "questions", seed, report, wish, same=scienceqa_rows.scene)
+            else:
+                parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed)
+                check_no_leak(parts)
         special = {"choices": List(Value("string")), "answer": Value("int64"), "image": Image()}
         types = {name: special.get(name, Value("string")) for name in self.columns}
         return base.make_splits(parts, self.columns, report, types)
@@ -208,15 +214,15 @@ def check_no_leak(parts: Mapping[str, Sequence[Row]]) -> None:
     check_disjoint(parts, "id", itemgetter("id"))
 
 
-def _read(source: str, limit: int, seed: int, report: LoadReport) -> list[Row]:
+def _read(task: Task, source: str, limit: int, seed: int, report: LoadReport) -> tuple[list[Row], bool]:
+    """Usable rows, and whether they come in official splits."""
     located = kaggle.locate(source) if kaggle.is_source(source) else None
     place, folders = scienceqa_rows.locate(str(located.path) if located else source)
-    rows = scienceqa_rows.usable(reader.read(place, limit, seed, ScienceqaTask.built_in), folders, report)
+    raw = read(task, Source.of(source).at(place), limit, seed, report)
+    rows = scienceqa_rows.usable(raw, folders, report)
     if located:
         report.notes.append(located.note)
-    if reader.kind_of(source) == "hub":
-        report.notes.append("official splits are not used: rows of split train are cut anew by seed")
-    return rows
+    return rows, bool(raw.splits)
 
 
 def _cut_scenes(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str, seed: int) -> dict[str, list[Row]]:

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import RawRows
-from helpers.tasks import base
+from helpers.sources.source import Source
+from helpers.tasks import base, official
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.reading import begin, drop, example, folded, text, with_ids
+from helpers.tasks.protocols import Protocol, every_nth
+from helpers.tasks.reading import begin, carried, drop, example, folded, read, text, with_ids
 from helpers.tasks.snli import generator
 from helpers.tasks.snli.words import LABELS
 
@@ -47,6 +49,9 @@ NO_LABEL = {"-1", "-", "", "none", "nan", "null"}
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 
 
+E_SIZES = {"train": 1000, "validation": 100, "test": 100}
+
+
 class SnliTask(Task):
     name = "snli"
     forms = {"nli": "choice"}
@@ -54,6 +59,8 @@ class SnliTask(Task):
     bare_questions = {"nli": QUESTION}
     columns = ("id", "premise", "hypothesis", "label")
     sources = {"smoke": "generator", "cpu": "generator", "full": "stanfordnlp/snli"}
+    # Rows without an agreed label are dropped after the choice, as there.
+    protocol = Protocol("E", E_SIZES, "rows at equal distances through each official split", every_nth(E_SIZES))
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
@@ -61,8 +68,9 @@ class SnliTask(Task):
         """See ``Task.load``. Columns: id, premise, hypothesis and label: 0 entailment, 1 neutral,
         2 contradiction.
 
-        No premise stands in two splits. Generated splits hold whole triples, so every hypothesis comes with
-        all three labels (but for the last triple when a size is no multiple of 3).
+        No premise stands in two splits, unless they are official ones, which are kept as they are. Generated splits
+        hold whole triples, so every hypothesis comes with all three labels (but for the last triple when a size is no
+        multiple of 3).
         """
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
@@ -71,7 +79,13 @@ class SnliTask(Task):
             groups = _generated(n_train, n_eval, seed, report)
         else:
             limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
-            groups = _grouped(_usable(reader.read(source, limit, seed, self.built_in), report), seed)
+            raw = read(self, source, limit, seed, report)
+            rows = _usable(raw, report)
+            if raw.splits:
+                report.usable = len(rows)
+                parts = official.cut(rows, n_train, n_eval, "pairs", seed, report, Source.of(source), same=premise_of)
+                return base.make_splits(parts, self.columns, report)
+            groups = _grouped(rows, seed)
         report.usable = sum(map(len, groups))
         parts = _cut_groups(groups, n_train, n_eval, f"pairs in {source}", seed)
         check_no_leak(parts)
@@ -88,9 +102,14 @@ class SnliTask(Task):
         return base.make_examples(made)
 
 
+def premise_of(row: Row) -> str:
+    """What rows of two splits must not share."""
+    return folded(row["premise"])
+
+
 def check_no_leak(parts: dict[str, list[Row]]) -> None:
     """DataError if a premise or an id stands in two splits."""
-    check_disjoint(parts, "premise", lambda row: folded(row["premise"]), itemgetter("premise"))
+    check_disjoint(parts, "premise", premise_of, itemgetter("premise"))
     check_disjoint(parts, "id", itemgetter("id"))
 
 
@@ -106,7 +125,7 @@ def _grouped(rows: Sequence[Row], seed: int) -> list[list[Row]]:
     """Pairs by premise, in an order drawn by ``seed``."""
     by_premise: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        by_premise[folded(row["premise"])].append(row)
+        by_premise[premise_of(row)].append(row)
     groups = list(by_premise.values())
     random.Random(f"split-{seed}").shuffle(groups)
     return groups
@@ -151,12 +170,13 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
             drop(report, "no premise")
         elif not hypothesis or hypothesis.lower() in ("nan", "n/a"):
             drop(report, "no hypothesis")
-        elif pair in pairs:
+        elif pair in pairs and not raw.splits:  # official splits are kept as they are
             report.duplicates_removed += 1
         else:
             pairs.add(pair)
             key = str(row["id"] if row["id"] not in (None, "") else number)
-            rows.append({"id": key, "premise": premise, "hypothesis": hypothesis, "label": label})
+            found = {"id": key, "premise": premise, "hypothesis": hypothesis, "label": label}
+            rows.append(found | carried(row))
     return with_ids(rows)
 
 

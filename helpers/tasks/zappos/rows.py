@@ -12,7 +12,7 @@ from helpers.sources import reader
 from helpers.sources.local import RawRows
 from helpers.tasks.base import LoadReport, Row
 from helpers.tasks.pictures import Unusable, check_picture, picture_digest
-from helpers.tasks.reading import begin, drop, text, with_ids
+from helpers.tasks.reading import begin, carried, drop, text, with_ids
 from helpers.tasks.zappos.words import COLOURS, MATERIALS, colour_of, folded, material_of, type_of
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -45,7 +45,7 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
     _check_words(picked, "material", material_of, MATERIALS, raw.name, report)
     rows = []
     for number, given in enumerate(picked):
-        words = {name: text(value) for name, value in given.items() if name != "image"}
+        words = {name: text(value) for name, value in given.items() if name in ALIASES and name != "image"}
         image = _image(given["image"], folders)
         kind = folded(words["type"])
         if words["subcategory"] and kind == folded(words["subcategory"]):
@@ -55,7 +55,7 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
             continue
         if kind.isdecimal():
             raise DataError(f"types in {raw.name} are numbers, such as {kind}", "Write them out, as in ankle boots")
-        rows.append(make_row(words["id"] or str(number), image, kind, words))
+        rows.append(make_row(words["id"] or str(number), image, kind, words) | carried(given))
     return with_ids(rows)
 
 

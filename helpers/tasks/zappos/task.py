@@ -13,10 +13,13 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from helpers.tasks import base
+from helpers.sources.source import Source
+from helpers.sources.splits import SPLIT
+from helpers.tasks import base, official
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.pictures import as_rgb, picture_digest, undecoded, vision_messages
+from helpers.tasks.protocols import Protocol
 from helpers.tasks.reading import example
 from helpers.tasks.zappos import folder as zappos_folder
 from helpers.tasks.zappos import rows as zappos_rows
@@ -37,6 +40,15 @@ GENERATED = 2_000  # training rows when the generator is asked for all it has
 POOL = 5_000  # most rows read from a file or Hub data set that brings its pictures along: they take memory
 
 
+PROTOCOL = Protocol(
+    "C",
+    {"train": 1_000},
+    "the first pictures of the sorted list for training; what was tested on is not published, so here it is a random "
+    "part of the rest",
+    lambda split, rows: rows,
+)
+
+
 class ZapposTask(Task):
     name = "zappos"
     forms = {"caption": "generation", "type": "choice", "colour": "choice", "material": "choice"}
@@ -47,6 +59,7 @@ class ZapposTask(Task):
     label_column = "type"
     sources = {"smoke": "generator", "cpu": "generator", "full": "kaggle:steer01/ut-zap50k-images"}
     reads_pictures = True
+    protocol = PROTOCOL
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
@@ -54,12 +67,10 @@ class ZapposTask(Task):
         """See ``Task.load``. Columns: id, image (PIL, decoded when read), and as text, "" where unknown: category,
         subcategory, brand, colour, material, type (the phrase of a caption) and materials (as the source lists them).
 
-        Splits are random and stratified by type; no picture is in two of them. Rows from folders name their file,
-        which is read when the row is. A picture that is missing, damaged or a copy is dropped and counted; only as
-        many are opened as are asked for.
+        Splits are random and stratified by type, and no picture is in two of them; official ones are kept as they
+        are. Rows from folders name their file, which is read when the row is. A picture that is missing, damaged or a
+        copy is dropped and counted; only as many are opened as are asked for.
         """
-        from datasets import Image, Value
-
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
         if source == "generator":
@@ -73,9 +84,38 @@ class ZapposTask(Task):
         else:
             limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
             found = zappos_folder.find(source, limit, seed, report, self.built_in)
-            rows, hashes = _usable(found, None if n_train is None else base.wanted(n_train, n_eval), seed, report)
+            if Source.of(source).protocol:
+                rows, hashes = _published(found, n_eval, seed, report)
+                n_train = PROTOCOL.sizes["train"]
+            elif any(SPLIT in row for row in found):
+                return self._official(found, n_train, n_eval, Source.of(source), seed, report)
+            else:
+                rows, hashes = _usable(found, None if n_train is None else base.wanted(n_train, n_eval), seed, report)
         parts = base.cut(rows, n_train, n_eval, f"pictures in {source}")
         check_no_leak(parts, hashes)
+        return self._made(parts, hashes, report)
+
+    def _official(
+        self, found: list[Row], n_train: int | None, n_eval: int, source: Source, seed: int, report: LoadReport
+    ) -> TaskSplits:
+        """Splits as the source has them; pictures are opened as in ``load``, split by split."""
+        rows: list[Row] = []
+        hashes: dict[str, str] = {}
+        sizes = {"train": None if n_train is None else base.wanted(n_train, n_eval), "test": n_eval}
+        for name in base.SPLITS:
+            part = [row for row in found if row.get(SPLIT) == name]
+            kept, marks = _usable(part, sizes.get(name, base.validation_size(n_eval)), seed, report)
+            rows += kept
+            hashes |= marks
+        report.usable = len(rows)
+        parts = official.cut(
+            rows, n_train, n_eval, "pictures", seed, report, source, same=lambda row: hashes[row["id"]]
+        )
+        return self._made(parts, hashes, report)
+
+    def _made(self, parts: Mapping[str, list[Row]], hashes: Mapping[str, str], report: LoadReport) -> TaskSplits:
+        from datasets import Image, Value
+
         types = {name: Image() if name == "image" else Value("string") for name in self.columns}
         splits = base.make_splits(parts, self.columns, report, types)
         # The pictures count, not where they lie.
@@ -138,3 +178,18 @@ def _usable(found: list[Row], need: int | None, seed: int, report: LoadReport) -
     if looked_at < len(order):
         report.notes.append(f"{looked_at:,} pictures were opened, a random part of {len(order):,}, stratified by type")
     return rows, hashes
+
+
+def _published(found: list[Row], n_eval: int, seed: int, report: LoadReport) -> tuple[list[Row], dict[str, str]]:
+    """Rows in the order in which ``base.cut`` deals them out: test and validation, then the first ones of the list."""
+    size = PROTOCOL.sizes["train"]
+    order = sorted(found, key=itemgetter("id"))
+    train, hashes = zappos_rows.usable(order, size, report)
+    rest = [row for row in order if row["id"] not in hashes]
+    need = n_eval + base.validation_size(n_eval)
+    tested, marks = _usable(rest, need, seed, report)
+    known = set(hashes.values())
+    tested = [row for row in tested if marks[row["id"]] not in known]
+    report.usable = len(train) + len(tested)
+    report.notes.append(PROTOCOL.told({"train": len(train)}))
+    return tested + train, hashes | marks

@@ -1,0 +1,196 @@
+"""Official splits: recognised by name, kept, completed, their copies counted; published protocols on a local Hub."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import islice
+from typing import Any
+
+import pytest
+from hub import catalog
+from hub.client import Client
+from hub.server import LocalHub
+
+from helpers.errors import DataError
+from helpers.sources.source import Source
+from helpers.sources.splits import SPLIT, has_splits, split_of, split_of_path
+from helpers.tasks import official
+from helpers.tasks.base import LoadReport
+from helpers.tasks.snli import generator as snli_generator
+
+pytest_plugins = ["hub_cases"]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train.csv", "train"),
+        ("SICK_trial.txt", "validation"),
+        ("test-00000-of-00002.parquet", "test"),
+        ("xnli.dev.ko.tsv", "validation"),
+        ("data/train/part-0.parquet", "train"),
+        ("multinli_1.0_dev_matched.jsonl", "validation"),
+        ("dev_mismatched.tsv", ""),
+        ("test.jsonl.gz", "test"),
+        ("latest.csv", ""),
+        ("train_test.csv", ""),
+        ("my data/recipes.csv", ""),
+    ],
+)
+def test_names_of_splits(name: str, split: str) -> None:
+    assert split_of_path(name) == split
+
+
+def test_splits_need_a_train_part_and_another() -> None:
+    assert has_splits(["train", "test"]) and has_splits(["train", "validation"])
+    assert not has_splits(["train"]) and not has_splits(["validation", "test"])
+    assert split_of("Validation") == "validation" and split_of("") == ""
+
+
+def rows_of(**sizes: int) -> list[dict[str, Any]]:
+    """Rows with the text "<split> <number>"."""
+    return [{SPLIT: name, "text": f"{name} {i}"} for name, size in sizes.items() for i in range(size)]
+
+
+def cut(rows: list[dict[str, Any]], n_train: int | None, n_eval: int, seed: int = 0, splits: str = "official") -> Any:
+    report = LoadReport("t", "s")
+    source = Source("s", splits=splits)
+    return official.cut(rows, n_train, n_eval, "rows", seed, report, source, same=lambda r: r["text"]), report
+
+
+def test_official_splits_are_kept_and_drawn_by_seed() -> None:
+    parts, report = cut(rows_of(train=50, validation=30, test=40), 20, 12)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 20, "validation": 10, "test": 12}
+    assert all(row["text"].startswith(name) for name, part in parts.items() for row in part)
+    assert all(SPLIT not in row for part in parts.values() for row in part)
+    assert "official splits: train 50, validation 30, test 40" in report.notes
+    again, _ = cut(rows_of(train=50, validation=30, test=40), 30, 12)
+    assert again["test"] == parts["test"] and again["train"][:20] == parts["train"]
+    other, _ = cut(rows_of(train=50, validation=30, test=40), 20, 12, seed=1)
+    assert other["test"] != parts["test"]
+
+
+def test_a_missing_split_is_cut_from_train_and_said() -> None:
+    parts, report = cut(rows_of(train=60, test=20), None, 12)
+    assert len(parts["validation"]) == 10 and len(parts["train"]) == 50
+    texts = {name: {row["text"] for row in part} for name, part in parts.items()}
+    assert not texts["train"] & texts["validation"]
+    assert "no split validation" in " ".join(report.notes) and "cut from train" in " ".join(report.notes)
+
+
+def test_copies_stay_together_where_a_split_is_cut_from_train() -> None:
+    rows = [{SPLIT: "train", "text": str(i // 3)} for i in range(90)] + rows_of(test=20)
+    for seed in range(5):
+        parts, _ = cut([dict(row) for row in rows], None, 12, seed)
+        shared = {row["text"] for row in parts["train"]} & {row["text"] for row in parts["validation"]}
+        assert len(shared) == 0, "a group is in one split, even where it is cut short"
+
+
+def test_copies_across_splits_are_counted_and_dropped_on_request() -> None:
+    rows = rows_of(train=40, validation=20, test=20)
+    rows += [{SPLIT: "train", "text": f"test {i}"} for i in range(5)]
+    rows += [{SPLIT: "train", "text": "validation 3"}, {SPLIT: "validation", "text": "test 7"}]
+    told = "5 of train are in test; 1 of train are in validation; 1 of validation are in test"
+    kept, report = cut([dict(row) for row in rows], 46, 12)
+    assert len(kept["train"]) == 46
+    note = next(note for note in report.notes if note.startswith("copies"))
+    assert all(part in note for part in told.split("; ")) and "official-distinct" in note
+    distinct, report = cut([dict(row) for row in rows], None, 12, splits="official-distinct")
+    assert sorted(r["text"] for r in distinct["train"]) == sorted(r["text"] for r in rows_of(train=40))
+    assert report.duplicates_removed == 7
+
+
+def test_too_few_rows_in_a_split_name_it_and_the_cure() -> None:
+    with pytest.raises(DataError, match=r"15 usable rows in s in split test, but 16 are asked for.*Lower n_eval"):
+        cut(rows_of(train=60, validation=20, test=15), 8, 16)
+    with pytest.raises(DataError, match=r"split train, but 70 are asked for.*Lower n_train"):
+        cut(rows_of(train=60, validation=20, test=15), 70, 15)
+
+
+# ---------- through the local Hub
+LOAD = """
+from helpers import tasks
+from helpers.sources.source import Source
+splits = tasks.get({task!r}).load({n_train}, {n_eval}, Source({repo!r}, **{more!r}), seed={seed})
+value = {{"report": str(splits.report),
+          **{{name: [dict(row, image=None) for row in part.remove_columns(
+              [c for c in part.column_names if c == "image"])] for name, part in splits.items()}}}}
+"""
+
+
+def load(client: Client, task: str, repo: str, n_train: int | None, n_eval: int, seed: int = 0, **more: str) -> Any:
+    code = LOAD.format(task=task, repo=repo, n_train=n_train, n_eval=n_eval, seed=seed, more=more)
+    answer = client.cell(code)
+    assert answer.error is None, answer.error
+    return answer.value
+
+
+def test_snli_keeps_the_splits_of_the_hub(hub: LocalHub, client: Client) -> None:
+    found = load(client, "snli", "stanfordnlp/snli", 100, 60)
+    drawn = [row for triple in islice(snli_generator.triples(catalog.SEED), 900) for row in triple]
+    own = {"test": drawn[:330], "validation": drawn[330:450], "train": drawn[450:]}
+    for name, size in (("train", 100), ("validation", 20), ("test", 60)):
+        allowed = {(row["premise"], row["hypothesis"]) for row in own[name]}
+        assert len(found[name]) == size and {(r["premise"], r["hypothesis"]) for r in found[name]} <= allowed
+    again = load(client, "snli", "stanfordnlp/snli", 100, 60, splits="random")
+    mixed = {(r["premise"], r["hypothesis"]) for r in again["test"]}
+    assert mixed - {(row["premise"], row["hypothesis"]) for row in own["test"]}
+
+
+def test_project_e_takes_rows_at_equal_distances_and_drops_unlabelled_ones_after(hub: LocalHub, client: Client) -> None:
+    found = load(client, "snli", "stanfordnlp/snli", 8, 8, protocol="published")
+    drawn = [row for triple in islice(snli_generator.triples(catalog.SEED), 900) for row in triple]
+    plain = [dict(row, label=-1 if i % 50 == 49 else row["label"]) for i, row in enumerate(drawn)]
+    for name, rows, size in (
+        ("test", plain[:330], 100),
+        ("validation", plain[330:450], 100),
+        ("train", plain[450:], 1000),
+    ):
+        expected = []
+        for i in range(size):
+            step = max(1, len(rows) // size)
+            if i * step < len(rows) and rows[i * step]["label"] != -1:
+                expected.append((rows[i * step]["premise"], rows[i * step]["hypothesis"]))
+        assert [(r["premise"], r["hypothesis"]) for r in found[name]] == expected
+    assert "protocol of Project E" in found["report"] and "published 1,000" in found["report"]
+
+
+def with_three_summaries() -> Any:
+    """DialogSum as published: each test dialogue three times, with another summary each."""
+    repo = catalog.dialogsum()
+    rows = list(csv.DictReader(io.StringIO(repo.files["test.csv"].data.decode())))
+    tripled = [
+        row | {"id": f"test_{i}_{k}", "summary": f"{row['summary']} ({k})"}
+        for i, row in enumerate(rows)
+        for k in (1, 2, 3)
+    ]
+    repo.put("test.csv", catalog.table(tripled))
+    return repo, len(rows)
+
+
+def test_project_d_has_three_references_for_each_test_dialogue(hub: LocalHub, client: Client) -> None:
+    repo, count = with_three_summaries()
+    hub.add(repo)
+    found = load(client, "dialogsum", "knkarthick/dialogsum", 8, 8, protocol="published")
+    assert len(found["test"]) == count and all(len(row["references"]) == 3 for row in found["test"])
+    assert [row["references"][0] for row in found["test"]] == [row["summary"] for row in found["test"]]
+    assert len(found["train"]) == 1100 and all(len(row["references"]) == 1 for row in found["train"])
+
+
+def test_project_b_takes_explained_questions_only(hub: LocalHub, client: Client) -> None:
+    from helpers.tasks.scienceqa.rows import PROTOCOL
+
+    rows = [{"solution": s, "lecture": t} for s in ("", "so") for t in ("", "long")]
+    assert PROTOCOL.choose("train", rows) == PROTOCOL.choose("validation", rows) == rows[2:]
+    assert PROTOCOL.choose("test", rows) == rows[3:]
+    hub.add(catalog.get("derek-thomas/ScienceQA"))
+    found = load(client, "scienceqa", "derek-thomas/ScienceQA", 8, 8, protocol="published")
+    assert all(row["solution"] for name in ("train", "validation", "test") for row in found[name])
+    assert all(row["lecture"] for row in found["test"]) and len(found["test"]) > 100
+
+
+def test_without_official_splits_rows_are_cut_anew(hub: LocalHub, client: Client) -> None:
+    hub.add(catalog.get("corbt/all-recipes"))  # train only
+    found = load(client, "recipes", "corbt/all-recipes", 20, 12)
+    assert len(found["test"]) == 12 and "official" not in found["report"]
