@@ -12,11 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from helpers.errors import DataError
+from helpers.errors import DataError, listed
 from helpers.hints import closest
 from helpers.sources import hub, hub_datasets, kaggle
+from helpers.sources.files.base import Row
+from helpers.sources.files.columnar import encoded
+from helpers.sources.files.kinds import SUFFIXES
 from helpers.sources.hub_errors import explain
-from helpers.sources.local import SUFFIXES, RawRows, Row, read_local
+from helpers.sources.local import RawRows, read_local
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
@@ -91,20 +94,11 @@ def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) 
     return _checked(repo, rows, "", "read from the local cache; the Hub was not reached")
 
 
-def encoded(data: Any) -> Any:
-    """The data set with its pictures left as bytes: decoded, those of a large one would not fit into memory."""
-    from datasets import Image
-
-    for name, feature in (data.features or {}).items():
-        if isinstance(feature, Image):
-            data = data.cast_column(name, Image(decode=False))
-    return data
-
-
 def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
     if not rows:
         raise DataError(f"{repo} is empty: it holds no rows")
-    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence or "see the data set's page", [note])
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return RawRows(repo, rows, columns, len(rows), 0, licence or "see the data set's page", [note], [""] * len(rows))
 
 
 @contextlib.contextmanager
@@ -122,16 +116,35 @@ def _offline() -> Iterator[None]:
 
 
 def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str] = ()) -> list[Row]:
-    """Rows with the task's column names.
+    """Rows with the task's column names, in the order of ``raw.rows``; each file's columns are found for themselves.
 
     Args:
         aliases: own name → names accepted for it, best first; case, spaces, ``_`` and ``-`` do not matter.
         optional: own names that may be absent (``None`` in every row then).
 
     Raises:
-        DataError: a needed column is absent; names those found, the nearest one and what is accepted.
+        DataError: a needed column is absent; names the file, the columns found, the nearest and what is accepted.
     """
-    found = {plain(name): name for name in reversed(raw.columns)}
+    if len(raw.file_columns) < 2:
+        names = _chosen(raw, raw.name, raw.columns, raw.rows, aliases, optional)
+        return [{own: row.get(name) if name else None for own, name in names.items()} for row in raw.rows]
+    chosen = {}
+    for file, columns in raw.file_columns.items():
+        rows = [row for row, its in zip(raw.rows, raw.files, strict=True) if its == file]
+        if columns:
+            chosen[file] = _chosen(raw, f"{file} in {raw.name}", columns, rows, aliases, optional)
+    return [
+        {own: row.get(name) if name else None for own, name in chosen[file].items()}
+        for row, file in zip(raw.rows, raw.files, strict=True)
+    ]
+
+
+def _chosen(
+    raw: RawRows, where: str, columns: Sequence[str], rows: Sequence[Row], aliases: Mapping[str, Sequence[str]],
+    optional: Sequence[str],
+) -> dict[str, str | None]:  # fmt: skip
+    """Own name → name of the column that holds it."""
+    found = {plain(name): name for name in reversed(columns)}
     chosen: dict[str, str | None] = {}
     for own, names in aliases.items():
         accepted = tuple(dict.fromkeys((own, *names)))
@@ -139,9 +152,29 @@ def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: S
         if chosen[own] is None and own not in optional:
             near = [hit for name in accepted if (hit := closest(plain(name), found, cutoff=0.6))]
             hint = f"; nearest is {found[near[0]]!r}" if near else ""
-            what = f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})"
-            raise DataError(what, f"Name a column one of: {', '.join(accepted)}")
-    return [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
+            what = f"{where} has no column {own!r} (found: {listed(list(columns)) or 'none'}{hint})"
+            cure = f"Name a column one of: {', '.join(accepted)}"
+            if deeper := _deeper({plain(name) for name in accepted}, rows[:1]):
+                what += f"; {deeper} is inside of a cell"
+                cure = f"Write one row for each {own}, with a column of its own: {', '.join(accepted)}"
+            elif len(raw.file_columns) > 1:
+                cure += "; or give the one file to read as the source"
+            raise DataError(what, cure)
+    return chosen
+
+
+def _deeper(names: set[str], value: Any, path: str = "", depth: int = 0) -> str:
+    """Where one of ``names`` stands inside of nested cells ("paragraphs.qas.question"); "" for nowhere."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else str(key)
+            if depth > 0 and plain(str(key)) in names:
+                return here
+            if found := _deeper(names, inner, here, depth + 1):
+                return found
+    elif isinstance(value, list | tuple) and value:
+        return _deeper(names, value[0], path, depth)
+    return ""
 
 
 def plain(name: str) -> str:

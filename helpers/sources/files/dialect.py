@@ -34,7 +34,7 @@ class Dialect(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Cells of one record, or why there are none; ``lines`` are its lines in the file, the first has number ``line``."""
+    """Cells of one record, or why there are none; its lines in the file, of which the first has number ``line``."""
 
     line: int
     cells: list[str]
@@ -155,11 +155,12 @@ def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
             if separator == "\t":
                 _weigh(reading, record)
     longest = max(long, key=lambda record: len(record.lines), default=None)
-    if longest and ((len(long) == several and not proper) or len(longest.lines) >= (8 if len(reading.names) < 3 else 4)):
+    if longest and (
+        (len(long) == several and not proper) or len(longest.lines) >= (8 if len(reading.names) < 3 else 4)
+    ):
         reading.open_line, reading.swallowed = longest.line, len(longest.lines) - 1
-    if reading.total and reading.longer == reading.wrong == reading.total:
-        if reading.empty_last == reading.total or reading.numbered == reading.total:
-            reading.wrong = 0
+    if reading.longer and reading.longer == reading.wrong == reading.total in (reading.empty_last, reading.numbered):
+        reading.wrong = 0
     return reading
 
 

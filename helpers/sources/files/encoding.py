@@ -112,7 +112,9 @@ def _guessed(file: File, line: int) -> Text:
     western = {"cp1252", "latin_1"}
     name = ""
     if best is not None and best.coherence > 0.1 and best.chaos <= 0.15:
-        near = [match for match in found if match.chaos <= best.chaos + 0.02 and match.coherence >= best.coherence - 0.1]
+        near = [
+            match for match in found if match.chaos <= best.chaos + 0.02 and match.coherence >= best.coherence - 0.1
+        ]
         if any(western & {match.encoding, *match.could_be_from_charset} for match in near):
             name = "" if _inside_words(sample) else "cp1252"
         elif len(near) == 1:

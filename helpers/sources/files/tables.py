@@ -71,7 +71,9 @@ def _cells(file: File, text: Text, reading: Reading, skip: int, kept: Sequence[i
                 yield cells
             else:
                 if filled := next((i for i in nameless if cells[i + shift].strip()), None):
-                    what = f"has no name for column {filled + 1}, which holds {shown(cells[filled + shift], 60)} in line "
+                    what = (
+                        f"has no name for column {filled + 1}, which holds {shown(cells[filled + shift], 60)} in line "
+                    )
                     raise file.error(f"{what}{record.line:,}", "Name it in the first line")
                 yield [cells[i + shift] for i in kept]
 
@@ -93,7 +95,9 @@ def _refuse_swallowing(file: File, reading: Reading) -> None:
         what = f"cannot be read: the quotation mark that opens a field in line {reading.open_line:,} "
         what += f"makes one cell of it and the {reading.swallowed:,} lines below"
         if reading.swallowed < 2:
-            what = f"cannot be read: the quotation mark that opens a field in line {reading.open_line:,} is never closed"
+            what = (
+                f"cannot be read: the quotation mark that opens a field in line {reading.open_line:,} is never closed"
+            )
         cure = "Delete it, or put the field in quotation marks and write those inside it twice"
         raise file.error(what, f'{cure}, as in "He said ""no"""')
 
@@ -126,5 +130,3 @@ def _refuse_data_as_header(file: File, names: list[str], rows: list[list[str]]) 
         row = shown(names, 160)
         what = f"has no names in its first line, which looks like a row of data: {row}"
         raise file.error(what, f"Put a line with the names of the {len(names)} columns on top")
-
-

@@ -162,8 +162,8 @@ def _outside(source: str, n_train: int | None, n_eval: int, seed: int) -> RawRow
     texts = [name for name in raw.columns if name.lower() in ("input", "text", "recipe")]
     own = {reader.plain(name) for names in (ALIASES["steps"], ("steps",)) for name in names}
     if texts and not own & {reader.plain(name) for name in raw.columns}:
-        raw.rows = [parse_text(str(row[texts[0]] or "")) for row in raw.rows]
-        raw.columns = ["title", "ingredients", "steps"]
+        rows = [parse_text(str(row[texts[0]] or "")) for row in raw.rows]
+        raw.replace(rows, ["title", "ingredients", "steps"])
     return raw
 
 

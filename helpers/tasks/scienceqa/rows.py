@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.sources import reader
-from helpers.sources.local import SUFFIXES, RawRows
+from helpers.sources.files.kinds import SUFFIXES
+from helpers.sources.local import RawRows
 from helpers.tasks.base import LoadReport, Row, refuse_unusable
 from helpers.tasks.pictures import Unusable, check_picture, picture_digest
 from helpers.tasks.reading import begin, drop, folded, text, with_ids
@@ -57,7 +58,6 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
         DataError: a needed column is absent, or not one row can be used (says why).
     """
     begin(raw, report)
-    raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
     picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in NEEDED])
     if any(row["split"] for row in picked):
         report.notes.append("official splits are not used: all rows are cut anew by seed")

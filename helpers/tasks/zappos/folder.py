@@ -12,7 +12,8 @@ from pathlib import Path
 
 from helpers.errors import DataError
 from helpers.sources import kaggle, reader
-from helpers.sources.local import SUFFIXES, read_local
+from helpers.sources.files.kinds import READERS
+from helpers.sources.local import read_local
 from helpers.tasks.base import LoadReport, Row
 from helpers.tasks.reading import text, with_ids
 from helpers.tasks.zappos.rows import from_table, make_row
@@ -49,7 +50,7 @@ def find(source: str, limit: int, seed: int, report: LoadReport, built_in: Seque
 
 def _folder(root: Path, report: LoadReport) -> list[Row]:
     """A table in the folder says most, UT-Zappos50K's own tree comes next, names of folders last."""
-    files = [path for path in _walk(root) if path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".json"]
+    files = [path for path in _walk(root) if path.suffix.lower() in READERS.keys() - {".json", ".txt"}]
     tables = [path for path in files if not path.name.startswith("meta-data")]
     top = [path for path in tables if len(path.parts) == min(len(p.parts) for p in tables)]
     if len(top) > 1:
