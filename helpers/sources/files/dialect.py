@@ -54,6 +54,8 @@ class Reading:
     open_line: int = 0  # where the quotation mark stands that swallows lines, and how many of them
     swallowed: int = 0
     quotes: bool = False
+    escapes: bool = False  # a backslash before a quotation mark; a doubled quotation mark inside a field
+    twice: bool = False
     longer: int = 0  # records with one field more than names; with an empty last field; with their number in front
     empty_last: int = 0
     numbered: int = 0
@@ -76,23 +78,25 @@ class Reading:
         return bool(self.quoted) and set(self.quoted.values()) == {self.total}
 
 
-def records(lines: Iterable[str], dialect: Dialect, skip: int = 0) -> Iterator[Record]:
+def records(lines: Iterable[str], text: Text, dialect: Dialect, skip: int = 0) -> Iterator[Record]:
     """Records of a table in order, blank lines left out."""
     separator, quoting = dialect
     if quoting == "plain":
         for number, line in enumerate(lines, skip + 1):
-            text = line.removesuffix("\n").removesuffix("\r")
-            if text.strip(" "):
-                yield Record(number, text.split(separator), "", [line])
+            row = line.removesuffix(text.newline)
+            row = row.removesuffix("\r") if text.both else row
+            if row.strip(" "):
+                yield Record(number, row.split(separator), "", [line])
         return
     csv.field_size_limit(2**31 - 1)
     taken: list[str] = []
+    inner = re.compile(r"\r(?!\n|\Z)" if text.both else r"\r(?!\Z)" if text.newline == "\r" else r"\r")
 
     def feed() -> Iterator[str]:
         for line in lines:
             taken.append(line)
             if "\r" in line:
-                line = re.sub(r"\r(?!\n|\Z)", RETURN, line)
+                line = inner.sub(RETURN, line)
             if quoting == "escaped" and "\\" in line:
                 line = line.replace("\\\\", BACKSLASH).replace('\\"', QUOTE)
             yield line
@@ -122,10 +126,11 @@ def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
     separator, plain = dialect.separator, dialect.quoting == "plain"
     long: list[Record] = []  # records of several lines, each of which is a whole row
     several = proper = 0
+    inside = re.compile(rf'[^\\\n{re.escape(separator)}]""')
     with opened(file, text) as stream:
         for _ in range(skip):
             next(stream)
-        for record in records(stream, dialect, skip):
+        for record in records(stream, text, dialect, skip):
             marked = any('"' in line for line in record.lines)
             reading.quotes |= marked
             if record.why and (len(record.lines) > 1 or "never" in record.why):
@@ -146,6 +151,8 @@ def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
                     reading.numbered += cells[0].strip() in (str(reading.total), str(reading.total - 1))
             if not marked or plain or record.why:
                 continue
+            reading.escapes |= any('\\"' in line for line in record.lines)
+            reading.twice |= any('""' in line and inside.search(line) for line in record.lines)
             if len(record.lines) > 1:
                 several += 1
                 if width > 1 and all(line.count(separator) + 1 == width for line in record.lines):
@@ -218,9 +225,10 @@ def _quoting(file: File, text: Text, separator: str, skip: int) -> Reading:
     if separator == "\t" and plain.clean:
         sure = quoted.clean and not quoted.bare and (quoted.doubled or quoted.consistent)
         return quoted if sure else plain
-    if quoted.clean:
+    if quoted.clean and (quoted.twice or not quoted.escapes):
         return quoted
-    others = [judge(file, text, Dialect(separator, way), skip) for way in ("escaped", "spaced")]
+    escaped = judge(file, text, Dialect(separator, "escaped"), skip)
+    others = [escaped, quoted if quoted.clean else judge(file, text, Dialect(separator, "spaced"), skip)]
     if found := next((reading for reading in others if reading.clean), None):
         return found
     if separator == "\t" and plain.share <= TOLERATED:

@@ -34,10 +34,14 @@ NO_TEXT = (
 
 
 class Text(NamedTuple):
-    """How to open a text file: ``newline`` is ``"\\n"``, or ``"\\r"`` where lines end so."""
+    r"""How to open a text file: ``newline`` is ``"\n"``, or ``"\r"`` where lines end so.
+
+    ``both``: lines end with ``\r\n``; otherwise a ``\r`` before the end of a line belongs to its text.
+    """
 
     encoding: str
     newline: str
+    both: bool
 
 
 def look(file: File) -> Text | None:
@@ -46,7 +50,7 @@ def look(file: File) -> Text | None:
     Raises:
         DataError: it is no text, or the encoding cannot be told.
     """
-    newline, decoder, encoding, lines, tail = "", None, "utf-8", 0, b""
+    newline, decoder, encoding, lines, tail, pairs = "", None, "utf-8", 0, b"", 0
     with file.path.open("rb") as stream:
         while chunk := stream.read(CHUNK):
             if decoder is None:
@@ -61,6 +65,7 @@ def look(file: File) -> Text | None:
                 return _guessed(file, lines + chunk[: max(0, error.start - len(tail))].count(b"\n") + 1)
             newline = newline or _newline(text)
             lines += chunk.count(b"\n")
+            pairs += text.count("\r\n")
             tail = decoder.getstate()[0]
         if decoder is None:
             return None
@@ -69,7 +74,7 @@ def look(file: File) -> Text | None:
         except UnicodeDecodeError:
             what = "ends in the middle of a character: incomplete download?"
             raise file.error(what, "Download it again") from None
-    return Text(encoding, newline or "\n")
+    return Text(encoding, newline or "\n", 2 * pairs >= lines)
 
 
 @contextmanager
@@ -103,7 +108,7 @@ def _guessed(file: File, line: int) -> Text:
     """The encoding of a file that is not UTF-8, noted with an example; DataError where several would do."""
     from charset_normalizer import from_bytes
 
-    sample, newline = _sample(file)
+    sample, newline, both = _sample(file)
     valid = len(re.findall(r"[^\x00-\x7f�]", sample.decode("utf-8", "replace")))
     if valid > sample.decode("utf-8", "replace").count("�"):
         raise file.error(f"is UTF-8, but damaged in line {line:,}", "Repair that line, or save the file again as UTF-8")
@@ -128,21 +133,22 @@ def _guessed(file: File, line: int) -> Text:
     word = re.search(r"\w*[^\W\x00-\x7f]\w*", text) or re.search(r"\S*[^\x00-\x7f]\S*", text)
     example = f", as in {shown(word[0], 40)}" if word else ""
     file.notes.append(f"{file.name} is not UTF-8: read as {name}{example}; save it as UTF-8 if that is wrong")
-    return Text(name, newline)
+    return Text(name, newline, both)
 
 
-def _sample(file: File) -> tuple[bytes, str]:
+def _sample(file: File) -> tuple[bytes, str, bool]:
     """Lines that are not ASCII, at most ``SAMPLE`` bytes of them, and how lines end."""
-    kept, size, newline = [], 0, "\r"
+    kept, size, newline, both = [], 0, "\r", False
     with file.path.open("rb") as stream:
         for line in stream:
             newline = "\n" if line.endswith(b"\n") else newline
+            both |= line.endswith(b"\r\n")
             if not line.isascii():
                 kept.append(line[:SAMPLE])
                 size += len(kept[-1])
             if size >= SAMPLE:
                 break
-    return b"".join(kept)[:SAMPLE], newline
+    return b"".join(kept)[:SAMPLE], newline, both
 
 
 def _inside_words(sample: bytes) -> bool:

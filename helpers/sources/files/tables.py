@@ -59,7 +59,7 @@ def _cells(file: File, text: Text, reading: Reading, skip: int, kept: Sequence[i
     with opened(file, text) as stream:
         for _ in range(skip):
             next(stream)
-        found = records(stream, reading.dialect, skip)
+        found = records(stream, text, reading.dialect, skip)
         next(found)
         for record in found:
             cells = record.cells
