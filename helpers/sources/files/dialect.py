@@ -135,7 +135,7 @@ def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
             reading.quotes |= marked
             if record.why and (len(record.lines) > 1 or "never" in record.why):
                 reading.open_line = record.line + _opening(record.lines, separator)
-                reading.swallowed = record.line + len(record.lines) - reading.open_line
+                reading.swallowed = record.line + len(record.lines) - 1 - reading.open_line
                 return reading
             if not reading.names:
                 reading.names = record.cells or [record.why]

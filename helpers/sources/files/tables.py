@@ -94,7 +94,7 @@ def _refuse_swallowing(file: File, reading: Reading) -> None:
     if reading.open_line:
         what = f"cannot be read: the quotation mark that opens a field in line {reading.open_line:,} "
         what += f"makes one cell of it and the {reading.swallowed:,} lines below"
-        if reading.swallowed < 2:
+        if not reading.swallowed:
             what = (
                 f"cannot be read: the quotation mark that opens a field in line {reading.open_line:,} is never closed"
             )
