@@ -36,7 +36,9 @@ def refused(path: Path, pattern: str) -> str:
 
 def stray(separator: str, *numbers: int, at_end: int = -1) -> str:
     """A table without quoting in which the premises of some rows begin with a quotation mark, and one ends so."""
-    rows = [(('"' if n in numbers else "") + a, b, c + ('"' if n == at_end else "")) for n, (a, b, c) in enumerate(PAIRS)]
+    rows = [
+        (('"' if n in numbers else "") + a, b, c + ('"' if n == at_end else "")) for n, (a, b, c) in enumerate(PAIRS)
+    ]
     return table(separator, rows=rows)
 
 
@@ -79,7 +81,9 @@ def test_consistently_quoted_tsv_loses_its_marks_and_a_quotation_does_not(tmp_pa
     assert cells(read_local(put(tmp_path / "a.tsv", all_quoted), 10**6, 0)) == PAIRS
     some = table("\t", rows=[('"Go away."', b, c) if n == 7 else (a, b, c) for n, (a, b, c) in enumerate(PAIRS)])
     assert read_local(put(tmp_path / "b.tsv", some), 10**6, 0).rows[7]["premise"] == '"Go away."'
-    doubled = table("\t", rows=[('"He said ""no""."', b, c) if n == 7 else (a, b, c) for n, (a, b, c) in enumerate(PAIRS)])
+    doubled = table(
+        "\t", rows=[('"He said ""no""."', b, c) if n == 7 else (a, b, c) for n, (a, b, c) in enumerate(PAIRS)]
+    )
     assert read_local(put(tmp_path / "c.tsv", doubled), 10**6, 0).rows[7]["premise"] == 'He said "no".'
 
 
@@ -127,7 +131,9 @@ def test_western_text_is_read_and_noted_and_the_rest_refused(tmp_path: Path) -> 
     rows = [(f"La crème brûlée numéro {n} est prête.", "Où est le garçon ?", "x") for n in range(30)]
     raw = read_local(put(tmp_path / "t.csv", table(rows=rows), "cp1252"), 10**6, 0)
     assert cells(raw) == rows and "t.csv is not UTF-8: read as cp1252, as in 'crème'" in raw.notes[0]
-    refused(put(tmp_path / "one.csv", "a,b\ncrème,b\n", "latin-1"), r"not UTF-8 text \(line 2\), and its encoding is not")
+    refused(
+        put(tmp_path / "one.csv", "a,b\ncrème,b\n", "latin-1"), r"not UTF-8 text \(line 2\), and its encoding is not"
+    )
     mixed = table(rows=rows).encode() + "Bénin,a,b\n".encode("latin-1")
     (tmp_path / "mixed.csv").write_bytes(mixed)
     refused(tmp_path / "mixed.csv", "is UTF-8, but damaged in line 32")
@@ -144,7 +150,9 @@ def test_headers(tmp_path: Path) -> None:
     assert read_local(put(tmp_path / "e.csv", "a,b,,\nx,y,,\n"), 9, 0).rows == [{"a": "x", "b": "y"}]
     refused(put(tmp_path / "n.csv", "a,b,\nx,y,\nx,y,z\n"), "no name for column 3, which holds 'z' in line 3")
     refused(put(tmp_path / "d.csv", "a,b,a\nx,y,z\n"), "has the column 'a' twice")
-    refused(put(tmp_path / "h.csv", table().split("\n", 1)[1]), r"no names in its first line.*'A cat waits in yard 0\.'")
+    refused(
+        put(tmp_path / "h.csv", table().split("\n", 1)[1]), r"no names in its first line.*'A cat waits in yard 0\.'"
+    )
     refused(put(tmp_path / "l.csv", "".join(f"{a[:-1]},{c}\n" for a, _, c in PAIRS)), "no names in its first line")
     again = read_local(put(tmp_path / "r.csv", table() + table()), 10**6, 0)
     assert cells(again) == PAIRS * 2 and "repeats its header in 1 lines" in again.notes[0]

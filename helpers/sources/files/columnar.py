@@ -13,7 +13,7 @@ from helpers.sources.files.encoding import refuse_other_kinds
 
 BATCH = 2000  # rows made into Python objects at once
 INDEX = re.compile(r"__index_level_\d+__")  # pandas' index, which it stores as a column
-SAVED = ("dataset_dict.json", "state.json")  # in a folder that save_to_disk wrote
+SAVED = ("dataset_info.json", "state.json")  # in a folder that save_to_disk wrote
 
 
 def parquet(file: File) -> Iterator[Row]:

@@ -48,9 +48,9 @@ def others(root: Path) -> list[Path]:
 
 def is_saved(folder: Path) -> bool:
     """Whether ``save_to_disk`` wrote this folder."""
-    return any((folder / name).is_file() for name in SAVED) and (
-        (folder / SAVED[0]).is_file() or (folder / "dataset_info.json").is_file()
-    )
+    if (folder / "dataset_dict.json").is_file():
+        return True
+    return all((folder / name).is_file() for name in SAVED) and any(folder.glob("*.arrow"))
 
 
 def _walk(root: Path) -> Iterator[Path]:
