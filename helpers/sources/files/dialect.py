@@ -90,15 +90,17 @@ def records(lines: Iterable[str], text: Text, dialect: Dialect, skip: int = 0) -
         return
     csv.field_size_limit(2**31 - 1)
     taken: list[str] = []
+    changed = False
     inner = re.compile(r"\r(?!\n|\Z)" if text.both else r"\r(?!\Z)" if text.newline == "\r" else r"\r")
 
     def feed() -> Iterator[str]:
+        nonlocal changed
         for line in lines:
             taken.append(line)
-            if "\r" in line:
-                line = inner.sub(RETURN, line)
+            if "\r" in line and not (text.both and line.find("\r") == len(line) - 2):
+                line, changed = inner.sub(RETURN, line), True
             if quoting == "escaped" and "\\" in line:
-                line = line.replace("\\\\", BACKSLASH).replace('\\"', QUOTE)
+                line, changed = line.replace("\\\\", BACKSLASH).replace('\\"', QUOTE), True
             yield line
 
     reader = csv.reader(feed(), delimiter=separator, strict=True, skipinitialspace=quoting == "spaced")
@@ -113,67 +115,73 @@ def records(lines: Iterable[str], text: Text, dialect: Dialect, skip: int = 0) -
             why = "a quotation mark that is never closed" if "end of data" in str(error) else ""
             why = why or "text behind a closing quotation mark"
         if len(cells) > 1 or (cells and cells[0].strip()) or why:
-            if quoting == "escaped" or any("\r" in line for line in taken):
+            if changed:
                 cells = [cell.translate(BACK) if special.search(cell) else cell for cell in cells]
-            yield Record(number, cells, why, taken.copy())
+            yield Record(number, cells, why, taken)
         number += len(taken)
-        taken.clear()
+        taken, changed = [], False
 
 
 def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
     """Read the whole file in one dialect; ends early where a quotation mark swallows lines."""
     reading = Reading(dialect)
     separator, plain = dialect.separator, dialect.quoting == "plain"
-    long: list[Record] = []  # records of several lines, each of which is a whole row
-    several = proper = 0
+    long: list[tuple[int, int]] = []  # where records of several lines begin, each of which is a whole row; how many
+    spread, width, proper = 0, 0, False
     inside = re.compile(rf'[^\\\n{re.escape(separator)}]""')
     with opened(file, text) as stream:
         for _ in range(skip):
             next(stream)
-        for record in records(stream, text, dialect, skip):
-            marked = any('"' in line for line in record.lines)
+        for line, cells, why, lines in records(stream, text, dialect, skip):
+            several = len(lines) > 1
+            marked = several or '"' in lines[0]
             reading.quotes |= marked
-            if record.why and (len(record.lines) > 1 or "never" in record.why):
-                reading.open_line = record.line + _opening(record.lines, separator)
-                reading.swallowed = record.line + len(record.lines) - 1 - reading.open_line
+            if why and (several or "never" in why):
+                reading.open_line = line + _opening(lines, separator)
+                reading.swallowed = line + len(lines) - 1 - reading.open_line
                 return reading
             if not reading.names:
-                reading.names = record.cells or [record.why]
+                reading.names = cells or [why]
+                width = len(cells)
                 continue
+            if marked and plain and separator != "\t":
+                return reading  # this way of reading is for tables with tabs, or without any quotation mark
             reading.total += 1
-            width, cells = len(reading.names), record.cells
             if len(cells) != width:
-                reading.wrong += 1
-                reading.first_wrong = reading.first_wrong or record.line
-                if len(cells) == width + 1:
-                    reading.longer += 1
-                    reading.empty_last += not cells[-1].strip()
-                    reading.numbered += cells[0].strip() in (str(reading.total), str(reading.total - 1))
-            if not marked or plain or record.why:
+                _count_wrong(reading, line, cells)
+            if not marked or plain or why:
                 continue
-            reading.escapes |= any('\\"' in line for line in record.lines)
-            reading.twice |= any('""' in line and inside.search(line) for line in record.lines)
-            if len(record.lines) > 1:
-                several += 1
-                if width > 1 and all(line.count(separator) + 1 == width for line in record.lines):
-                    long.append(record)
+            whole = "".join(lines)
+            reading.escapes = reading.escapes or '\\"' in whole
+            reading.twice = reading.twice or ('""' in whole and inside.search(whole) is not None)
+            if several:
+                spread += 1
+                if width > 1 and all(one.count(separator) + 1 == width for one in lines):
+                    long.append((line, len(lines)))
             else:
-                proper += '""' in record.lines[0] or record.lines[0].count(separator) >= width
+                proper = proper or '""' in whole or whole.count(separator) >= width
             if separator == "\t":
-                _weigh(reading, record)
-    longest = max(long, key=lambda record: len(record.lines), default=None)
-    if longest and (
-        (len(long) == several and not proper) or len(longest.lines) >= (8 if len(reading.names) < 3 else 4)
-    ):
-        reading.open_line, reading.swallowed = longest.line, len(longest.lines) - 1
+                _weigh(reading, whole.rstrip("\r\n"))
+    line, most = max(long, key=lambda record: record[1], default=(0, 0))
+    if most >= (8 if width < 3 else 4) or (long and len(long) == spread and not proper):
+        reading.open_line, reading.swallowed = line, most - 1
     if reading.longer and reading.longer == reading.wrong == reading.total in (reading.empty_last, reading.numbered):
         reading.wrong = 0
     return reading
 
 
-def _weigh(reading: Reading, record: Record) -> None:
+def _count_wrong(reading: Reading, line: int, cells: list[str]) -> None:
+    """Count a record with another number of fields than the header."""
+    reading.wrong += 1
+    reading.first_wrong = reading.first_wrong or line
+    if len(cells) == len(reading.names) + 1:
+        reading.longer += 1
+        reading.empty_last += not cells[-1].strip()
+        reading.numbered += cells[0].strip() in (str(reading.total), str(reading.total - 1))
+
+
+def _weigh(reading: Reading, text: str) -> None:
     """Count the fields of a record that are quoted, and those that hold a quotation mark without being so."""
-    text = "".join(record.lines).rstrip("\r\n")
     field_ = r'(?:\A|(?<=\t))(?:"([^"]*(?:""[^"]*)*)"(?=\t|\Z)|([^\t]*))'
     for column, match in enumerate(re.finditer(field_, text)):
         if match[1] is not None:
