@@ -17,10 +17,10 @@ from helpers.errors import DataError, ParameterError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
 from helpers.sources import kaggle
+from helpers.sources.files.kinds import SUFFIXES
 
 _SIMPLE = (type(None), bool, int, float, str, list, dict)
 _IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
-_DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz", ".zip")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,99}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -106,7 +106,7 @@ def resolve_dataset(name: str, profile: str, task: str) -> str:
         return name
     if path := _local_path(name):
         return str(path)
-    if _looks_local(name) or name.endswith(_DATA_SUFFIXES):
+    if _looks_local(name) or name.lower().endswith(SUFFIXES):
         raise ParameterError(f"dataset = {name!r}: there is no such file or folder", _from_here())
     if not _HUB_ID.fullmatch(name):
         sources = ("builtin", *named_sources())

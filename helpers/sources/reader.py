@@ -12,11 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from helpers.errors import DataError
+from helpers.errors import DataError, listed
 from helpers.hints import closest, nearest_and_all
 from helpers.sources import hub, hub_datasets, kaggle
+from helpers.sources.files.base import Row
+from helpers.sources.files.columnar import encoded
+from helpers.sources.files.kinds import SUFFIXES
 from helpers.sources.hub_errors import explain
-from helpers.sources.local import SUFFIXES, RawRows, Row, read_local
+from helpers.sources.local import RawRows, read_local
 from helpers.sources.source import Source
 from helpers.sources.splits import OFFICIAL, SPLIT, has_splits, split_of
 
@@ -40,11 +43,11 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
         split: split on the Hub; local files have none.
     """
     asked = Source.of(source)
-    whole = bool(asked.protocol)
-    if kind_of(source) == "hub" and asked.splits != "random":
-        raw = _read_splits(source, 10**9 if whole else limit, None if whole else seed, split)
+    limit, official = 10**9 if asked.protocol else limit, asked.splits != "random"
+    if kind_of(source) == "hub" and not kaggle.is_source(source) and official:
+        raw = _read_splits(source, limit, None if asked.protocol else seed, split)
     else:
-        raw = _read(source, 10**9 if whole else limit, seed, built_in, split)
+        raw = _read(source, limit, seed, built_in, split, official)
     raw.chosen = asked.columns
     raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
     return raw
@@ -64,18 +67,14 @@ def _read_splits(repo: str, limit: int, seed: int | None, split: str) -> RawRows
     raw = RawRows(repo)
     for own, name in found.items():
         part = read_hub(repo, limit, seed, name)
-        raw.rows += part.rows
-        raw.splits += [own] * len(part.rows)
-        raw.columns = list(dict.fromkeys([*raw.columns, *part.columns]))
-        raw.read, raw.unreadable, raw.licence = raw.read + part.read, raw.unreadable + part.unreadable, part.licence
-        raw.notes += part.notes
+        raw.add(part, own)
     return raw
 
 
-def _read(source: str, limit: int, seed: int, built_in: Sequence[str], split: str) -> RawRows:
+def _read(source: str, limit: int, seed: int, built_in: Sequence[str], split: str, official: bool) -> RawRows:
     if kaggle.is_source(source):
         located = kaggle.locate(source)
-        raw = read_local(located.path, limit, seed)
+        raw = read_local(located.path, limit, seed, official)
         raw.notes.append(located.note)
         return raw
     if kind_of(source) == "hub":
@@ -83,7 +82,7 @@ def _read(source: str, limit: int, seed: int, built_in: Sequence[str], split: st
     if not Path(source).expanduser().exists() and not Path(source).suffix and "/" not in source:
         what = f"unknown data source {source!r}: not a built-in source, not a file or folder, not a Hub id"
         raise DataError(what, f"Built-in are {', '.join(built_in)}; a Hub id looks like owner/name")
-    return read_local(source, limit, seed)
+    return read_local(source, limit, seed, official)
 
 
 def read_hub(repo: str, limit: int, seed: int | None, split: str = "train") -> RawRows:
@@ -131,20 +130,11 @@ def _cached(repo: str, limit: int, seed: int | None, split: str, why: hub.Unreac
     return _checked(repo, rows, "", "read from the local cache; the Hub was not reached")
 
 
-def encoded(data: Any) -> Any:
-    """The data set with its pictures left as bytes: decoded, those of a large one would not fit into memory."""
-    from datasets import Image
-
-    for name, feature in (data.features or {}).items():
-        if isinstance(feature, Image):
-            data = data.cast_column(name, Image(decode=False))
-    return data
-
-
 def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
     if not rows:
         raise DataError(f"{repo} is empty: it holds no rows")
-    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence or "see the data set's page", [note])
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return RawRows(repo, rows, columns, len(rows), 0, licence or "see the data set's page", [note], [""] * len(rows))
 
 
 @contextlib.contextmanager
@@ -162,17 +152,48 @@ def _offline() -> Iterator[None]:
 
 
 def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str] = ()) -> list[Row]:
-    """Rows with the task's column names.
+    """Rows with the task's column names, in the order of ``raw.rows``; each file's columns are found for themselves.
 
     Args:
         aliases: own name → names accepted for it, best first; case, spaces, ``_`` and ``-`` do not matter.
         optional: own names that may be absent (``None`` in every row then).
 
+    Returns:
+        Rows with ``SPLIT`` too where official splits are kept.
+
     Raises:
-        DataError: a needed column is absent; names those found, the nearest one and what is accepted.
+        DataError: a needed column is absent; names the file, the columns found, the nearest and what is accepted.
     """
-    found = {plain(name): name for name in reversed(raw.columns)}
-    chosen: dict[str, str | None] = dict(_settled(raw, aliases))
+    _check_asked(raw, aliases)
+    picked = _picked(raw, aliases, optional)
+    if raw.splits:
+        for row, split in zip(picked, raw.splits, strict=True):
+            row[SPLIT] = split
+    return picked
+
+
+def _picked(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequence[str]) -> list[Row]:
+    if len(raw.file_columns) < 2:
+        names = _chosen(raw, raw.name, raw.columns, raw.rows, aliases, optional)
+        return [{own: row.get(name) if name else None for own, name in names.items()} for row in raw.rows]
+    chosen = {}
+    for file, columns in raw.file_columns.items():
+        rows = [row for row, its in zip(raw.rows, raw.files, strict=True) if its == file]
+        if columns:
+            chosen[file] = _chosen(raw, f"{file} in {raw.name}", columns, rows, aliases, optional)
+    return [
+        {own: row.get(name) if name else None for own, name in chosen[file].items()}
+        for row, file in zip(raw.rows, raw.files, strict=True)
+    ]
+
+
+def _chosen(
+    raw: RawRows, where: str, columns: Sequence[str], rows: Sequence[Row], aliases: Mapping[str, Sequence[str]],
+    optional: Sequence[str],
+) -> dict[str, str | None]:  # fmt: skip
+    """Own name → name of the column that holds it."""
+    found = {plain(name): name for name in reversed(columns)}
+    chosen: dict[str, str | None] = {own: name for own, name in raw.chosen.items() if name in columns}
     for own, names in aliases.items():
         if own in chosen:
             continue
@@ -181,30 +202,42 @@ def pick_columns(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: S
         if chosen[own] is None and own not in optional:
             near = [hit for name in accepted if (hit := closest(plain(name), found, cutoff=0.6))]
             hint = f"; nearest is {found[near[0]]!r}" if near else ""
-            what = f"{raw.name} has no column {own!r} (found: {', '.join(raw.columns) or 'none'}{hint})"
-            raise DataError(what, f"Name a column one of: {', '.join(accepted)}")
-    picked = [{own: row.get(name) if name else None for own, name in chosen.items()} for row in raw.rows]
-    for row, split in zip(picked, raw.splits, strict=bool(raw.splits)) if raw.splits else ():
-        row[SPLIT] = split
-    return picked
+            what = f"{where} has no column {own!r} (found: {listed(list(columns)) or 'none'}{hint})"
+            cure = f"Name a column one of: {', '.join(accepted)}"
+            if deeper := _deeper({plain(name) for name in accepted}, rows[:1]):
+                what += f"; {deeper} is inside of a cell"
+                cure = f"Write one row for each {own}, with a column of its own: {', '.join(accepted)}"
+            elif len(raw.file_columns) > 1:
+                cure += "; or give the one file to read as the source"
+            else:
+                cure += f"; or say which it is: columns = '{own}=...'"
+            raise DataError(what, cure)
+    return chosen
 
 
-def _settled(raw: RawRows, aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The columns that the reader named.
-
-    Raises:
-        DataError: one that the task does not have, or that the source does not have.
-    """
+def _check_asked(raw: RawRows, aliases: Mapping[str, Sequence[str]]) -> None:
+    """DataError for a column that was asked for and that the task, or the source, does not have."""
     for own, name in raw.chosen.items():
         if own not in aliases:
-            raise DataError(
-                f"columns names {own!r}, which the task does not read", nearest_and_all(own, aliases, "column")
-            )
+            what = f"columns names {own!r}, which the task does not read"
+            raise DataError(what, nearest_and_all(own, aliases, "column"))
         if name not in raw.columns:
-            raise DataError(
-                f"{raw.name} has no column {name!r}, given for {own}", nearest_and_all(name, raw.columns, "column")
-            )
-    return dict(raw.chosen)
+            what = f"{raw.name} has no column {name!r}, which was given for {own}"
+            raise DataError(what, nearest_and_all(name, raw.columns, "column"))
+
+
+def _deeper(names: set[str], value: Any, path: str = "", depth: int = 0) -> str:
+    """Where one of ``names`` stands inside of nested cells ("paragraphs.qas.question"); "" for nowhere."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else str(key)
+            if depth > 0 and plain(str(key)) in names:
+                return here
+            if found := _deeper(names, inner, here, depth + 1):
+                return found
+    elif isinstance(value, list | tuple) and value:
+        return _deeper(names, value[0], path, depth)
+    return ""
 
 
 def plain(name: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
+from typing import Any
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 OFFICIAL = (TRAIN, VALIDATION, TEST)
@@ -38,6 +39,14 @@ def split_of_path(path: str) -> str:
     *folders, file = PurePath(path).parts or ("",)
     # test.jsonl.gz: endings say nothing; xnli.dev.ko.tsv: what looks like one may.
     return next((found for name in (file, *reversed(folders)) if (found := split_of(name))), "")
+
+
+def split_of_row(row: Mapping[str, Any]) -> str:
+    """The split that a row names in a column of its own, "" where it has none."""
+    for name in COLUMNS:
+        if isinstance(value := row.get(name), str) and (found := split_of(value)):
+            return found
+    return ""
 
 
 def has_splits(found: Iterable[str]) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from helpers.errors import DataError
-from helpers.sources.local import RawRows, Row
+from helpers.sources.files.base import Row
+from helpers.sources.local import RawRows
 from helpers.sources.splits import OFFICIAL
 
 if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks.base import LoadReport
 
-Choose = Callable[[str, list[Row]], list[Row]]
+Choose = Callable[[str, Sequence[Row], list[int]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Protocol:
         project: its letter.
         sizes: split → rows, as published.
         rule: the choice in words.
-        choose: name of a split and its rows in the order of the source → the rows that the project took.
+        choose: a split, all rows, the places of its own in the order of the source → the places that were taken.
     """
 
     project: str
@@ -43,10 +44,9 @@ class Protocol:
                 f"{raw.name} has no official splits, which the protocol of Project {self.project} starts from",
                 "Leave protocol out, or give the published data set",
             )
-        parts = {name: [r for r, s in zip(raw.rows, raw.splits, strict=True) if s == name] for name in OFFICIAL}
-        chosen = {name: self.choose(name, part) for name, part in parts.items()}
-        raw.rows = [row for part in chosen.values() for row in part]
-        raw.splits = [name for name, part in chosen.items() for _ in part]
+        places = {name: [i for i, split in enumerate(raw.splits) if split == name] for name in OFFICIAL}
+        chosen = {name: self.choose(name, raw.rows, part) for name, part in places.items()}
+        raw.keep([place for part in chosen.values() for place in part])
         report.notes.append(self.told({name: len(part) for name, part in chosen.items()}))
 
     def told(self, sizes: Mapping[str, int]) -> str:
@@ -55,11 +55,16 @@ class Protocol:
         return f"protocol of Project {self.project}: {self.rule}: {here}"
 
 
+def every_row(split: str, rows: Sequence[Row], places: list[int]) -> list[int]:
+    """All rows of a split."""
+    return places
+
+
 def every_nth(sizes: Mapping[str, int]) -> Choose:
     """Rows at equal distances through each split, as many as ``sizes`` says."""
 
-    def choose(split: str, rows: list[Row]) -> list[Row]:
+    def choose(split: str, rows: Sequence[Row], places: list[int]) -> list[int]:
         size = sizes[split]
-        return rows[:: max(1, len(rows) // size)][:size]
+        return places[:: max(1, len(places) // size)][:size]
 
     return choose

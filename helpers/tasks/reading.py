@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from helpers.errors import DataError
+from helpers.errors import DataError, shown
 from helpers.sources import reader
 from helpers.sources.source import Source
 from helpers.sources.splits import SPLIT
@@ -16,9 +16,28 @@ if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks.base import LoadReport, Row, Task
 
 
-def text(value: Any) -> str:
-    """A cell as text, "" for none."""
-    return "" if value is None or value != value else str(value).strip()  # NaN is not itself
+def text(value: Any, column: str = "") -> str:
+    """A cell as text, "" for none.
+
+    Args:
+        column: where the cell stands, for the error.
+
+    Raises:
+        DataError: the cell holds a list, a mapping, bytes or an array: Python's spelling of these is no text.
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bytes | bytearray):
+        raise DataError(f"{_cells(column)} hold bytes, not text: {shown(bytes(value[:60]))}", "Give them as text")
+    if isinstance(value, Iterable) and getattr(value, "shape", None) != ():  # an array of no dimension is one value
+        kind = "objects" if isinstance(value, Mapping) else "lists"
+        cure = "Give one text a cell: keep only the part that is meant"
+        raise DataError(f"{_cells(column)} hold {kind}, not text: {shown(value)}", cure)
+    return "" if value is None or bool(value != value) else str(value).strip()  # NaN is not itself
+
+
+def _cells(column: str) -> str:
+    return f"cells of column {column}" if column else "cells"
 
 
 def folded(text: str) -> str:
@@ -34,13 +53,21 @@ def begin(raw: RawRows, report: LoadReport) -> None:
         drop(report, "unreadable", raw.unreadable)
 
 
-def read(task: Task, source: str, limit: int, seed: int, report: LoadReport) -> RawRows:
+def read(
+    task: Task, source: str, limit: int, seed: int, report: LoadReport, by_id: Mapping[str, str] | None = None
+) -> RawRows:
     """Rows of a source outside this repository; with a protocol asked for, only those that it takes.
+
+    Args:
+        by_id: id of a row → its official split, where the source says it in a file of its own.
 
     Raises:
         DataError: the source cannot be read, or the task or the source does not fit the protocol.
     """
     raw = reader.read(source, limit, seed, task.built_in)
+    if by_id and Source.of(source).splits != "random":
+        raw.splits = [by_id.get(text(row.get("id")), "") for row in raw.rows]
+        raw.keep([place for place, split in enumerate(raw.splits) if split])
     if Source.of(source).protocol:
         if task.protocol is None:
             raise DataError(f"task {task.name} has no published protocol", "Leave protocol out")
@@ -53,9 +80,11 @@ def carried(row: Mapping[str, Any]) -> Row:
     return {SPLIT: row[SPLIT]} if SPLIT in row else {}
 
 
-def drop(report: LoadReport, reason: str, count: int = 1) -> None:
-    """Count rows that cannot be used."""
+def drop(report: LoadReport, reason: str, count: int = 1, row: Any = None) -> None:
+    """Count rows that cannot be used; the first ``row`` of each reason is shown where too few are left."""
     report.dropped[reason] = report.dropped.get(reason, 0) + count
+    if row is not None and reason not in report.examples:
+        report.examples[reason] = shown(row, 200)
 
 
 def example(

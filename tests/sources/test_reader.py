@@ -108,7 +108,7 @@ def test_unreadable_json_lines(tmp_path: Path) -> None:
     fails(put(tmp_path / "bad.jsonl", text), r"bad.jsonl has 1 unreadable of 21 rows, the first at line 5: ")
     fails(
         put(tmp_path / "list.jsonl", "[1, 2]\n"),
-        "1 unreadable of 1 rows, the first at line 1: not a JSON object",
+        "2 unreadable of 2 rows, the first at line 1: not a JSON object but 1",
     )
     few = put(tmp_path / "few.jsonl", lines(ROWS[:250]) + "{oops\n" + lines(ROWS[250:]))
     raw = read_local(few, 1000, 0)

@@ -24,7 +24,7 @@ from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.choices import Question, balanced_choices
 from helpers.tasks.dedupe import without_copies
 from helpers.tasks.dialogsum import generator
-from helpers.tasks.protocols import Protocol
+from helpers.tasks.protocols import Protocol, every_row
 from helpers.tasks.reading import begin, carried, drop, example, folded, read, text, with_ids
 
 if TYPE_CHECKING:  # pragma: no cover
@@ -47,10 +47,6 @@ TOPIC_QUESTION = "What is this conversation about?"
 D_SIZES = {"train": 12_460, "validation": 500, "test": 1_500}
 
 
-def _all_rows(split: str, rows: list[Row]) -> list[Row]:
-    return rows
-
-
 class DialogsumTask(Task):
     name = "dialogsum"
     forms = {"summary": "generation", "topic": "choice"}
@@ -59,7 +55,7 @@ class DialogsumTask(Task):
     columns = ("id", "dialogue", "summary", "topic", "references")
     label_column = "topic"
     sources = {"smoke": "generator", "cpu": "generator", "full": "knkarthick/dialogsum"}
-    protocol = Protocol("D", D_SIZES, "all rows; summaries of one test dialogue are its references", _all_rows)
+    protocol = Protocol("D", D_SIZES, "all rows; summaries of one test dialogue are its references", every_row)
 
     def load(
         self, n_train: int | None = None, n_eval: int = 150, source: str = "generator", seed: int = 0
@@ -88,7 +84,7 @@ class DialogsumTask(Task):
         rows = without_copies(rows, itemgetter("dialogue"), NEAR_DUPLICATE, report)
         report.duplicates_removed += merged
         report.usable = len(rows)
-        parts = base.cut(rows, n_train, n_eval, f"dialogues in {source}")
+        parts = base.cut(rows, n_train, n_eval, f"dialogues in {source}", report)
         return base.make_splits(parts, self.columns, report)
 
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
@@ -156,14 +152,15 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     begin(raw, report)
     rows: list[Row] = []
     for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("topic", "id"))):
-        dialogue = "\n".join(line.strip() for line in text(row["dialogue"]).splitlines() if line.strip())
-        summary = " ".join(text(row["summary"]).split())
+        dialogue = "\n".join(line.strip() for line in text(row["dialogue"], "dialogue").splitlines() if line.strip())
+        summary = " ".join(text(row["summary"], "summary").split())
         if not dialogue:
-            drop(report, "no dialogue")
+            drop(report, "no dialogue", row=row)
         elif not summary:
-            drop(report, "no summary")
+            drop(report, "no summary", row=row)
         else:
             key, topic = text(row["id"]) or str(number), " ".join(text(row["topic"]).split())
             found = {"id": key, "dialogue": dialogue, "summary": summary, "topic": topic}
             rows.append(found | carried(row))
+    base.refuse_unusable(rows, report, f"dialogues in {raw.name}", "dialogue and summary, both with text")
     return with_ids(rows)

@@ -89,7 +89,7 @@ class RecipesTask(Task):
             random.Random(f"split-{seed}").shuffle(rows)
             rows = without_copies(rows, recipe_text, NEAR_DUPLICATE, report)
         report.usable = len(rows)
-        parts = base.cut(rows, n_train, n_eval, f"recipes in {source}")
+        parts = base.cut(rows, n_train, n_eval, f"recipes in {source}", report)
         check_no_leak(parts)
         # A few generated recipes would hold too few twins.
         swaps = mine_swaps(list(islice(generator.recipes(seed), 3000)) if source == "generator" else rows)
@@ -175,8 +175,8 @@ def _outside(task: Task, source: str, n_train: int | None, n_eval: int, seed: in
     texts = [name for name in raw.columns if name.lower() in ("input", "text", "recipe")]
     own = {reader.plain(name) for names in (ALIASES["steps"], ("steps",)) for name in names}
     if texts and not own & {reader.plain(name) for name in raw.columns}:
-        raw.rows = [parse_text(str(row[texts[0]] or "")) for row in raw.rows]
-        raw.columns = ["title", "ingredients", "steps"]
+        rows = [parse_text(str(row[texts[0]] or "")) for row in raw.rows]
+        raw.replace(rows, ["title", "ingredients", "steps"])
     return raw
 
 
@@ -216,10 +216,14 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
         }
         fault = next((reason for reason, found in faults.items() if found), None)
         if fault:
-            drop(report, fault)
+            drop(report, fault, row=row)
         else:
             key = str(number if row["id"] in (None, "") else row["id"])
             category = str(row["category"] or "") or guess_course(title, "", ingredients)
             found = {"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps}
             rows.append(found | carried(row))
+    needed = (
+        f"title, ingredients (at least {LEAST_INGREDIENTS}) and steps (at least {LEAST_STEPS}): lists, or text with "
+    )
+    base.refuse_unusable(rows, report, f"recipes in {raw.name}", needed + "line breaks")
     return with_ids(rows, "#")

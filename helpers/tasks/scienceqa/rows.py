@@ -9,15 +9,16 @@ from __future__ import annotations
 import ast
 import io
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from helpers.errors import DataError
 from helpers.sources import reader
-from helpers.sources.local import SUFFIXES, RawRows
-from helpers.tasks.base import LoadReport, Row
+from helpers.sources.files.kinds import SUFFIXES
+from helpers.sources.local import RawRows
+from helpers.tasks.base import LoadReport, Row, refuse_unusable
 from helpers.tasks.pictures import Unusable, check_picture, picture_digest
 from helpers.tasks.protocols import Protocol
 from helpers.tasks.reading import begin, carried, drop, folded, text, with_ids
@@ -36,6 +37,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 NEEDED = ("question", "choices", "answer")
 MOST = 26  # choices of one question: they are named by letters
+LISTED = "pid_splits.json"  # of the original release: lists of questions by split
 PROBLEMS = "problems.json"  # of the original release: questions by number, pictures in folders beside it
 
 
@@ -52,6 +54,23 @@ def locate(source: str) -> tuple[str, list[Path]]:
     return str(path), list(dict.fromkeys([path, *sorted(file.parent for file in files)]))
 
 
+def listed_splits(place: str) -> dict[str, str]:
+    """Question → official split, from the list that the original release has beside its questions; {} without one.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    path = Path(place).parent / LISTED
+    if Path(place).name != PROBLEMS or not path.is_file():
+        return {}
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+        named = {"train": "train", "val": "validation", "test": "test"}  # its other lists are parts of these
+        return {str(key): own for name, own in named.items() for key in lists.get(name, ())}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} is no list of questions by split: {error}", "Remove it to cut rows anew") from error
+
+
 def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Row]:
     """Rows with clean columns, no two the same; fills the report.
 
@@ -59,7 +78,6 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
         DataError: a needed column is absent, or not one row can be used (says why).
     """
     begin(raw, report)
-    raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
     picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in NEEDED])
     rows: list[Row] = []
     seen: set[tuple[Any, ...]] = set()
@@ -67,7 +85,7 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
         try:
             row = _clean(given, number, folders) | carried(given)
         except Unusable as why:
-            drop(report, str(why))
+            drop(report, str(why), row=given)
             continue
         key = (*scene(row), folded(row["hint"]))
         if key in seen and not raw.splits:  # official splits are kept as they are
@@ -75,12 +93,8 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
             continue
         seen.add(key)
         rows.append(row)
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(report.dropped).most_common())
-        raise DataError(
-            f"none of the {raw.read:,} rows of {raw.name} can be used: {reasons}",
-            'Needed are question, choices (a list, or text like ["a", "b"] or a|b) and answer (its index from 0)',
-        )
+    needed = 'question, choices (a list, or text like ["a", "b"] or a|b) and answer (its index from 0)'
+    refuse_unusable(rows, report, f"rows of {raw.name}", needed)
     return with_ids(rows)
 
 
@@ -184,9 +198,9 @@ def _find(name: str, key: str, split: str, folders: Sequence[Path]) -> Path:
     return found.pop()
 
 
-def _explained(split: str, rows: list[Row]) -> list[Row]:
+def _explained(split: str, rows: Sequence[Row], places: list[int]) -> list[int]:
     needed = ("solution", "lecture") if split == "test" else ("solution",)
-    return [row for row in rows if all(text(row.get(name)) for name in needed)]
+    return [place for place in places if all(text(rows[place].get(name)) for name in needed)]
 
 
 PROTOCOL = Protocol(

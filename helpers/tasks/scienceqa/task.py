@@ -102,7 +102,7 @@ class ScienceqaTask(Task):
                 wish = Source.of(source)
                 parts = official.cut(rows, n_train, n_eval, "questions", seed, report, wish, same=scienceqa_rows.scene)
             else:
-                parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed)
+                parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed, report)
                 check_no_leak(parts)
         special = {"choices": List(Value("string")), "answer": Value("int64"), "image": Image()}
         types = {name: special.get(name, Value("string")) for name in self.columns}
@@ -218,16 +218,18 @@ def _read(task: Task, source: str, limit: int, seed: int, report: LoadReport) ->
     """Usable rows, and whether they come in official splits."""
     located = kaggle.locate(source) if kaggle.is_source(source) else None
     place, folders = scienceqa_rows.locate(str(located.path) if located else source)
-    raw = read(task, Source.of(source).at(place), limit, seed, report)
+    raw = read(task, Source.of(source).at(place), limit, seed, report, scienceqa_rows.listed_splits(place))
     rows = scienceqa_rows.usable(raw, folders, report)
     if located:
         report.notes.append(located.note)
     return rows, bool(raw.splits)
 
 
-def _cut_scenes(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str, seed: int) -> dict[str, list[Row]]:
+def _cut_scenes(
+    rows: Sequence[Row], n_train: int | None, n_eval: int, what: str, seed: int, report: LoadReport
+) -> dict[str, list[Row]]:
     """As ``base.cut``, with rows that ask the same about the same picture kept in one split."""
-    base.cut(rows, n_train, n_eval, what)  # raises when there are too few
+    base.cut(rows, n_train, n_eval, what, report)  # raises when there are too few
     groups = scienceqa_rows.groups_by_scene(rows)
     random.Random(f"split-{seed}").shuffle(groups)
     room = {"test": n_eval, "validation": base.validation_size(n_eval), "train": len(rows)}

@@ -12,7 +12,10 @@ from pathlib import Path
 
 from helpers.errors import DataError
 from helpers.sources import kaggle, reader
-from helpers.sources.local import SUFFIXES, read_local
+from helpers.sources.files.kinds import READERS
+from helpers.sources.local import RawRows, read_local
+from helpers.sources.source import Source
+from helpers.sources.splits import SPLIT, has_splits, split_of
 from helpers.tasks.base import LoadReport, Row
 from helpers.tasks.reading import text, with_ids
 from helpers.tasks.zappos.rows import from_table, make_row
@@ -36,33 +39,41 @@ def find(source: str, limit: int, seed: int, report: LoadReport, built_in: Seque
     """
     if kaggle.is_source(source):
         located = kaggle.locate(source)
-        rows = find(str(located.path), limit, seed, report, built_in)
+        rows = find(Source.of(source).at(str(located.path)), limit, seed, report, built_in)
         report.notes.append(located.note)
         return rows
     path = Path(source).expanduser().absolute()  # rows name files, wherever they are read later
     if path.is_dir():
-        return _folder(path, report)
+        return _folder(path, Source.of(source), report)
     if reader.kind_of(source) == "local" and path.suffix.lower() not in (".parquet", ""):
-        return from_table(read_local(source, 10**9, seed), [path.parent], report)
+        limit = 10**9
     return from_table(reader.read(source, limit, seed, built_in), [path.parent], report)
 
 
-def _folder(root: Path, report: LoadReport) -> list[Row]:
+def _folder(root: Path, source: Source, report: LoadReport) -> list[Row]:
     """A table in the folder says most, UT-Zappos50K's own tree comes next, names of folders last."""
-    files = [path for path in _walk(root) if path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".json"]
+    files = [path for path in _walk(root) if path.suffix.lower() in READERS.keys() - {".json", ".txt"}]
     tables = [path for path in files if not path.name.startswith("meta-data")]
     top = [path for path in tables if len(path.parts) == min(len(p.parts) for p in tables)]
+    splits = {split_of(path.stem): path for path in top}
+    if len(splits) == len(top) > 1 and "" not in splits and has_splits(splits):
+        raw = RawRows(str(root))
+        for split, path in splits.items():
+            raw.add(reader.read(source.at(str(path)), 10**9, 0), split)
+        if source.splits == "random":
+            raw.splits = []
+        return from_table(raw, [top[0].parent, root], report)
     if len(top) > 1:
         raise DataError(
             f"{root} has several tables: {', '.join(str(path.relative_to(root)) for path in top[:5])}",
             "Name the one to read as the source",
         )
     if top:
-        return from_table(read_local(top[0], 10**9, 0), [top[0].parent, root], report)
+        return from_table(reader.read(source.at(str(top[0])), 10**9, 0), [top[0].parent, root], report)
     trees = _trees(root)
     if trees:
         return _tree(root, trees, report)
-    return _labelled(root, report)
+    return _labelled(root, source.splits != "random", report)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -155,7 +166,8 @@ def _add_materials(rows: list[Row], table: Path | None, report: LoadReport) -> i
     return missing
 
 
-def _labelled(root: Path, report: LoadReport) -> list[Row]:
+def _labelled(root: Path, official: bool, report: LoadReport) -> list[Row]:
+    """A folder for each type; above them there may be one for each split."""
     files = _pictures(root)
     _some(files, root, "<kind of shoe>/")
     rows = [
@@ -163,6 +175,9 @@ def _labelled(root: Path, report: LoadReport) -> list[Row]:
         for path in files
         if path.parent != root
     ]
+    named = {row["id"]: split_of(row["id"].split("/")[0]) for row in rows if row["id"].count("/") > 1}
+    if official and has_splits(named.values()):
+        rows = [row | {SPLIT: named[row["id"]]} for row in rows if named.get(row["id"])]
     if len({row["type"] for row in rows}) < 2:
         where = "one folder" if rows else "the folder itself"
         raise DataError(

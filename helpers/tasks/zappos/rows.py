@@ -39,7 +39,6 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
             known word.
     """
     begin(raw, report)
-    raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
     picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in ("image", "type")])
     _check_words(picked, "colour", colour_of, COLOURS, raw.name, report)
     _check_words(picked, "material", material_of, MATERIALS, raw.name, report)

@@ -19,7 +19,7 @@ from helpers.tasks import base, official
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.pictures import as_rgb, picture_digest, undecoded, vision_messages
-from helpers.tasks.protocols import Protocol
+from helpers.tasks.protocols import Protocol, every_row
 from helpers.tasks.reading import example
 from helpers.tasks.zappos import folder as zappos_folder
 from helpers.tasks.zappos import rows as zappos_rows
@@ -45,7 +45,7 @@ PROTOCOL = Protocol(
     {"train": 1_000},
     "the first pictures of the sorted list for training; what was tested on is not published, so here it is a random "
     "part of the rest",
-    lambda split, rows: rows,
+    every_row,
 )
 
 
@@ -91,7 +91,7 @@ class ZapposTask(Task):
                 return self._official(found, n_train, n_eval, Source.of(source), seed, report)
             else:
                 rows, hashes = _usable(found, None if n_train is None else base.wanted(n_train, n_eval), seed, report)
-        parts = base.cut(rows, n_train, n_eval, f"pictures in {source}")
+        parts = base.cut(rows, n_train, n_eval, f"pictures in {source}", report)
         check_no_leak(parts, hashes)
         return self._made(parts, hashes, report)
 
