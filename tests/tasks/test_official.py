@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hub import catalog
 from hub.client import Client
 from hub.server import LocalHub
 
+from helpers import tasks
 from helpers.errors import DataError
+from helpers.sources import reader
 from helpers.sources.source import Source
 from helpers.sources.splits import SPLIT, has_splits, split_of, split_of_path
 from helpers.tasks import official
@@ -194,3 +200,102 @@ def test_without_official_splits_rows_are_cut_anew(hub: LocalHub, client: Client
     hub.add(catalog.get("corbt/all-recipes"))  # train only
     found = load(client, "recipes", "corbt/all-recipes", 20, 12)
     assert len(found["test"]) == 12 and "official" not in found["report"]
+
+
+# ---------- files
+def pairs(count: int, first: int = 0) -> list[dict[str, Any]]:
+    """NLI rows, all three labels equally often."""
+    drawn = islice(snli_generator.triples(3), first, first + count)
+    return [{key: row[key] for key in ("premise", "hypothesis", "label")} for triple in drawn for row in triple]
+
+
+def write_folder(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    parts = {"train": pairs(30), "dev": pairs(10, 30), "test": pairs(12, 40)}
+    folder.mkdir()
+    for name, rows in parts.items():
+        pd.DataFrame(rows).to_csv(folder / f"nli_{name}.csv", index=False)
+    return parts
+
+
+def saved_dict(folder: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    parts = {"train": pairs(30), "validation": pairs(10, 30), "test": pairs(12, 40)}
+    DatasetDict({name: Dataset.from_list(rows) for name, rows in parts.items()}).save_to_disk(str(folder))
+
+
+def one_table(folder: Path) -> None:
+    parts = {"train": pairs(30), "val": pairs(10, 30), "test": pairs(12, 40)}
+    rows = [row | {"partition": name} for name, part in parts.items() for row in part]
+    folder.mkdir()
+    pd.DataFrame(rows).sample(frac=1, random_state=0).to_json(folder / "all.jsonl", orient="records", lines=True)
+
+
+@pytest.mark.parametrize("write", [write_folder, saved_dict, one_table])
+def test_a_users_own_test_set_is_not_trained_on(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    write(tmp_path / "data")
+    found = tasks.get("snli").load(60, 30, str(tmp_path / "data"))
+    own = {"train": pairs(30), "validation": pairs(10, 30), "test": pairs(12, 40)}
+    for name, part in found.items():
+        allowed = {(row["premise"], row["hypothesis"]) for row in own[name]}
+        assert {(row["premise"], row["hypothesis"]) for row in part} <= allowed, name
+    assert "official splits: train 90, validation 30, test 36" in found.report.notes
+    mixed = tasks.get("snli").load(60, 30, Source(str(tmp_path / "data"), splits="random"))
+    assert not any("official" in note for note in mixed.report.notes)
+    tested = {(row["premise"], row["hypothesis"]) for row in mixed["test"]}
+    assert tested & {(row["premise"], row["hypothesis"]) for row in own["train"]}
+
+
+def test_each_split_has_a_sample_of_its_own(tmp_path: Path) -> None:
+    """A small test file beside a large training file is not thinned with it."""
+    (tmp_path / "train.csv").write_text("text\n" + "".join(f"train {i}\n" for i in range(5000)))
+    (tmp_path / "test.csv").write_text("text\n" + "".join(f"test {i}\n" for i in range(90)))
+    raw = reader.read(str(tmp_path), 100, 0)
+    assert raw.splits.count("test") == 90 and raw.splits.count("train") == 100
+    assert all(row["text"].startswith(split) for row, split in zip(raw.rows, raw.splits, strict=True))
+
+
+def test_rows_in_no_split_are_left_out_and_said(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data")
+    pd.DataFrame(pairs(5, 60)).to_csv(tmp_path / "data" / "more.csv", index=False)
+    found = tasks.get("snli").load(60, 30, str(tmp_path / "data"))
+    assert "15 rows stand in no split (more.csv): left out" in found.report.notes
+
+
+def test_one_file_with_the_name_of_a_split_is_cut_anew(tmp_path: Path) -> None:
+    pd.DataFrame(pairs(40)).to_csv(tmp_path / "train.csv", index=False)
+    found = tasks.get("snli").load(60, 12, str(tmp_path / "train.csv"))
+    assert len(found["test"]) == 12 and not any("official" in note for note in found.report.notes)
+
+
+def test_folders_of_pictures_keep_their_splits(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for split, count in (("train", 14), ("val", 6), ("test", 5)):
+        for kind in ("boots", "sandals"):
+            (tmp_path / split / kind).mkdir(parents=True)
+            for i in range(count):
+                colour = (i * 9, len(split) * 20, len(kind) * 20)
+                Image.new("RGB", (8, 8), colour).save(tmp_path / split / kind / f"{i}.png")
+    found = tasks.get("zappos").load(20, 9, str(tmp_path))
+    for name, folder in (("train", "train"), ("validation", "val"), ("test", "test")):
+        assert found[name]["id"] and all(key.startswith(f"{folder}/") for key in found[name]["id"])
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["pid_splits.json", "split of a question"])
+def test_the_original_release_keeps_its_splits(tmp_path: Path, listed: bool) -> None:
+    parts = {"train": range(20), "val": range(20, 32), "test": range(32, 44)}
+    problems = {
+        str(i): {"question": f"Question {i}?", "choices": ["a", "b"], "answer": 1, "image": None}
+        | ({} if listed else {"split": name})
+        for name, numbers in parts.items()
+        for i in numbers
+    }
+    (tmp_path / "problems.json").write_text(json.dumps(problems))
+    if listed:
+        lists = {name: [str(i) for i in numbers] for name, numbers in parts.items()} | {"minival": ["20"]}
+        (tmp_path / "pid_splits.json").write_text(json.dumps(lists))
+    splits = tasks.get("scienceqa").load(20, 12, str(tmp_path))
+    found = {name: sorted(int(key) for key in part["id"]) for name, part in splits.items()}
+    assert found["train"] == list(range(20)) and found["test"] == list(range(32, 44))
+    assert set(found["validation"]) <= set(range(20, 32)) and len(found["validation"]) == 10

@@ -17,6 +17,7 @@ from PIL import Image
 from helpers import tasks
 from helpers.errors import DataError
 from helpers.sources import reader
+from helpers.sources.source import Source
 from helpers.tasks import base
 from helpers.tasks.scienceqa import generator as scienceqa_generator
 from helpers.tasks.scienceqa import rows as scienceqa_rows
@@ -50,7 +51,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def load(source: Path | str, n_train: int = 8, n_eval: int = 10, seed: int = 0) -> Any:
-    return TASK.load(n_train=n_train, n_eval=n_eval, source=str(source), seed=seed)
+    return TASK.load(n_train, n_eval, source if isinstance(source, str) else str(source), seed)
 
 
 def everything(splits: Any) -> Iterator[dict[str, Any]]:
@@ -132,11 +133,9 @@ def test_the_original_release_is_read_with_its_pictures(tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             (folder / "image.png").write_bytes(png((i, 0, 0)))
     (tmp_path / "problems.json").write_text(json.dumps(problems))
-    (tmp_path / "pid_splits.json").write_text(json.dumps({"train": ["0"], "val": ["1"]}))
     for source in (tmp_path, tmp_path / "problems.json"):
-        splits = load(source)
+        splits = load(Source(str(source), splits="random"))
         assert splits.report.dropped == {"image file missing": 1} and splits.report.usable == 29
-        assert any("official splits are not used" in note for note in splits.report.notes)
         for row in everything(splits):
             number = int(row["id"])
             assert (row["image"] is not None) == (number % 5 == 0) and row["question"] == f"Question {number}?"
@@ -243,7 +242,7 @@ def test_prompts_of_the_four_settings() -> None:
 def test_examples_keep_order_and_pictures() -> None:
     rows = TASK.load(n_train=20, n_eval=10)["train"]
     examples = TASK.examples(rows, "QTCH")
-    usual = ("id", "form", "prompt", "completion", "options", "answer")
+    usual = ("id", "form", "prompt", "completion", "references", "options", "answer")
     assert tuple(examples.column_names) == (*usual, "image", "gold_solution")
     for row, example in zip(rows, examples, strict=True):
         assert example["id"] == f"{row['id']}-QTCH" and row["question"] in example["prompt"]

@@ -70,10 +70,12 @@ def _folder(root: Path, source: Source, report: LoadReport) -> list[Row]:
         )
     if top:
         return from_table(reader.read(source.at(str(top[0])), 10**9, 0), [top[0].parent, root], report)
+    official = source.splits != "random"
     trees = _trees(root)
-    if trees:
+    parts = {split_of(tree.name): tree for tree in trees}
+    if trees and not (len(parts) == len(trees) and has_splits(parts)):
         return _tree(root, trees, report)
-    return _labelled(root, source.splits != "random", report)
+    return _labelled(root, official, report)
 
 
 def _walk(root: Path) -> Iterator[Path]:
