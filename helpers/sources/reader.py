@@ -21,7 +21,7 @@ from helpers.sources.files.kinds import SUFFIXES
 from helpers.sources.hub_errors import explain
 from helpers.sources.local import RawRows, read_local
 from helpers.sources.source import Source
-from helpers.sources.splits import OFFICIAL, SPLIT, has_splits, split_of
+from helpers.sources.splits import OFFICIAL, SPLIT, TRAIN, has_splits, split_of
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
@@ -33,37 +33,36 @@ def kind_of(source: str) -> str:
     return "hub" if not local and _HUB_ID.match(source) else "local"
 
 
-def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split: str = "train") -> RawRows:
+def read(source: str, limit: int, seed: int, built_in: Sequence[str] = ()) -> RawRows:
     """Rows of ``source``, at most ``limit``.
 
     Args:
         source: path of a file or folder, a Hub id such as ``stanfordnlp/snli``, or ``kaggle:owner/name``; a
             ``Source`` also says which columns are meant.
         built_in: names of the task's own sources, for the hint when nothing fits.
-        split: split on the Hub; local files have none.
     """
     asked = Source.of(source)
     limit, official = 10**9 if asked.protocol else limit, asked.splits != "random"
     if kind_of(source) == "hub" and not kaggle.is_source(source) and official:
-        raw = _read_splits(source, limit, None if asked.protocol else seed, split)
+        raw = _read_splits(source, limit, None if asked.protocol else seed)
     else:
-        raw = _read(source, limit, seed, built_in, split, official)
+        raw = _read(source, limit, seed, built_in, official)
     raw.chosen = asked.columns
     raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
     return raw
 
 
-def _read_splits(repo: str, limit: int, seed: int | None, split: str) -> RawRows:
-    """The official splits of a Hub data set, at most ``limit`` rows of each; without such, its split ``split``."""
+def _read_splits(repo: str, limit: int, seed: int | None) -> RawRows:
+    """The official splits of a Hub data set, at most ``limit`` rows of each; without such, its train split."""
     try:
         names = hub_datasets.splits(repo)
     except hub.Unreachable:
-        names = [split]  # what an earlier download has left is looked for by name
+        names = _cached_splits(repo)
     found = {own: next((n for n in names if n == own), "") or next((n for n in names if split_of(n) == own), "")
              for own in OFFICIAL}  # fmt: skip
     found = {own: name for own, name in found.items() if name}
     if not has_splits(found):
-        return read_hub(repo, limit, seed, split)
+        return read_hub(repo, limit, seed)
     raw = RawRows(repo)
     for own, name in found.items():
         part = read_hub(repo, limit, seed, name)
@@ -71,14 +70,14 @@ def _read_splits(repo: str, limit: int, seed: int | None, split: str) -> RawRows
     return raw
 
 
-def _read(source: str, limit: int, seed: int, built_in: Sequence[str], split: str, official: bool) -> RawRows:
+def _read(source: str, limit: int, seed: int, built_in: Sequence[str], official: bool) -> RawRows:
     if kaggle.is_source(source):
         located = kaggle.locate(source)
         raw = read_local(located.path, limit, seed, official)
         raw.notes.append(located.note)
         return raw
     if kind_of(source) == "hub":
-        return read_hub(source, limit, seed, split)
+        return read_hub(source, limit, seed)
     if not Path(source).expanduser().exists() and not Path(source).suffix and "/" not in source:
         what = f"unknown data source {source!r}: not a built-in source, not a file or folder, not a Hub id"
         raise DataError(what, f"Built-in are {', '.join(built_in)}; a Hub id looks like owner/name")
@@ -110,6 +109,17 @@ def read_hub(repo: str, limit: int, seed: int | None, split: str = "train") -> R
             raise DataError(f"cannot read split {split!r} of {repo}: {type(error).__name__}: {line}") from error
         raise DataError(*explain(error, repo, "dataset")) from error
     return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read")
+
+
+def _cached_splits(repo: str) -> list[str]:
+    """Splits that an earlier ``load_dataset`` of another program has left; train where it left nothing."""
+    from datasets import load_dataset
+
+    try:
+        with _offline():
+            return list(load_dataset(repo))
+    except Exception:  # reading the train split then says what is wrong
+        return [TRAIN]
 
 
 def _cached(repo: str, limit: int, seed: int | None, split: str, why: hub.Unreachable) -> RawRows:

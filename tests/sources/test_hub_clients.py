@@ -186,7 +186,7 @@ def test_a_seeded_sample_of_rows(hub: LocalHub, client: Client) -> None:
         client,
         f"""
 from helpers.sources import reader as sources
-a, b, c = (sources.read({SNLI!r}, 50, seed) for seed in (0, 0, 1))
+a, b, c = (sources.read_hub({SNLI!r}, 50, seed) for seed in (0, 0, 1))
 value = [a.rows == b.rows, a.rows == c.rows, len(a.rows), a.columns, a.licence, a.notes]
 """,
     )
@@ -216,7 +216,7 @@ def test_every_data_set_becomes_a_task(hub: LocalHub, client: Client) -> None:
 
 
 def test_a_split_that_is_not_there(hub: LocalHub, client: Client) -> None:
-    answer = client.cell(f"from helpers.sources import reader as sources; sources.read({SNLI!r}, 50, 0, split='dev')")
+    answer = client.cell(f"from helpers.sources import reader as sources; sources.read_hub({SNLI!r}, 50, 0, 'dev')")
     assert answer.error == (
         "DataError: cannot read split 'dev' of stanfordnlp/snli: there is none. Its splits are test, train, validation."
     )
