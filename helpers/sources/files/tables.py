@@ -72,7 +72,8 @@ def _cells(file: File, text: Text, reading: Reading, skip: int, kept: Sequence[i
                 what = f"ends in the middle: incomplete download? Its last line, {record.line:,}, has {len(cells)} of "
                 raise file.error(f"{what}{width} fields", "Download it again, or delete that line")
             elif len(cells) != width + odd:
-                yield Bad(record.line, f"{'fewer' if len(cells) < width else 'more'} than {width} fields")
+                more = f"more than {width} fields (one that holds a separator has to be in quotation marks)"
+                yield Bad(record.line, f"fewer than {width} fields" if len(cells) < width else more)
             elif every:
                 yield cells
             else:
