@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,24 @@ def test_folder_is_read_whole_and_thinned_fairly(tmp_path: Path) -> None:
         assert 60 < sum(part * 1000 <= n < (part + 1) * 1000 for n in numbers) < 140
     assert numbers == [row["n"] for row in read_local(tmp_path, 300, seed=1).rows]
     assert numbers != [row["n"] for row in read_local(tmp_path, 300, seed=2).rows]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.json"])
+def test_memory_is_that_of_the_rows_kept(tmp_path: Path, name: str) -> None:
+    rows = [{"a": f"{n} " + "words, and more " * 60, "b": str(n)} for n in range(6_000)]
+    if name.endswith("json"):
+        put(tmp_path / name, json.dumps(rows))  # one line of 6 MB
+    elif name.endswith("jsonl"):
+        put(tmp_path / name, lines(rows))
+    else:
+        csv_rows = "".join("\t".join((row["a"], row["b"])) + "\n" for row in rows)
+        quoted = "".join(f'"{row["a"]}",{row["b"]}\n' for row in rows)
+        put(tmp_path / name, "a\tb\n" + csv_rows if name.endswith("tsv") else "a,b\n" + quoted)
+    tracemalloc.start()
+    assert len(read_local(tmp_path / name, 50, 0).rows) == 50
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
 
 
 def test_missing_column_names_found_and_nearest(tmp_path: Path) -> None:
