@@ -122,6 +122,8 @@ def read_local(path: str | Path, limit: int, seed: int, official: bool = False) 
             if first:
                 file.notes.append(f"{file.name}: {bad:,} of {here:,} rows left out, the first at line {first.line:,}: "
                                   f"{first.why}")  # fmt: skip
+            if not here:
+                file.notes.append(f"{file.name} holds no rows")
             raw.unreadable += bad
             raw.file_columns[file.name] = list(own)
             columns |= own

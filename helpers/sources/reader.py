@@ -186,11 +186,14 @@ def _picked(raw: RawRows, aliases: Mapping[str, Sequence[str]], optional: Sequen
     if len(raw.file_columns) < 2:
         names = _chosen(raw, raw.name, raw.columns, raw.rows, aliases, optional)
         return [{own: row.get(name) if name else None for own, name in names.items()} for row in raw.rows]
-    chosen = {}
-    for file, columns in raw.file_columns.items():
-        rows = [row for row, its in zip(raw.rows, raw.files, strict=True) if its == file]
-        if columns:
-            chosen[file] = _chosen(raw, f"{file} in {raw.name}", columns, rows, aliases, optional)
+    met = {name for columns in raw.file_columns.values() for name in columns}
+    made = [name for name in raw.columns if name not in met]  # by the task, of other columns
+    first = dict(zip(reversed(raw.files), reversed(raw.rows), strict=True))
+    chosen = {
+        file: _chosen(raw, f"{file} in {raw.name}", [*columns, *made], [first[file]], aliases, optional)
+        for file, columns in raw.file_columns.items()
+        if file in first
+    }
     return [
         {own: row.get(name) if name else None for own, name in chosen[file].items()}
         for row, file in zip(raw.rows, raw.files, strict=True)

@@ -64,6 +64,25 @@ def test_the_line_is_named_behind_cells_of_several_lines(tmp_path: Path) -> None
     refused(put(tmp_path / "u.csv", 'a,b\nx,y\nx,"y\n'), "in line 3 is never closed")
 
 
+@pytest.mark.parametrize("apart", [1, 2, 5])
+def test_a_pair_of_marks_is_found_beside_proper_cells_of_several_lines(tmp_path: Path, apart: int) -> None:
+    rows = [('"one,\ntwo"', b, c) if n % 9 == 4 else (a, b, c) for n, (a, b, c) in enumerate(PAIRS)]
+    assert read_local(put(tmp_path / "t.csv", table(rows=rows)), 10**6, 0).read == 120
+    rows[60] = ('"' + rows[60][0], *rows[60][1:])
+    rows[60 + apart] = (rows[60 + apart][0] + '"', *rows[60 + apart][1:])
+    refused(put(tmp_path / "u.csv", table(rows=rows)), "opens a field in line 69 makes one cell")
+    rows[60 + apart] = (*PAIRS[0][:2], PAIRS[0][2] + '"')
+    refused(put(tmp_path / "v.csv", table(rows=rows)), "opens a field in line 69 makes one cell")
+
+
+def test_a_table_that_is_cut_off(tmp_path: Path) -> None:
+    refused(put(tmp_path / "t.csv", table()[:-20]), "ends in the middle: incomplete download.*line, 121, has 2 of 3")
+    refused(
+        put(tmp_path / "u.csv", table(rows=[(f'"{a}, b"', b, c) for a, b, c in PAIRS])[:-40]), "in line 121 is never"
+    )
+    refused(put(tmp_path / "j.csv", '{"a": 1}\n' * 9), "holds JSON, not a table")
+
+
 def test_quoted_fields(tmp_path: Path) -> None:
     rows = [(f'He said "{n}", loud', "two\nlines, or\nmore", f"{n:03}") for n in range(40)]
     frame = pd.DataFrame(rows, columns=HEAD)
@@ -71,6 +90,8 @@ def test_quoted_fields(tmp_path: Path) -> None:
         for quoting in (0, 1, 2):
             frame.to_csv(tmp_path / name, sep=separator, index=False, quoting=quoting)
             assert cells(read_local(tmp_path / name, 10**6, 0)) == rows
+    frame.to_csv(tmp_path / "r.tsv", sep="\t", index=False, lineterminator="\r\n")  # as csv.writer, with \n inside
+    assert cells(read_local(tmp_path / "r.tsv", 10**6, 0)) == rows
     frame.to_csv(tmp_path / "e.csv", index=False, doublequote=False, escapechar="\\")
     raw = read_local(tmp_path / "e.csv", 10**6, 0)
     assert cells(raw) == rows and raw.notes == ['e.csv: quotation marks inside fields are written \\"']

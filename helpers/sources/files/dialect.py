@@ -23,6 +23,7 @@ USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 RETURN, QUOTE, BACKSLASH = "\udc0d", "\udc22", "\udc5c"
 BACK = {ord(RETURN): "\r", ord(QUOTE): '"', ord(BACKSLASH): "\\"}
 TOLERATED = 0.01  # share of lines that may be unreadable
+FEW = 12  # most different cells of a column of labels, each of them that often on average
 
 
 class Dialect(NamedTuple):
@@ -126,7 +127,8 @@ def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
     """Read the whole file in one dialect; ends early where a quotation mark swallows lines."""
     reading = Reading(dialect)
     separator, plain = dialect.separator, dialect.quoting == "plain"
-    long: list[tuple[int, int]] = []  # where records of several lines begin, each of which is a whole row; how many
+    long: list[tuple[int, list[str]]] = []  # records of several lines, each of which could be a row
+    words: dict[int, set[str]] = {}  # the words of columns that have only a few
     spread, width, proper = 0, 0, False
     inside = re.compile(rf'[^\\\n{re.escape(separator)}]""')
     with opened(file, text) as stream:
@@ -143,12 +145,21 @@ def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
             if not reading.names:
                 reading.names = cells or [why]
                 width = len(cells)
+                words = {column: set() for column in range(width)}
                 continue
             if marked and plain and separator != "\t":
                 return reading  # this way of reading is for tables with tabs, or without any quotation mark
             reading.total += 1
             if len(cells) != width:
+                if several and len(cells) < width:
+                    reading.open_line, reading.swallowed = line + _opening(lines, separator), len(lines) - 1
+                    return reading
                 _count_wrong(reading, line, cells)
+            elif not several:
+                for column in list(words):
+                    words[column].add(cells[column])
+                    if len(words[column]) > FEW:
+                        del words[column]
             if not marked or plain or why:
                 continue
             whole = "".join(lines)
@@ -157,17 +168,26 @@ def judge(file: File, text: Text, dialect: Dialect, skip: int = 0) -> Reading:
             if several:
                 spread += 1
                 if width > 1 and all(one.count(separator) + 1 == width for one in lines):
-                    long.append((line, len(lines)))
+                    long.append((line, lines))
             else:
                 proper = proper or '""' in whole or whole.count(separator) >= width
             if separator == "\t":
                 _weigh(reading, whole.rstrip("\r\n"))
-    line, most = max(long, key=lambda record: record[1], default=(0, 0))
-    if most >= (8 if width < 3 else 4) or (long and len(long) == spread and not proper):
-        reading.open_line, reading.swallowed = line, most - 1
+    known = {column: few for column, few in words.items() if few and FEW * len(few) <= reading.total}
+    for line, lines in long:
+        sure = len(lines) >= (8 if width < 3 else 4) or (len(long) == spread and not proper)
+        if sure or _rows_of_words(lines, separator, known):
+            reading.open_line, reading.swallowed = line, len(lines) - 1
+            break
     if reading.longer and reading.longer == reading.wrong == reading.total in (reading.empty_last, reading.numbered):
         reading.wrong = 0
     return reading
+
+
+def _rows_of_words(lines: list[str], separator: str, known: dict[int, set[str]]) -> bool:
+    """Whether each line has, where a column has only a few words, one of these: so it is a row."""
+    rows = [[cell.strip('"\r\n') for cell in line.split(separator)] for line in lines]
+    return any(all(row[column] in few for row in rows) for column, few in known.items())
 
 
 def _count_wrong(reading: Reading, line: int, cells: list[str]) -> None:

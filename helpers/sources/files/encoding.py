@@ -74,7 +74,8 @@ def look(file: File) -> Text | None:
         except UnicodeDecodeError:
             what = "ends in the middle of a character: incomplete download?"
             raise file.error(what, "Download it again") from None
-    return Text(encoding, newline or "\n", 2 * pairs >= lines)
+    both = newline == "\r\n" or 2 * pairs >= lines
+    return Text(encoding, newline[-1:] or "\n", both)
 
 
 @contextmanager
@@ -92,9 +93,9 @@ def refuse_other_kinds(file: File, head: bytes) -> None:
 
 
 def _newline(text: str) -> str:
-    r"""The first end of a line, which is ``\r`` only on its own; "" where there is none yet."""
+    r"""The end of the first line, which is ``\r`` only on its own; "" where there is none yet."""
     found = re.search(r"\r\n|\n|\r(?!\Z)", text)
-    return "" if not found else "\r" if found[0] == "\r" else "\n"
+    return found[0] if found else ""
 
 
 def _with_nul(file: File, chunk: bytes, lines: int) -> DataError:

@@ -58,7 +58,7 @@ def _walk(root: Path) -> Iterator[Path]:
     if is_saved(root):
         yield root
         return
-    for folder, inner, names in os.walk(root, followlinks=True):
+    for folder, inner, names in os.walk(root):
         here = Path(folder)
         inner[:] = sorted(name for name in inner if not name.startswith((".", "__MACOSX", "__pycache__")))
         for name in [name for name in inner if is_saved(here / name)]:

@@ -28,13 +28,16 @@ def rows(file: File) -> Iterator[Row | Bad]:
     if text is None:
         return
     with opened(file, text) as stream:
-        line = next((line for line in stream if line.strip(BLANK)), "")
-        more = any(line.strip(BLANK) for line in stream)
-    if not line:
+        pieces = (piece.lstrip(BLANK) for piece in iter(lambda: stream.read(CHUNK), ""))
+        head = next(filter(None, pieces), "")
+    if not head:
         return
-    if line.lstrip(BLANK).startswith("["):
+    if head.startswith("["):  # may be one long line, which is not to be read at once
         yield from _list(file, text)
         return
+    with opened(file, text) as stream:
+        line = next(line for line in stream if line.strip(BLANK))
+        more = any(line.strip(BLANK) for line in stream)
     first = _value(line)
     if isinstance(first, dict) and (more or file.suffix != ".json"):
         # A lone object by its shape: {"data": [...]} in one line is a table whatever the file is called.

@@ -27,7 +27,10 @@ def rows(file: File) -> Iterator[Row | Bad]:
     if text is None:
         return
     with opened(file, text) as stream:
-        hint = HINT.fullmatch(next(stream, ""))
+        first_line = next(stream, "")
+    if first_line.startswith(('{"', "[{")):
+        raise file.error("holds JSON, not a table", "Name it .jsonl, or .json")
+    hint = HINT.fullmatch(first_line)
     skip = 1 if hint else 0
     reading = decide(file, text, skip, hint[1] if hint else "")
     _refuse_swallowing(file, reading)
@@ -65,8 +68,12 @@ def _cells(file: File, text: Text, reading: Reading, skip: int, kept: Sequence[i
             cells = record.cells
             if record.why:
                 yield Bad(record.line, record.why)
+            elif len(cells) < width and not record.lines[-1].endswith(("\n", "\r")):
+                what = f"ends in the middle: incomplete download? Its last line, {record.line:,}, has {len(cells)} of "
+                raise file.error(f"{what}{width} fields", "Download it again, or delete that line")
             elif len(cells) != width + odd:
-                yield Bad(record.line, f"{'fewer' if len(cells) < width else 'more'} than {width} fields")
+                more = f"more than {width} fields (one that holds a separator has to be in quotation marks)"
+                yield Bad(record.line, f"fewer than {width} fields" if len(cells) < width else more)
             elif every:
                 yield cells
             else:
@@ -99,6 +106,8 @@ def _refuse_swallowing(file: File, reading: Reading) -> None:
                 f"cannot be read: the quotation mark that opens a field in line {reading.open_line:,} is never closed"
             )
         cure = "Delete it, or put the field in quotation marks and write those inside it twice"
+        if not reading.swallowed:
+            cure = f"Download the file again if it ends there. {cure}"
         raise file.error(what, f'{cure}, as in "He said ""no"""')
 
 
