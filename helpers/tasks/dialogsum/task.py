@@ -113,7 +113,7 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     begin(raw, report)
     rows: list[Row] = []
     for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("topic", "id"))):
-        dialogue = "\n".join(line.strip() for line in text(row["dialogue"]).splitlines() if line.strip())
+        dialogue = "\n".join(line.strip() for line in re.split(r"[\r\n]+", text(row["dialogue"])) if line.strip())
         summary = " ".join(text(row["summary"]).split())
         if not dialogue:
             drop(report, "no dialogue")
