@@ -85,7 +85,7 @@ class Reader:
         """A text that is an option, a label, or both; None when it is anything else."""
         if (exact := self.same(text, loose)) is not None:
             return exact
-        if not self.labelled:
+        if not self.labelled or re.match(r"\W*[-−]\d", text):  # "-1" is no label
             return None
         plain = without_tex(unicodedata.normalize("NFKC", text))
         plain = re.sub(r"^[^\w\[(#]+|[^\w\])}.:,;!]+$", "", plain.strip(" \t\n\"'`*_“”")).strip(" \"'`*_")
@@ -189,7 +189,8 @@ class Reader:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         text = str(value)
-        return self.statement(text) if fold(text) else NOTHING
+        found = self.statement(text) if fold(text) else NOTHING
+        return self.mention(text) if found == NO_OPTION else found
 
     def mention(self, text: str) -> Answer:
         """The only option that stands in ``text`` as whole words, or as a bracketed or named label."""
@@ -264,4 +265,5 @@ def agreed(answers: Iterable[Answer]) -> Answer:
     named = {a.index for a in found if a.index is not None}
     if len(named) > 1 or any(a == SEVERAL for a in found):
         return SEVERAL
-    return next((a for a in found if a.index is not None), found[0] if found else NO_OPTION)
+    without = UNCLEAR if UNCLEAR in found else found[0] if found else NO_OPTION
+    return next((a for a in found if a.index is not None), without)
