@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError, ParameterError
+from helpers.evaluation.verdicts import canonical
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +37,8 @@ def matched(
 ) -> tuple[list[int], list[int], str]:
     """Positions of the rows that belong together, in the order of ``before``.
 
-    Both frames come from ``read_predictions``. Two readings of the same file are matched row by row. Otherwise by id,
-    within a ``form`` where both have one; where no file has ids, by ``input``.
+    Both frames come from ``read_predictions``. By id, within a ``form`` where both have one; where no file has ids, by
+    ``input``. Two readings of one file without either are matched by the row of the file, which is their index.
 
     Args:
         only_common: leave out rows that only one of them has; says how many.
@@ -54,14 +55,10 @@ def matched(
     if by is not None and not (by in before and by in after):
         raise ParameterError(f"there is no column {by!r} in both", f"Both have {', '.join(_shared(before, after))}")
     same_file = before.attrs.get("file") is not None and before.attrs.get("file") == after.attrs.get("file")
-    names = (by, by) if by is not None else _id_columns(before, after)
-    if same_file and by is None:
-        keys = [[str(line) for line in frame.index] for frame in (before, after)]
-        what = "the row of the file"
-    elif names is not None:
-        keys, what = [_keys(before, names[0], after), _keys(after, names[1], before)], f"{names[0]!r}"
-    else:
-        keys, what = [list(before["input"]), list(after["input"])], "'input'"
+    names = ((by, by) if by is not None else _id_columns(before, after, same_file)) or ("input", "input")
+    keys, what = [_keys(before, names[0], after), _keys(after, names[1], before)], f"{names[0]!r}"
+    if same_file and by is None and not all(map(_usable, keys)):
+        keys, what = [[str(line) for line in frame.index] for frame in (before, after)], "row of the file"
     for which, found in zip(("first", "second"), keys, strict=True):
         _refuse_unusable(found, what, which)
     where = {key: i for i, key in enumerate(keys[1])}
@@ -74,14 +71,13 @@ def matched(
             f"by {what} (for example {_shortened(keys[0][0])} and {_shortened(keys[1][0])})",
             cure + (", or pass only_common=True to compare those in common" if left else ""),
         )
-    if not same_file:
-        _refuse_different(before, after, left, right, what)
+    _refuse_different(before, after, left, right, what)
     if out := [n - len(left) for n in map(len, keys) if n > len(left)]:
         print(f"paired by {what}: {len(left)} examples in common, {' and '.join(map(str, out))} left out")
     return left, right, what.strip("'")
 
 
-def _id_columns(before: pd.DataFrame, after: pd.DataFrame) -> tuple[str, str] | None:
+def _id_columns(before: pd.DataFrame, after: pd.DataFrame, same_file: bool) -> tuple[str, str] | None:
     """The column with ids in each file, the same in both if there is one; None where neither has any."""
     found = [
         sorted((c for c in f.columns if plain(c) in ID_COLUMNS), key=lambda c: ID_COLUMNS.index(plain(c)))
@@ -93,7 +89,7 @@ def _id_columns(before: pd.DataFrame, after: pd.DataFrame) -> tuple[str, str] | 
                 return name, other
     if found[0] and found[1]:
         return found[0][0], found[1][0]
-    if any(found) and not (_usable(before["input"]) and _usable(after["input"])):
+    if any(found) and not same_file and not (_usable(before["input"]) and _usable(after["input"])):
         with_ids = "first" if found[0] else "second"
         raise DataError(
             f"only the {with_ids} system's file has ids ({(found[0] or found[1])[0]!r}), and the inputs are empty or "
@@ -103,7 +99,7 @@ def _id_columns(before: pd.DataFrame, after: pd.DataFrame) -> tuple[str, str] | 
 
 
 def _keys(frame: pd.DataFrame, name: str, other: pd.DataFrame) -> list[str]:
-    keys = id_texts(list(frame[name]))
+    keys = id_texts(list(frame[name])) if name != "input" else list(frame[name])
     if "form" in frame and "form" in other and name != "form":
         return [f"{form} {key}" if key else "" for form, key in zip(frame["form"], keys, strict=True)]
     return keys
@@ -123,7 +119,8 @@ def _refuse_unusable(keys: Sequence[str], what: str, which: str) -> None:
         why = f"{what} is the same for several rows: {_shortened(key)} stands {count} times"
     raise DataError(
         f"the predictions of the {which} system cannot be paired: {why}, so nothing says which rows belong together",
-        'Give both files a column "id" that is unique to each question, or name one: by="..."',
+        'Give both files a column "id" that is unique to each question, or name the question: read_predictions(path, '
+        'input="name of a column")',
     )
 
 
@@ -132,12 +129,12 @@ def _refuse_different(
 ) -> None:
     """Partners with other references, or whose inputs belong to other rows, are not the same questions."""
     for column in ("reference", "input"):
-        x, y = ([str(frame[column].iloc[i]).strip() for i in rows] for frame, rows in ((before, left), (after, right)))
+        x, y = ([canonical(frame[column].iloc[i]) for i in rows] for frame, rows in ((before, left), (after, right)))
         known = set(x)
         # Two systems may have been prompted in different words; the same words at another id are another question.
         bad = [
             i for i, (one, two) in enumerate(zip(x, y, strict=True))
-            if one and two and one.casefold() != two.casefold() and (column == "reference" or two in known)
+            if one and two and one != two and (column == "reference" or two in known)
         ]  # fmt: skip
         if bad:
             i = bad[0]

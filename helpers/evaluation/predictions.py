@@ -23,6 +23,7 @@ ANSWER_COLUMNS = ("answer", "text", "prediction", "output", "response", "generat
 QUESTION_COLUMNS = (
     "question", "prompt", "instruction", "premise", "hypothesis", "sentence", "sentence1", "sentence2", "context",
     "passage", "dialogue", "document", "article", "title", "choices", "options", "hint",
+    "query", "problem", "claim", "statement", "review", "utterance", "story", "paragraph",
 )  # fmt: skip
 
 # In the name of a column that a system wrote.
