@@ -30,17 +30,18 @@ _COPULAS = (
 _EASTERN = r"(?:正确答案|正確答案|答案|回答|正解|答え|正答|정답|답)\s*(?:应该是|應該是|是|为|為|は|은|는)?\s*[:：]?"
 
 _IS = (
-    r"(?:(?i:is|was|would be|should be|must be|has to be)(?:\b|(?=[A-Z]))\s*(?:[:：]|->)?|[:：=]|->|=>|→|\s[-–—]\s)"
+    r"(?:(?:['’]s\b|(?i:is|was|would be|should be|must be|has to be)(?:\b|(?=[A-Z])))\s*(?:[:：]|->)?"
+    r"|[:：=]|->|=>|→|\s[-–—]\s)"
 )
 _SURE = (
     r"(?:\s*(?i:definitely|clearly|probably|likely|most likely|obviously|certainly|therefore|thus|actually|simply"
     r"|indeed)\b,?)?"
 )
 MARKER = re.compile(
-    rf"(?:(?i:\b(?:answer|choice|option|prediction|selection)\b[*_\"'`]*\s*){_IS}{_SURE}"
+    rf"(?:(?i:\b(?:answer|choice|option|prediction|selection|letter)\b[*_\"'`]*\s*){_IS}{_SURE}"
     rf"|(?i:\bI(?:['’]d|['’]ll)?\s+(?:would\s+|will\s+)?(?:choose|pick|select|go with|went with)\b)"
-    rf"|(?i:(?<!\w)(?:{'|'.join(_ANSWER_WORDS)})\s*(?:(?:{'|'.join(_COPULAS)})(?!\w)\s*[:：]?|[:：=]))"
-    rf"|{_EASTERN}|[选選]\s*(?=[A-ZＡ-Ｚ]))\s*"
+    rf"|(?i:(?<!\w)(?:{'|'.join(_ANSWER_WORDS)})(?:\s+[^\W\d_]{{4,12}})??\s*(?:(?:{'|'.join(_COPULAS)})(?!\w)\s*[:：]?|[:：=]))"
+    rf"|{_EASTERN}|[选選](?:择|擇)?\s*(?=[A-ZＡ-Ｚ]))\s*"
 )
 FINAL = re.compile(r"(?:\bfinal\b|\bfinale?\b|最终)[\s*_]*$", re.IGNORECASE)
 TAG = re.compile(r"<((?:final_?)?(?:answer|choice|option))>(.*?)(?:</\1>|$)", re.IGNORECASE | re.DOTALL)
@@ -59,6 +60,16 @@ CHANGED_MIND = re.compile(
     re.IGNORECASE,
 )
 
+# After a statement that is taken back.
+TAKEN_BACK = re.compile(
+    r"(?:\b(?i:wait|actually|correction|sorry|i mean|i meant)\b|(?:^|[.!?]\s+)(?i:no)\b)[\s,:.!–—-]*"
+    r"(?:(?:\b(?i:no|actually|wait|it is|it's|i mean|i meant|rather|make that)\b)[\s,:.!–—-]*)*"
+)
+FILLER = re.compile(
+    r"^(?i:so|hence|thus|therefore|then|definitely|clearly|probably|certainly|sure|ok|okay|well)[,:]?\s+(?=[\[(]?[A-Z][\])]?\W*$)"
+)
+LABELS_BESIDE = re.compile(r"(?<![\w'’.])[\[(]?(?P<label>[A-Z])[\]).:]+\s+\S")
+
 NEGATION = re.compile(r"(?:\bnot|\bnever|\bno|\bneither|\bnor|\bwithout|n['’]t|\bexcept|\brather than|\binstead of"
                       r"|\bwrong:?|\bincorrect:?|不是?|没有)\s*"
                       r"(?:\b(?:be|the|a|an|is|option|choice|answer)\b\s*)*[\"'`*(\[]*$", re.IGNORECASE)  # fmt: skip
@@ -74,7 +85,7 @@ DENIED_LABEL = re.compile(
 )
 
 LABEL = r"(?:option|choice|answer|letter)?\s*[\[(#\s]*(?P<label>[a-z]|\d{1,2})\s*"
-LABEL_ALONE = re.compile(LABEL + r"[\])]*\s*(?:选项|選項|번)?[.:,;!)。．]*$", re.IGNORECASE)
+LABEL_ALONE = re.compile(LABEL + r"[\])]*\s*(?:选项|選項|번|です|だ|입니다|이다)?\s*[.:,;!)。．]*$", re.IGNORECASE)
 LABEL_FIRST = re.compile(
     LABEL + r"(?P<sign>[\])]+\s*[.:,;-]?|[.:,;、](?!\d)|\s[-–—]\s|\s(?=(?:because|since|as it|for|due to|which)\b))"
     r"\s*(?P<rest>.*)",
@@ -99,7 +110,7 @@ _EVERYDAY = (
 )
 EVERYDAY = frozenset(_EVERYDAY.split())
 APART_BEFORE = re.compile(
-    r"(?:^|[.,:;!?(\[\"'`*“‘—–\n-]|\b(?:so|then|say|saying|said|answer|is|be|with|as))\s*$", re.IGNORECASE
+    r"(?:^|[.,:;!?(\[\"'`*“‘—–\n-]|\b(?:so|then|say|saying|said|answer|is|be|with|as|and|or))\s*$", re.IGNORECASE
 )
 APART_AFTER = re.compile(r"\s*(?:$|[.,:;!?)\]\"'`*”’—–\n]|(?:because|since|as|for)\b)", re.IGNORECASE)
 # No name by themselves, where only the first words of an option are given.

@@ -88,8 +88,8 @@ class Reader:
         if not self.labelled or re.match(r"\W*[-−]\d", text):  # "-1" is no label
             return None
         plain = without_tex(unicodedata.normalize("NFKC", text))
-        plain = re.sub(r"^[^\w\[(#]+|[^\w\])}.:,;!]+$", "", plain.strip(" \t\n\"'`*_“”")).strip(" \"'`*_")
-        kept = patterns.DENIED_LABEL.sub("", plain).strip()
+        plain = re.sub(r"^[^\w\[(#]+|[^\w\])}.:,;!+#%°/=-]+$", "", plain.strip(" \t\n\"'`*_“”")).strip(" \"'`*_")
+        kept = patterns.FILLER.sub("", patterns.DENIED_LABEL.sub("", plain).strip())
         if self._labels(kept):
             return SEVERAL
         if alone := patterns.LABEL_ALONE.fullmatch(kept):
@@ -109,6 +109,9 @@ class Reader:
             return MISMATCH
         if any(patterns.LABEL_FIRST.fullmatch(line.strip()) for line in rest.splitlines()):
             return None  # a list of options: for the rule on lines
+        others = {self.label(m["label"]).index for m in patterns.LABELS_BESIDE.finditer(rest)}
+        if mentioned == SEVERAL and others - {labelled.index, None}:
+            return SEVERAL  # the options in one line
         supported = labelled.index in (mentioned.index, same and same.index)
         if first["label"].isdigit() and rest.strip() and not supported and not self._because(first):
             return None  # the first of several steps, an amount
@@ -151,8 +154,20 @@ class Reader:
         """What the text says after each "the answer is", "final answer" above all; None where it says so nowhere."""
         marks = list(patterns.MARKER.finditer(text))
         final = [m for m in marks if patterns.FINAL.search(text[: m.start()])]
+        if not marks:
+            return None
         answers = [(m.start(), m.end(), self.statement(text[m.end() :])) for m in final or marks]
-        return last_word(text, answers) if answers else None
+        rest = text[(final or marks)[-1].end() :]
+        for back in patterns.TAKEN_BACK.finditer(rest):
+            instead = self.short(first_sentence(rest[back.end() :])) if rest[back.end() :].strip() else None
+            if instead is not None and instead.index is not None:
+                return instead
+        return last_word(text, answers)
+
+    def said(self, text: str) -> Answer:
+        """A piece that is the answer, or says what the answer is."""
+        stated = self.statements(text)
+        return stated if stated is not None and stated.index is not None else self.statement(text)
 
     def statement(self, text: str) -> Answer:
         """What follows "the answer is"."""
@@ -189,7 +204,7 @@ class Reader:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         text = str(value)
-        found = self.statement(text) if fold(text) else NOTHING
+        found = self.said(text) if fold(text) else NOTHING
         return self.mention(text) if found == NO_OPTION else found
 
     def mention(self, text: str) -> Answer:

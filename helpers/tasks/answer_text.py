@@ -38,6 +38,7 @@ _FIRST_KEY = re.compile(
     r"(?:\"((?:[^\"\\\n]|\\.)*)\"|'([^'\n]*)'|(-?\d+))\s*[,}\n]",
     re.IGNORECASE,
 )
+_HTML = re.compile(r"</?(?:b|i|u|em|strong|code|span|p)>", re.IGNORECASE)
 UNQUOTED = 4  # a place among the spellings
 
 
@@ -55,6 +56,7 @@ def clean(text: str) -> str:
 
 def without_tex(text: str) -> str:
     r"""``\text{B}`` as "B", ``$B$`` as "B", ``\frac{1}{2}`` as "1/2"."""
+    text = _HTML.sub("", text)
     if "\\" not in text and "$" not in text:
         return text
     for _ in range(3):
@@ -76,7 +78,7 @@ def boxed(text: str) -> list[tuple[int, int, str]]:
 
 def fold(text: str) -> str:
     """Case-folded, single spaces, no outer punctuation, quotes, emoji or marks of emphasis."""
-    return _trimmed(" ".join(unicodedata.normalize("NFKC", text).casefold().split()))
+    return _trimmed(" ".join(unicodedata.normalize("NFKC", text).casefold().replace("−", "-").split()))
 
 
 def bare(folded: str) -> str:

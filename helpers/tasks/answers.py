@@ -45,7 +45,7 @@ def parse_answer(text: str, options: Sequence[str], first_number: int = 1) -> An
     tagged = [(tag.start(), tag.end(), tag[2]) for tag in patterns.TAG.finditer(said)]
     for source, final in ((said, tagged), (plain, boxed(plain))):
         if final:
-            return last_word(source, [(start, end, reader.statement(piece)) for start, end, piece in final])
+            return last_word(source, [(start, end, reader.said(piece)) for start, end, piece in final])
     if (stated := reader.statements(plain)) is not None and stated.index is not None:
         return stated
     found = [reader.weak(plain[m.end() :]) for m in patterns.IT_IS.finditer(plain)]
