@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation.verdicts import canonical
+from helpers.sources.reader import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,11 +19,6 @@ ID_COLUMNS = (
     "id", "pid", "qid", "questionid", "exampleid", "sampleid", "pairid", "itemid", "uid", "uuid", "guid", "index",
     "idx",
 )  # fmt: skip
-
-
-def plain(name: str) -> str:
-    """A column name without case, spaces, underscores and hyphens."""
-    return re.sub(r"[\s_\-]", "", str(name).lower())
 
 
 def id_texts(values: Sequence[Any]) -> list[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
-from helpers.evaluation.pairing import ID_COLUMNS, id_texts, plain
+from helpers.evaluation.pairing import ID_COLUMNS, id_texts
 from helpers.evaluation.verdicts import as_text, canonical, read_scores, relabelled, same_words
 from helpers.sources.local import read_local
+from helpers.sources.reader import plain
 
 if TYPE_CHECKING:
     import pandas as pd
