@@ -70,7 +70,7 @@ def read_predictions(
             ask (question, premise, hypothesis, ...), joined; "" where there is none.
         score: column with 1, true, yes, correct or right for a right answer and 0, false, no, incorrect or wrong for
             a wrong one; where there is none, an answer is right when it equals the reference (as text without case,
-            or as a number).
+            or as a number), or one of several that the cell lists.
         where: keep only rows with these values, e.g. ``{"form": "missing"}``.
         labels: other spellings of the labels, in references and predictions: ``{"0": "entailment", ...}``. ``{}``
             says that they are spelt alike even if no prediction equals any reference.
@@ -102,7 +102,10 @@ def read_predictions(
                 f"{path.name} has no column {column!r} for the {what}; it has {', '.join(names)}",
                 f"Name the right one with {what}=...",
             )
-    gold, said = (relabelled([row.get(name) for row in rows], labels or {}) for name in (reference, prediction))
+    said = relabelled([_cell(row.get(prediction)) for row in rows], labels or {})
+    cells = [row.get(reference) for row in rows]
+    accepted = [relabelled(cell if isinstance(cell, list) else [cell], labels or {}) for cell in cells]
+    gold, several = [" | ".join(values) for values in accepted], any(len(values) > 1 for values in accepted)
     scores, note = [row.get(score) for row in rows], ""
     unscored = [i for i, value in enumerate(scores) if not as_text(value).strip()]
     if blank := [numbers[i] for i in unscored if not gold[i].strip()]:
@@ -110,9 +113,12 @@ def read_predictions(
             f"{path.name} has neither {reference!r} nor {score!r} in {len(blank)} rows, the first is row {blank[0]}",
             "Fill them in, or remove these rows",
         )
-    if unscored and labels != {}:
+    if unscored and several:
+        note = "several references: right where one of them is equal"
+    elif unscored and labels != {}:
         gold, said, note = same_words(gold, said, path.name)
-    equal = [canonical(x) == canonical(y) for x, y in zip(said, gold, strict=True)]
+        accepted = [[value] for value in gold]
+    equal = [canonical(x) in map(canonical, values) for x, values in zip(said, accepted, strict=True)]
     if unscored and (score in names or score != "score"):
         missing = f"{len(unscored)} of {len(rows)} rows have no {score!r}, and are right where they equal the reference"
         note = f"{note}; {missing}" if note else missing

@@ -109,6 +109,15 @@ def test_json_as_rows_as_columns_and_as_pandas_writes_it(tmp_path: Path) -> None
         assert read_answers(path, ["3", "0"]) == ["a", "a"]
 
 
+def test_one_of_several_references_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"NYC": True, "new york": True, "York": False, "Boston": True}
+    rows = [{"id": p, "reference": ["New York", "NYC"] if p != "Boston" else p, "prediction": p} for p in said]
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    found = read_predictions(tmp_path / "p.json")
+    assert list(found["right"]) == list(said.values()) and found["reference"].iloc[0] == "New York | NYC"
+    assert "several references" in capsys.readouterr().out
+
+
 def test_no_question_is_made_of_what_a_system_wrote(tmp_path: Path) -> None:
     row = {"id": 1, "reference": "a", "prediction": "a", "raw_output": "{'premise': 'no'}", "Premise": "p", "note": "x"}
     (only,) = read_predictions(csv(tmp_path / "p.csv", [row])).to_dict("records")
