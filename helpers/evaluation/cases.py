@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from helpers.errors import DataError
 from helpers.evaluation.failures import OUTCOMES
+from helpers.evaluation.pairing import id_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ def cases(paired: pd.DataFrame, outcome: str, n: int = 10, notes: Path | None = 
     table = part[["input", "reference", "before", "after"]].reset_index(drop=True)
     if notes is not None:
         known = _read_notes(notes)
-        table[NOTE] = [known.get(_key(i, r), "") for i, r in zip(table["input"], table["reference"], strict=True)]
+        table[NOTE] = [known.get(key, "") for key in _keys(part)]
     return table
 
 
@@ -47,9 +48,9 @@ def save_cases(paired: pd.DataFrame, path: Path, outcomes: Sequence[str] = OUTCO
     import pandas as pd
 
     known = _read_notes(path) if path.exists() else {}
-    kept = [o in outcomes or _key(*k) in known for o, k in zip(paired["outcome"], _pairs(paired), strict=True)]
-    part = paired[kept]
-    keys = [_key(*k) for k in _pairs(part)]
+    every = _keys(paired)
+    kept = [o in outcomes or key in known for o, key in zip(paired["outcome"], every, strict=True)]
+    part, keys = paired[kept], [key for key, keep in zip(every, kept, strict=True) if keep]
     table = part[["outcome", "input", "reference", "before", "after"]].reset_index(drop=True)
     table.insert(0, "key", keys)
     table[NOTE] = [known.pop(key, "") for key in keys]
@@ -62,12 +63,12 @@ def save_cases(paired: pd.DataFrame, path: Path, outcomes: Sequence[str] = OUTCO
     return table
 
 
-def _pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(zip(frame["input"], frame["reference"], strict=True))
-
-
-def _key(text: str, reference: str) -> str:
-    return hashlib.sha256(f"{text}\x1e{reference}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+def _keys(frame: pd.DataFrame) -> list[str]:
+    """A name for each example that stays the same from run to run: of its question, and its id if it has no text."""
+    ids = id_texts(list(frame["id"])) if "id" in frame else [""] * len(frame)
+    parts = zip(frame["input"], frame["reference"], ids, strict=True)
+    texts = ["\x1e".join((text, reference) if text else (text, reference, name)) for text, reference, name in parts]
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] for text in texts]
 
 
 def _read_notes(path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from helpers.errors import DataError
+from helpers.evaluation.pairing import matched
 from helpers.evaluation.statistics import McNemar, holm, mcnemar_exact, newcombe, wilson
 
 if TYPE_CHECKING:
@@ -23,34 +23,38 @@ Slicer = Callable[[Mapping[str, Any]], str]
 _NEGATION = re.compile(r"\b(?:no|not|never|nobody|nothing|none|without|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 
 
-def pair(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Two systems' predictions side by side, matched by ``input`` and ``reference``, in the order of ``before``.
+def pair(
+    before: pd.DataFrame, after: pd.DataFrame, *, only_common: bool = False, by: str | None = None
+) -> pd.DataFrame:
+    """Two systems' predictions side by side, in the order of ``before``; ``pairing.matched`` says how rows are matched.
+
+    Args:
+        before, after: from ``read_predictions``.
+        only_common: leave out examples that only one of them has; says how many.
+        by: column to match by, in place of the ids or the input.
 
     Returns:
         ``input, reference, before, after`` (the two predictions), ``before_right, after_right, outcome`` (one of
-        ``OUTCOMES``), then what else ``after`` and ``before`` had.
+        ``OUTCOMES``), then what else ``after`` and ``before`` had, with ``id`` where they were matched by ids.
 
     Raises:
-        DataError: the files are not about the same examples (says how many match).
+        DataError: the files are not about the same examples (says how many match), or do not say which row belongs to
+            which.
     """
-    import pandas as pd
-
-    keys = ["input", "reference"]
-    numbered = [f.assign(copy=f.groupby(keys).cumcount()) for f in (before, after)]  # the same pair may come twice
-    both = pd.merge(*numbered, on=[*keys, "copy"], suffixes=("_before", "_after"), how="inner", sort=False)
-    if len(both) < max(len(before), len(after)):
-        raise DataError(
-            f"the two systems were not asked the same: {len(before)} and {len(after)} examples, {len(both)} in common",
-            "Compare runs of one task with the same n_eval, dataset and seed",
-        )
-    both = both.rename(columns={"prediction_before": "before", "prediction_after": "after"})
-    both = both.rename(columns={"right_before": "before_right", "right_after": "after_right"})
-    for column in [c for c in both if c.endswith("_after") and c.removesuffix("_after") not in both]:
-        both = both.rename(columns={column: column.removesuffix("_after")})
+    left, right, how = matched(before, after, only_common=only_common, by=by)
+    first, second = (f.iloc[rows].reset_index(drop=True) for f, rows in ((before, left), (after, right)))
+    both = first[["input", "reference"]].copy()
+    for name, frame in (("before", first), ("after", second)):
+        both[name] = frame["prediction"]
+    for name, frame in (("before_right", first), ("after_right", second)):
+        both[name] = frame["right"]
     both["outcome"] = [outcome(x, y) for x, y in zip(both["before_right"], both["after_right"], strict=True)]
-    first = [*keys, "before", "after", "before_right", "after_right", "outcome"]
-    drop = {"copy", *(c for c in both if c.endswith("_before"))}
-    return both[first + [c for c in both if c not in first and c not in drop]]
+    for frame in (second, first):
+        for column in frame.columns.difference([*both.columns, "prediction", "right"], sort=False):
+            both[column] = frame[column]
+    if "id" not in both and how in first:
+        both["id"] = first[how]
+    return both
 
 
 def outcome(before: bool, after: bool) -> str:

@@ -18,9 +18,9 @@ from helpers.evaluation.metrics import CHOICE_METRICS, TEXT_METRICS, score_choic
 class LabMetric(evaluate.Metric):
     """One metric, named by ``config_name``; ``compute`` returns ``{name: value}``.
 
-    Text metrics take lists of texts, cosine also ``compute(..., embedder=get_embedder(...))``; choice metrics take
-    option indices, −1 for an unreadable answer; perplexity takes summed negative log-likelihoods in nats as predictions
-    and numbers of tokens as references.
+    Text metrics take lists of texts, or of several references each, cosine also ``compute(..., embedder=...)``; choice
+    metrics take option indices, −1 for an unreadable answer; perplexity takes summed negative log-likelihoods in nats
+    as predictions and numbers of tokens as references.
     """
 
     def __init__(self, config_name: str, **kwargs: Any) -> None:
@@ -33,9 +33,12 @@ class LabMetric(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         numbers = {"perplexity": ("float64", "int64"), **dict.fromkeys(CHOICE_METRICS, ("int64", "int64"))}
         types = numbers.get(self.config_name, ("string", "string"))
-        columns = zip(("predictions", "references"), map(datasets.Value, types), strict=True)
+        columns = dict(zip(("predictions", "references"), map(datasets.Value, types), strict=True))
+        features = [datasets.Features(columns)]
+        if self.config_name in TEXT_METRICS:  # or several references each
+            features.append(datasets.Features(columns | {"references": datasets.Sequence(datasets.Value("string"))}))
         about = f"{self.config_name}, as defined in helpers.evaluation.metrics"
-        return evaluate.MetricInfo(about, "", datasets.Features(dict(columns)), inputs_description=self.__doc__ or "")
+        return evaluate.MetricInfo(about, "", features, inputs_description=self.__doc__ or "")
 
     def _compute(self, predictions: list[Any], references: list[Any], **options: Any) -> dict[str, float]:
         name = self.config_name

@@ -11,7 +11,7 @@ perplexity     exp(sum of negative log-likelihoods in nats / number of tokens), 
 bleu           sacrebleu corpus BLEU / 100: 13a tokens, case kept, "exp" smoothing, up to 4-grams
 bleu1          the same with 1-grams only: unigram precision × brevity penalty
 bleu4          another name for ``bleu``, for tables beside papers that report BLEU-1 and BLEU-4
-rouge1/2/L     rouge-score F-measure without stemming, mean over examples
+rouge1/2/L     rouge-score F-measure without stemming, mean over examples; other tokens for other languages
 meteor         nltk METEOR, mean over examples; synonyms only where WordNet is installed
 cosine         cosine of sentence embeddings, negative values counted as 0, mean over examples
 =============  =====================================================================================
@@ -19,9 +19,7 @@ cosine         cosine of sentence embeddings, negative values counted as 0, mean
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,19 +28,18 @@ from helpers.errors import DataError, ParameterError
 from helpers.evaluation import text_stats
 from helpers.evaluation.aggregates import MAX_ORDER, aggregate, bleu_from_stats, perplexity_from_stats, with_count
 from helpers.evaluation.embeddings import Embedder
+from helpers.evaluation.scores import PROPORTIONS, Part, Scores, check_lengths, check_name, fingerprint
 from helpers.evaluation.statistics import (
     DRAWS,
     LEVEL,
-    Estimate,
     FloatArray,
     TestResult,
-    bootstrap,
     mcnemar_exact,
     newcombe,
     paired_bootstrap,
-    wilson,
 )
-from helpers.hints import nearest_and_all
+from helpers.evaluation.text_stats import References
+from helpers.evaluation.tokens import choose
 
 TEXT_METRICS = ("bleu", "bleu1", "bleu4", "rouge1", "rouge2", "rougeL", "meteor", "cosine")
 CHOICE_METRICS = ("accuracy", "macro_f1", "valid_rate")
@@ -50,119 +47,80 @@ CHOICE_METRICS = ("accuracy", "macro_f1", "valid_rate")
 METRICS = (
     "perplexity", *CHOICE_METRICS, *TEXT_METRICS, "clip_score", "slot_accuracy", "harmonic_mean", "auc",
 )  # fmt: skip
-PROPORTIONS = frozenset({"accuracy", "valid_rate"})
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One metric of one system.
-
-    Attributes:
-        stats: (n, k) sufficient statistics, row i about example i.
-        per_example: (n,) values; None where a single example has none (macro_f1).
-        n: examples that count (rows; for perplexity, rows with at least one token).
-        key: fingerprint of what was scored against; two systems compare only if it agrees.
-        note: how it was computed, where that may differ between machines.
-    """
-
-    metric: str
-    stats: FloatArray
-    per_example: FloatArray | None
-    n: int
-    key: str
-    note: str = ""
-
-
-class Scores:
-    """Metrics of one system. ``a | b`` joins two groups, such as text scores and perplexity."""
-
-    def __init__(self, parts: Iterable[Part]) -> None:
-        self.parts: dict[str, Part] = {p.metric: p for p in parts}
-
-    def __or__(self, other: Scores) -> Scores:
-        return Scores({**self.parts, **other.parts}.values())
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return tuple(self.parts)
-
-    @property
-    def per_example(self) -> dict[str, FloatArray]:
-        """Metric → (n,) values of single examples; perplexity is NaN where no token was scored.
-
-        BLEU's are sentence scores: their mean is not corpus BLEU.
-        """
-        return {m: p.per_example for m, p in self.parts.items() if p.per_example is not None}
-
-    @property
-    def notes(self) -> dict[str, str]:
-        """Metric → how it was computed, for the run's record."""
-        return {m: p.note for m, p in self.parts.items() if p.note}
-
-    def value(self, metric: str) -> float:
-        """The metric without an interval."""
-        return float(aggregate(metric)(self.parts[metric].stats.sum(axis=0, keepdims=True))[0])
-
-    def estimates(self, seed: int = 0, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Estimate]:
-        """Every metric with its interval: Wilson for proportions, percentile bootstrap otherwise."""
-        return {
-            metric: wilson(int(part.stats[:, 0].sum()), part.n, level)
-            if metric in PROPORTIONS
-            else replace(bootstrap(part.stats, aggregate(metric), level, draws, seed), n=part.n)
-            for metric, part in self.parts.items()
-        }
 
 
 def score_texts(
     predictions: Sequence[str],
-    references: Sequence[str],
+    references: References,
     names: Sequence[str] | None = None,
     embedder: Embedder | None = None,
 ) -> Scores:
-    """Score generated texts against one reference each.
+    """Score generated texts against one reference each, or several.
+
+    Of several references BLEU takes what sacrebleu takes; ROUGE, METEOR and cosine the best. Texts in other languages
+    than English are cut into other tokens, see ``tokens``; ``Scores.notes`` says so.
 
     Args:
+        references: a text an example, or a list of texts; their number may differ.
         names: of TEXT_METRICS; by default BLEU, ROUGE and METEOR, and cosine if there is an embedder.
         embedder: from ``get_embedder``; needed for cosine only.
 
     Raises:
-        DataError: no texts, lengths differ, or an entry is not a string.
+        DataError: no texts, lengths differ, an example without a reference, or an entry that is not a string.
         ParameterError: unknown metric, or cosine without an embedder.
     """
     if names is None:
         names = ("bleu", "rouge1", "rouge2", "rougeL", "meteor", *(("cosine",) if embedder else ()))
     for name in names:
-        _check_name(name, TEXT_METRICS)
+        check_name(name, TEXT_METRICS)
     if embedder is None and "cosine" in names:
         raise ParameterError("cosine needs an embedder", "Pass embedder=get_embedder('minilm')")
     predictions, references = list(predictions), list(references)
-    _check_lengths(len(predictions), len(references))
-    for what, texts in (("prediction", predictions), ("reference", references)):
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise DataError(f"{what} {i} is {type(text).__name__}, not text", "Use '' for no answer")
-    key, parts = _fingerprint(references), []
+    check_lengths(len(predictions), len(references))
+    lists = _reference_lists(predictions, references)
+    flat, counts = [text for texts in lists for text in texts], sorted({len(texts) for texts in lists})
+    tokens, key = choose(flat), fingerprint(["\x1f".join(texts) for texts in lists])
+    several = f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} references" if counts[-1] > 1 else ""
+    parts = []
 
-    def add_means(metric: str, values: FloatArray, note: str = "") -> None:
-        parts.append(Part(metric, with_count(values), values, len(values), key, note))
+    def add(metric: str, values: FloatArray, *how: str, stats: FloatArray | None = None) -> None:
+        best = several and f"{several}: " + ("nearest length, matches in any" if stats is not None else "the best")
+        note = "; ".join(filter(None, (*how, best)))
+        parts.append(Part(metric, with_count(values) if stats is None else stats, values, len(values), key, note))
 
     if bleu_names := [m for m in names if m.startswith("bleu")]:
-        stats = text_stats.bleu_stats(predictions, references)
+        stats = text_stats.bleu_stats(predictions, lists, tokens.bleu)
         for name in bleu_names:
             order = 1 if name == "bleu1" else MAX_ORDER
             sentence = bleu_from_stats(stats, order, effective_order=True)
-            parts.append(Part(name, stats, sentence, len(stats), key))
+            add(name, sentence, f"sacrebleu's {tokens.bleu} tokens" if tokens.bleu != "13a" else "", stats=stats)
     if rouge_names := [m for m in names if m.startswith("rouge")]:
-        for name, values in text_stats.rouge_scores(predictions, references, rouge_names).items():
-            add_means(name, values)
+        for name, values in text_stats.rouge_scores(predictions, lists, rouge_names, tokens).items():
+            add(name, values, tokens.note)
     if "meteor" in names:
         how = "exact, stem and WordNet matches" if text_stats.meteor_synonyms() else "exact and stem matches"
-        add_means("meteor", text_stats.meteor_scores(predictions, references), how)
+        cut = tokens.note if tokens.kind != "a-z" else ""
+        add("meteor", text_stats.meteor_scores(predictions, lists, tokens=tokens), how, cut)
     if embedder and "cosine" in names:
-        product = (embedder(predictions) * embedder(references)).sum(axis=1, dtype=np.float64)
+        rows = np.repeat(np.arange(len(lists)), [len(texts) for texts in lists])
+        product = (embedder(predictions)[rows] * embedder(flat)).sum(axis=1, dtype=np.float64)
+        nearest = np.maximum.reduceat(product, np.flatnonzero(np.diff(rows, prepend=-1)))
         empty = np.array([not p.strip() for p in predictions])
-        add_means("cosine", np.where(empty, 0.0, np.clip(product, 0.0, 1.0)), f"{embedder.name} embeddings")
+        add("cosine", np.where(empty, 0.0, np.clip(nearest, 0.0, 1.0)), f"{embedder.name} embeddings")
     return Scores(sorted(parts, key=lambda p: list(names).index(p.metric)))
+
+
+def _reference_lists(predictions: Sequence[str], references: References) -> list[list[str]]:
+    lists = []
+    for i, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
+        texts: list[str] = list(reference) if isinstance(reference, list | tuple) else [reference]  # type: ignore[list-item]
+        if not texts:
+            raise DataError(f"example {i} has no reference", "Give one text at least, or leave the example out")
+        for what, text in (("prediction", prediction), *(("reference", text) for text in texts)):
+            if not isinstance(text, str):
+                raise DataError(f"{what} {i} is {type(text).__name__}, not text", "Use '' for no answer")
+        lists.append(texts)
+    return lists
 
 
 def score_choices(predicted: ArrayLike, gold: ArrayLike, n_classes: int | None = None) -> Scores:
@@ -177,7 +135,7 @@ def score_choices(predicted: ArrayLike, gold: ArrayLike, n_classes: int | None =
         DataError: no examples, lengths differ, or indices that are not integers or out of range.
     """
     p, g = _as_indices(predicted, "predicted"), _as_indices(gold, "gold")
-    _check_lengths(len(p), len(g))
+    check_lengths(len(p), len(g))
     top = int(max(p.max(), g.max()))
     classes = top + 1 if n_classes is None else n_classes
     if g.min() < 0 or top >= classes:
@@ -188,7 +146,7 @@ def score_choices(predicted: ArrayLike, gold: ArrayLike, n_classes: int | None =
     counts[rows, g, 0] = correct
     counts[rows[p >= 0], p[p >= 0], 1] = 1
     counts[rows, g, 2] = 1
-    key = _fingerprint([str(i) for i in g])
+    key = fingerprint([str(i) for i in g])
     return Scores(
         [
             Part("accuracy", with_count(correct), correct, len(p), key),
@@ -206,10 +164,10 @@ def score_values(metric: str, values: ArrayLike, references: Sequence[str]) -> S
         references: what was scored against; two systems compare only if it is the same.
     """
     found = np.asarray(values, dtype=np.float64).reshape(-1)
-    _check_lengths(len(found), len(references))
+    check_lengths(len(found), len(references))
     if not np.isfinite(found).all():
         raise DataError(f"{metric} has values that are not finite", "Score an answer that cannot be judged as 0")
-    return Scores([Part(metric, with_count(found), found, len(found), _fingerprint(list(references)))])
+    return Scores([Part(metric, with_count(found), found, len(found), fingerprint(list(references)))])
 
 
 def score_nll(nll_sums: ArrayLike, token_counts: ArrayLike) -> Scores:
@@ -222,7 +180,7 @@ def score_nll(nll_sums: ArrayLike, token_counts: ArrayLike) -> Scores:
     """
     nll = np.asarray(nll_sums, dtype=np.float64).reshape(-1)
     tokens = np.asarray(token_counts, dtype=np.float64).reshape(-1)
-    _check_lengths(len(nll), len(tokens))
+    check_lengths(len(nll), len(tokens))
     if bad := int((~np.isfinite(nll)).sum()):
         raise DataError(
             f"{bad} of {len(nll)} log-likelihoods are NaN or infinite", "Load the model in float32 or bfloat16"
@@ -232,7 +190,7 @@ def score_nll(nll_sums: ArrayLike, token_counts: ArrayLike) -> Scores:
     stats = np.stack([nll, tokens], axis=1)
     missing = int((tokens == 0).sum())
     note = f"{missing} of {len(nll)} examples had no scored token" if missing else ""
-    key = _fingerprint([str(int(t)) for t in tokens])
+    key = fingerprint([str(int(t)) for t in tokens])
     return Scores([Part("perplexity", stats, perplexity_from_stats(stats), len(nll) - missing, key, note)])
 
 
@@ -262,7 +220,7 @@ def compare(
     results = []
     for metric in chosen:
         for scores in (a, b):
-            _check_name(metric, scores.metrics)
+            check_name(metric, scores.metrics)
         x, y = a.parts[metric], b.parts[metric]
         if x.key != y.key or len(x.stats) != len(y.stats):
             what = "tokens" if metric == "perplexity" else "examples"
@@ -282,22 +240,8 @@ def compare(
     return results
 
 
-def _fingerprint(texts: Sequence[str]) -> str:
-    return hashlib.sha256("\x1e".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 def _as_indices(values: ArrayLike, what: str) -> np.ndarray:
     data = np.asarray(values).reshape(-1)
     if data.size and not np.issubdtype(data.dtype, np.integer):
         raise DataError(f"{what} choices must be integer indices, got {data.dtype}")
     return data
-
-
-def _check_lengths(n: int, m: int) -> None:
-    if n != m or not n:
-        raise DataError(f"{n} predictions for {m} references", "Give one prediction per reference")
-
-
-def _check_name(name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ParameterError(f"there is no metric {name!r}", nearest_and_all(name, known, "metric"))

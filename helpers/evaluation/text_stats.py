@@ -1,13 +1,12 @@
-"""Per-example statistics of text metrics, one prediction against one reference.
+"""Per-example statistics of text metrics, each prediction against one reference or several.
 
-Tokens differ by metric, as in the libraries behind them: sacrebleu's 13a for BLEU; lower-cased runs of
-a-z and 0-9 for ROUGE (other scripts give no token at all, hence 0); words and punctuation marks, any
-script, for METEOR. An empty prediction scores 0 everywhere; it is never skipped.
+Tokens differ by metric: sacrebleu's 13a for BLEU; lower-cased runs of a-z and 0-9 for ROUGE, as in rouge-score; words
+and punctuation marks for METEOR. ``tokens`` has others for texts in other languages. An empty prediction scores 0
+everywhere; it is never skipped.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
@@ -17,31 +16,42 @@ import numpy as np
 
 from helpers.evaluation.aggregates import MAX_ORDER
 from helpers.evaluation.statistics import FloatArray
+from helpers.evaluation.tokens import Tokens
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
-_WORDS = re.compile(r"\w+|[^\w\s]+")
+ENGLISH = Tokens("a-z")
+References = Sequence[str | Sequence[str]]  # one text an example, or several
 
 
-def bleu_stats(predictions: Sequence[str], references: Sequence[str]) -> FloatArray:
+def as_lists(references: References) -> list[list[str]]:
+    """Each example's references as a list."""
+    return [[reference] if isinstance(reference, str) else list(reference) for reference in references]
+
+
+def bleu_stats(predictions: Sequence[str], references: References, tokenizer: str = "13a") -> FloatArray:
     """(n, 10): prediction length, reference length, matched 1- to 4-grams, predicted 1- to 4-grams.
 
-    Counted by sacrebleu (13a tokens, case kept).
+    Counted by sacrebleu, case kept. Of several references the one nearest in length counts for the length, and an
+    n-gram matches as often as in the reference that has most of it.
+
+    Args:
+        tokenizer: sacrebleu's name of it.
     """
     from sacrebleu.metrics import BLEU
 
     # effective_order only silences a warning about sentence scores; the counts do not depend on it.
-    counter = BLEU(effective_order=True)
+    counter = BLEU(effective_order=True, tokenize=tokenizer)
     rows = []
-    for prediction, reference in zip(predictions, references, strict=True):
-        s: Any = counter.sentence_score(prediction, [reference])
+    for prediction, texts in zip(predictions, as_lists(references), strict=True):
+        s: Any = counter.sentence_score(prediction, texts)
         rows.append([s.sys_len, s.ref_len, *s.counts, *s.totals])
     return np.asarray(rows, dtype=np.float64).reshape(-1, 2 + 2 * MAX_ORDER)
 
 
 def rouge_scores(
-    predictions: Sequence[str], references: Sequence[str], types: Sequence[str] = ROUGE_TYPES
+    predictions: Sequence[str], references: References, types: Sequence[str] = ROUGE_TYPES, tokens: Tokens = ENGLISH
 ) -> dict[str, FloatArray]:
-    """F-measures per example, (n,) for each of ``types``; rouge-score without stemming.
+    """F-measures per example, (n,) for each of ``types``; rouge-score without stemming, the best of several references.
 
     N-gram overlap is rouge-score's own. The longest common subsequence behind ROUGE-L is found with
     integers as bit sets in place of its Python table, some fifty times faster on a page of text.
@@ -51,19 +61,20 @@ def rouge_scores(
     from rouge_score.tokenizers import DefaultTokenizer
 
     ngram_types = [t for t in types if t != "rougeL"]
-    tokenizer = DefaultTokenizer(use_stemmer=False)
-    scorer = RougeScorer(ngram_types, use_stemmer=False)
+    tokenizer: Any = DefaultTokenizer(use_stemmer=False) if tokens.kind == "a-z" else tokens
+    scorer = RougeScorer(ngram_types, use_stemmer=False, tokenizer=tokenizer)
     out = {t: np.zeros(len(predictions)) for t in types}
-    for i, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
+    for i, (prediction, texts) in enumerate(zip(predictions, as_lists(references), strict=True)):
         if ngram_types:
-            scores = scorer.score(reference, prediction)
+            scores = scorer.score_multi(texts, prediction)
             for t in ngram_types:
                 out[t][i] = scores[t].fmeasure
         if "rougeL" in out:
-            p, r = tokenizer.tokenize(prediction), tokenizer.tokenize(reference)
-            if p and r:
-                common = lcs_length(p, r)
-                out["rougeL"][i] = fmeasure(common / len(p), common / len(r))
+            p = tokenizer.tokenize(prediction)
+            for r in map(tokenizer.tokenize, texts):
+                if p and r:
+                    common = lcs_length(p, r)
+                    out["rougeL"][i] = max(out["rougeL"][i], fmeasure(common / len(p), common / len(r)))
     return out
 
 
@@ -96,8 +107,10 @@ def meteor_synonyms() -> bool:
     return True
 
 
-def meteor_scores(predictions: Sequence[str], references: Sequence[str], synonyms: bool | None = None) -> FloatArray:
-    """METEOR per example, (n,): nltk with its defaults (alpha 0.9, beta 3, gamma 0.5).
+def meteor_scores(
+    predictions: Sequence[str], references: References, synonyms: bool | None = None, tokens: Tokens = ENGLISH
+) -> FloatArray:
+    """METEOR per example, (n,): nltk with its defaults (alpha 0.9, beta 3, gamma 0.5), the best of several references.
 
     Words match exactly, then by Porter stem, then by WordNet synonym where WordNet is installed.
 
@@ -105,14 +118,14 @@ def meteor_scores(predictions: Sequence[str], references: Sequence[str], synonym
         synonyms: whether to use WordNet; by default, if it is there.
     """
     from nltk.corpus import wordnet
-    from nltk.translate.meteor_score import single_meteor_score
+    from nltk.translate.meteor_score import meteor_score
 
     use = meteor_synonyms() if synonyms is None else synonyms
     source: Any = wordnet if use else SimpleNamespace(synsets=lambda word: [])
     return np.asarray(
         [
-            single_meteor_score(_WORDS.findall(reference), _WORDS.findall(prediction), wordnet=source)
-            for prediction, reference in zip(predictions, references, strict=True)
+            meteor_score([tokens.with_marks(text) for text in texts], tokens.with_marks(prediction), wordnet=source)
+            for prediction, texts in zip(predictions, as_lists(references), strict=True)
         ],
         dtype=np.float64,
     )

@@ -5,7 +5,6 @@ Everything here reads records; nothing is measured again.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
+from helpers.evaluation.predictions import read_rows
 from helpers.evaluation.statistics import holm
 from helpers.files import repo_root
 from helpers.runs.display import duration, p_text, peak_memory, test_row
@@ -173,8 +173,8 @@ def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any
     if not path.is_file() or not name:
         return {}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-        if "baseline" in row and tasks.get(name).forms.get(row.get("form")) == kind:
+    for row in read_rows(path) if path.stat().st_size else ():
+        if "baseline" in row and tasks.get(name).forms.get(str(row.get("form"))) == kind:
             found[row["form"]].append(row)
     return found
 

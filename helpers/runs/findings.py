@@ -32,6 +32,7 @@ class Findings:
         self._seed = seed
         self._systems: dict[str, dict[str, Any]] = {}
         self._tests: list[dict[str, Any]] = []
+        self._how: dict[str, dict[str, str]] = {}
 
     def note(self, key: str, value: Any) -> None:
         """Keep a fact about the run in run.json."""
@@ -40,7 +41,7 @@ class Findings:
     def add_system(
         self, name: str, scores: Scores | Mapping[str, Estimate], metrics: Iterable[str] | None = None
     ) -> None:
-        """Record one system's metrics, each with its interval; a later call adds to an earlier one.
+        """Record one system's metrics, each with its interval, and how they were computed; a later call adds to it.
 
         Args:
             name: e.g. "zero-shot", "qlora"; the name that tables and tests use.
@@ -51,6 +52,9 @@ class Findings:
         Raises:
             ParameterError: a metric is not one of ``METRICS``.
         """
+        if notes := {} if isinstance(scores, Mapping) else scores.notes:
+            self._how[name] = self._how.get(name, {}) | notes
+            self.note("how", self._how)
         estimates = scores if isinstance(scores, Mapping) else scores.estimates(seed=self._seed)
         wanted = set(estimates if metrics is None else metrics)
         known = self._systems.get(name, {})

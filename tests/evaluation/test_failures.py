@@ -145,7 +145,7 @@ def test_errors_say_what_to_do(tmp_path: Path, paired: pd.DataFrame) -> None:
     for wanted, call in (
         ("there is no file", lambda: read_predictions(tmp_path / "none.jsonl")),
         ("no column 'gold' for the reference; it has", lambda: read_predictions(path, reference="gold")),
-        ("holds no predictions", lambda: read_predictions(write(tmp_path / "e.jsonl", []))),
+        ("holds no rows", lambda: read_predictions(write(tmp_path / "e.jsonl", []))),
         ("neither right", lambda: read_predictions(write(tmp_path / "s.jsonl", [made_up(1)[0] | {"score": 0.4}]))),
         ("there is no outcome 'mended'", lambda: cases.cases(paired, "mended")),
         ("is not a table of cases", lambda: cases.save_cases(paired, path)),
@@ -153,7 +153,7 @@ def test_errors_say_what_to_do(tmp_path: Path, paired: pd.DataFrame) -> None:
         with pytest.raises(DataError, match=wanted):
             call()
     (tmp_path / "bad.jsonl").write_text("{not json\n")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="unreadable of 1 rows"):
         read_predictions(tmp_path / "bad.jsonl")
     short = read_predictions(write(tmp_path / "short.jsonl", made_up(1)[:50]))
     with pytest.raises(DataError, match="200 and 50 examples, 50 in common"):

@@ -56,7 +56,7 @@ def test_columns_are_found_named_or_asked_for(tmp_path: Path) -> None:
         read_answers(tmp_path / "none.csv", ["a"])
     for name, text in (("e.jsonl", ""), ("e.csv", "id,answer\n")):
         (tmp_path / name).write_text(text)
-        with pytest.raises(DataError, match="holds no answers"):
+        with pytest.raises(DataError, match="holds no rows"):
             read_answers(tmp_path / name, ["a"])
     with pytest.raises(DataError, match="not a JSON object"):
         read_answers(jsonl(tmp_path / "l.jsonl", [["a", "B"]]), ["a"])

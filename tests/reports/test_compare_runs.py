@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from helpers import plots
 from helpers.errors import RunError
 from helpers.evaluation.statistics import holm
 from helpers.reports import compare_runs
+from helpers.runs.records import to_json
 
 
 def test_only_finished_runs_of_the_profile_are_compared(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_the_pareto_front_holds_what_nothing_beats() -> None:
 def test_answers_of_two_systems_are_found_by_form(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "one", notebook="04_qlora_instruct", task="recipes")
     rows = [
-        {"form": "steps", "input": "q", "reference": "r", "prediction": "p", "baseline": "b", "score": 0.2},
+        {"form": "steps", "input": "q\u2028\x85", "reference": "r", "prediction": "p", "baseline": "b", "score": 0.2},
         {"form": "missing", "input": "q", "reference": "a", "prediction": "a", "baseline": "b", "score": 1.0},
         {"form": "missing", "input": "q2", "reference": "a", "prediction": "a", "score": 1.0},
     ]
-    (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "predictions.jsonl").write_text("".join(to_json(row, indent=None) + "\n" for row in rows))
     (record,) = compare_runs.find(tmp_path, "smoke")[0]
     assert compare_runs.paired_answers(record, "generation") == {"steps": rows[:1]}
     assert compare_runs.paired_answers(record, "choice") == {"missing": rows[1:2]}

@@ -16,6 +16,7 @@ import pytest
 from begun_cases import QLORA, begin, fill
 
 from helpers.errors import ParameterError, RunError
+from helpers.evaluation.metrics import score_texts
 from helpers.evaluation.statistics import Estimate
 from helpers.runs.records import read_run
 
@@ -82,6 +83,14 @@ def test_unknown_metric_is_refused(tmp_path: Path) -> None:
     run = begin(tmp_path)
     with pytest.raises(ParameterError, match="rougeL"):
         run.add_system("x", {"rouge_L": Estimate(0.1, 0.0, 0.2, 3)})
+
+
+def test_how_texts_were_scored_is_kept(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    run.add_system("x", score_texts(["gr e"], ["größe"], ["rougeL"]))
+    run.add_system("y", score_texts(["a"], ["a"], ["rougeL"]))
+    run.finish()
+    assert read_run(run.folder).notes["how"] == {"x": {"rougeL": "Unicode words"}}
 
 
 def test_predictions_history_and_figures(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ CASES: list[tuple[list[str], str, int | None]] = [
     (NLI, "Answer: maybe, it is not said.", 1),
     (STATES, "The answer is a gas.", 2),
     (MAGNETS, "The answer is that they repel.", 1),
-    (FOOD, "The answer is B. No, the answer is C.", None),
+    (FOOD, "The answer is B. No, the answer is C.", 2),
     (FOOD, "The answer is B. Again: the answer is B.", 1),
     (FOOD, "The answer is salt or cream.", None),
     (FOOD, "The answer is not B.", None),
@@ -167,7 +167,7 @@ CASES: list[tuple[list[str], str, int | None]] = [
     (FOOD, "anything except cream", None),
     (FOOD, "I think it is (C).", 2),
     (FOOD, "Either (A) or (B).", None),
-    (FOOD, "Option B fits, option A does not.", None),
+    (FOOD, "Option B fits, option A does not.", 1),
     (FOOD, "pepper", None),
     (FOOD, "I do not know.", None),
     (FOOD, "A dish needs taste.", None),  # "A" is an article here
@@ -175,7 +175,7 @@ CASES: list[tuple[list[str], str, int | None]] = [
     (MAGNETS, "They will repel each other.", 1),
     (MAGNETS, "They attract or repel.", None),
     (PLANETS, "It is the red planet, Mars", 3),
-    (NLI, "There is no doubt: yes", None),  # two options as words
+    (NLI, "There is no doubt: yes", 0),  # "no" is no answer here
     (NLI, "Yes, it is certain.", 0),
     (NLI, "Not certain", None),
     # JSON
@@ -246,7 +246,8 @@ def test_numbers_may_start_at_zero() -> None:
 
 
 def test_options_of_the_same_text_cannot_be_told_apart() -> None:
-    assert parse_answer("salt", ["salt", "Salt", "oil"]).index is None
+    assert parse_answer("SALT", ["salt", "Salt", "oil"]).index is None
+    assert parse_answer("salt", ["salt", "salt", "oil"]).index is None
 
 
 PIECES = st.sampled_from(
@@ -256,7 +257,7 @@ TEXTS = st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=12).map("".joi
 OPTIONS = st.lists(st.one_of(st.text(max_size=12), st.sampled_from(FOOD + NLI)), max_size=6)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(text=TEXTS, options=OPTIONS)
 def test_any_text_gives_a_valid_index_or_a_reason(text: str, options: list[str]) -> None:
     found = parse_answer(text, options)

@@ -152,7 +152,8 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     begin(raw, report)
     rows: list[Row] = []
     for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("topic", "id"))):
-        dialogue = "\n".join(line.strip() for line in text(row["dialogue"], "dialogue").splitlines() if line.strip())
+        said = text(row["dialogue"], "dialogue")
+        dialogue = "\n".join(line.strip() for line in re.split(r"[\r\n]+", said) if line.strip())
         summary = " ".join(text(row["summary"], "summary").split())
         if not dialogue:
             drop(report, "no dialogue", row=row)

@@ -186,7 +186,7 @@ def parse_text(text: str) -> dict[str, Any]:
     parts: dict[str, list[str]] = {"title": [], "ingredients": [], "steps": []}
     current = "title"
     heads = {"ingredients": "ingredients", **dict.fromkeys(("directions", "instructions", "steps", "method"), "steps")}
-    for line in text.splitlines():
+    for line in text.replace("\r", "\n").split("\n"):
         start, colon, rest = line.strip().strip("#* ").partition(":")
         head = start.strip().lower() if colon else ""
         current = heads.get(head, current)

@@ -79,7 +79,7 @@ def _split_text(text: str, kind: str) -> list[str]:
             if isinstance(found, list):
                 return as_list(found, kind)
     if "\n" in text:
-        return text.splitlines()
+        return re.split(r"[\r\n]+", text)
     if kind == "steps":
         return re.split(r"(?<=[.!?])\s+(?=[A-Z0-9])", text)
     return text.split(";") if ";" in text else text.split(",")

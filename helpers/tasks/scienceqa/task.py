@@ -20,7 +20,7 @@ from helpers.errors import DataError
 from helpers.sources import kaggle
 from helpers.sources.source import Source
 from helpers.tasks import base, official
-from helpers.tasks.answers import Answer, parse_answer
+from helpers.tasks.answers import UNCLEAR, Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.pictures import as_rgb, undecoded, vision_messages
@@ -181,15 +181,16 @@ def answers_after(text: str, choices: Sequence[str]) -> list[str]:
 def read_answer(text: str, options: Sequence[str], first_number: int = FIRST_NUMBER) -> Answer:
     """Which choice a written answer names: ``answers.parse_answer``, with the letters of the prompt.
 
-    Where choices are numbers ("2", "3"), ``parse_answer`` takes no label for one; here a letter still counts, since
-    the prompt asks for it.
+    Where choices are numbers ("2", "3") or end in a letter ("sample B"), ``parse_answer`` takes no label for one; here
+    a letter still counts, since the prompt asks for it.
 
     Args:
         first_number: what the first choice is called by a model that answers with numbers. The published data and
             the predictions of Project B count from 0.
     """
     found = parse_answer(text, options, first_number)
-    if found.index is None and any(re.fullmatch(r"\d{1,2}", option.strip()) for option in options):
+    numbers = any(re.fullmatch(r"\d{1,2}", option.strip()) for option in options)
+    if found == UNCLEAR or (found.index is None and numbers):
         lettered = parse_answer(text, [f"choice {letter_of(i)}" for i in range(len(options))])
         return lettered if lettered.reason == "letter" else found
     return found

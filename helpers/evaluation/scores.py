@@ -1,0 +1,96 @@
+"""What one system scored: each metric as rows of numbers, one row an example, from which value and interval follow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from helpers.errors import DataError, ParameterError
+from helpers.evaluation.aggregates import aggregate
+from helpers.evaluation.statistics import DRAWS, LEVEL, Estimate, FloatArray, bootstrap, wilson
+from helpers.hints import nearest_and_all
+
+PROPORTIONS = frozenset({"accuracy", "valid_rate"})
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One metric of one system.
+
+    Attributes:
+        stats: (n, k) sufficient statistics, row i about example i.
+        per_example: (n,) values; None where a single example has none (macro_f1).
+        n: examples that count (rows; for perplexity, rows with at least one token).
+        key: fingerprint of what was scored against; two systems compare only if it agrees.
+        note: how it was computed, where that may differ between machines.
+    """
+
+    metric: str
+    stats: FloatArray
+    per_example: FloatArray | None
+    n: int
+    key: str
+    note: str = ""
+
+
+class Scores:
+    """Metrics of one system. ``a | b`` joins two groups, such as text scores and perplexity."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.parts: dict[str, Part] = {p.metric: p for p in parts}
+
+    def __or__(self, other: Scores) -> Scores:
+        return Scores({**self.parts, **other.parts}.values())
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(self.parts)
+
+    @property
+    def per_example(self) -> dict[str, FloatArray]:
+        """Metric → (n,) values of single examples; perplexity is NaN where no token was scored.
+
+        BLEU's are sentence scores: their mean is not corpus BLEU.
+        """
+        return {m: p.per_example for m, p in self.parts.items() if p.per_example is not None}
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Metric → how it was computed, for the run's record."""
+        return {m: p.note for m, p in self.parts.items() if p.note}
+
+    @property
+    def notes_line(self) -> str:
+        """The notes in one line, "" where there are none."""
+        return "; ".join(f"{metric}: {how}" for metric, how in self.notes.items())
+
+    def value(self, metric: str) -> float:
+        """The metric without an interval."""
+        return float(aggregate(metric)(self.parts[metric].stats.sum(axis=0, keepdims=True))[0])
+
+    def estimates(self, seed: int = 0, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Estimate]:
+        """Every metric with its interval: Wilson for proportions, percentile bootstrap otherwise."""
+        return {
+            metric: wilson(int(part.stats[:, 0].sum()), part.n, level)
+            if metric in PROPORTIONS
+            else replace(bootstrap(part.stats, aggregate(metric), level, draws, seed), n=part.n)
+            for metric, part in self.parts.items()
+        }
+
+
+def fingerprint(texts: Sequence[str]) -> str:
+    """Of what was scored against, so that only the same is compared."""
+    return hashlib.sha256("\x1e".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def check_lengths(n: int, m: int) -> None:
+    """Raises DataError unless there is one prediction for each reference, and one at all."""
+    if n != m or not n:
+        raise DataError(f"{n} predictions for {m} references", "Give one prediction per reference")
+
+
+def check_name(name: str, known: Sequence[str]) -> None:
+    """Raises ParameterError, with the nearest valid name, for a metric that is not known."""
+    if name not in known:
+        raise ParameterError(f"there is no metric {name!r}", nearest_and_all(name, known, "metric"))
