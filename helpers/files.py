@@ -39,6 +39,31 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def content_hash(path: Path, whole: tuple[str, ...] = (), limit: int = 2**26) -> str:
+    """What tells the content of a file or a folder from another, as 64 hexadecimal digits; quick for large folders.
+
+    Of a file every byte counts. Of a folder count the relative names and sizes of all files; of those that end in one
+    of ``whole`` also the bytes, where there are more than ``limit`` the first and last million.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    if path.is_file():
+        return sha256(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(path).as_posix()}\0{size}\0".encode())
+        if file.name.lower().endswith(whole) and size <= limit:
+            digest.update(bytes.fromhex(sha256(file)))
+        elif file.name.lower().endswith(whole):
+            with file.open("rb") as stream:
+                digest.update(stream.read(10**6))
+                stream.seek(-(10**6), os.SEEK_END)
+                digest.update(stream.read())
+    return digest.hexdigest()
+
+
 def patiently(action: Callable[[], _T], tries: int = TRIES) -> _T:
     """What ``action`` returns; again after a pause, twice as long each time, while a mounted drive does not answer.
 

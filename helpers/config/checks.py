@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import math
 import os
 import re
@@ -22,6 +24,7 @@ from helpers.sources.files.kinds import SUFFIXES
 _SIMPLE = (type(None), bool, int, float, str, list, dict)
 _IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,99}")
+_LONGEST_NAME = 100
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -149,19 +152,33 @@ def is_remote(name: str | None) -> bool:
 
 
 def resolve_run_name(
-    name: str | None, profile: str, task: str, seed: int | None, changed: Mapping[str, Any] | None = None
+    name: str | None,
+    profile: str,
+    task: str,
+    seed: int | None,
+    changed: Mapping[str, Any] | None = None,
+    content: str = "",
 ) -> str:
     """The given folder name, checked, or ``<profile>-<task>-seed<seed>`` and what differs from the defaults.
 
+    Where a value is not written out in full, six digits at the end tell the run from others: a hash of all values, and
+    of ``content``. So runs with other settings, or on other data, have other names.
+
     Args:
-        changed: parameters given another value than the profile's, so that ``lora_r=8`` does not overwrite
-            the run with the default rank.
+        changed: parameters given another value than the profile's.
+        content: hash of the data's content, where it lies on this machine.
     """
     if name is None:
         parts = [profile] + ([task] if task != "none" else []) + ([f"seed{seed}"] if seed is not None else [])
+        values = {key: str(value) for key, value in (changed or {}).items()}
         # Of a path or a Hub id the last part is telling enough.
-        parts += [f"{key}={str(value).rstrip('/').split('/')[-1]}" for key, value in (changed or {}).items()]
-        return re.sub(r"[^A-Za-z0-9._+=,@-]+", "_", "-".join(parts))[:100]
+        short = [f"{key}={value.rstrip('/').split('/')[-1]}" for key, value in values.items()]
+        text = re.sub(r"[^A-Za-z0-9._+=,@-]+", "_", "-".join(parts + short))
+        written_out = text == "-".join(parts + [f"{key}={value}" for key, value in values.items()])
+        if written_out and not content and len(text) <= _LONGEST_NAME:
+            return text
+        mark = hashlib.sha256(json.dumps([parts, sorted(values.items()), content]).encode()).hexdigest()[:6]
+        return f"{text[: _LONGEST_NAME - 7]}-{mark}"
     if not _RUN_NAME.fullmatch(name):
         cure = "Use letters, digits and . _ - only, at most 100, starting with a letter or digit"
         raise ParameterError(f"run_name = {name!r} is not a folder name", cure)

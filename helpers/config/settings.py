@@ -24,14 +24,21 @@ from helpers.config.lessons import Lesson, find_lesson
 from helpers.config.parameters import PARAMETERS, Settings
 from helpers.config.profiles import HIDDEN, PROFILES, MachineLike, choose_profile
 from helpers.errors import DataError, ParameterError
-from helpers.files import repo_root
+from helpers.files import content_hash, repo_root
 from helpers.hints import did_you_mean
+from helpers.sources.files.kinds import SUFFIXES
 from helpers.sources.source import pairs
 
 # Settings that may differ between a run and its resumption.
 NOT_COMPARED = frozenset(
     {"resume", "check_memory", "output_dir", "checkpoint_dir", "run_name", "profile_reason", "cell_timeout", "offline"}
 )
+
+# Settings with which the course's own results are got: on its own data they choose a run, or cannot change one.
+OF_THE_COURSE = NOT_COMPARED | {"profile", "task", "seed"}
+
+# Parameters that may name a file or folder, and are not looked up before a lesson needs them.
+PATHS = frozenset({"teacher", "others", "runs", "ratings"})
 
 # What PEFT_LAB_DTYPE may say.
 DTYPES = ("float32", "float16", "bfloat16")
@@ -84,6 +91,7 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
     chosen = tuple(n for n in values if n in asked and asked[n] != usual[n][0])
     origins = {n: "given" if n in chosen else origin for n, (_, origin) in usual.items()}
     _check_form(values, task)
+    _check_forms(values, task)
     _apply_protocol(values, chosen, origins, task)
     if _lower_n_generate(values, chosen):
         origins["n_generate"] = "lowered to n_eval"
@@ -93,10 +101,11 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
         _check_source(values)
     if "model_id" in values:
         values["model_id"] = resolve_model(values["model_id"])
-    named = {n: values[n] for n in chosen if n not in NOT_NAMED}
+    named = {n: _full_path(values[n]) if n in PATHS else values[n] for n in chosen if n not in NOT_NAMED}
+    content = _content(values["dataset"]) if "dataset" in named else ""
     if values["run_name"] is None:
         origins["run_name"] = "made from profile, task, seed and what was given"
-    values["run_name"] = resolve_run_name(values["run_name"], profile, task, values.get("seed"), named)
+    values["run_name"] = resolve_run_name(values["run_name"], profile, task, values.get("seed"), named, content)
     if values["output_dir"] is None:
         origins["output_dir"] = "PEFT_LAB_OUTPUT" if os.environ.get("PEFT_LAB_OUTPUT") else "the repository"
     folder = values["output_dir"]
@@ -111,8 +120,37 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
         hidden["dtype"], origins["dtype"] = forced, "PEFT_LAB_DTYPE"
     if hidden["offline"] and any(is_remote(values.get(n)) for n in ("model_id", "dataset")):
         hidden["offline"], origins["offline"] = False, "model_id or dataset is not on this machine"
+    if content:
+        hidden["dataset_hash"], origins["dataset_hash"] = content[:16], "content of dataset"
     record = {"notebook": lesson.id, "profile": profile, "profile_reason": reason} | values | hidden
     return Settings(record, chosen, origins)
+
+
+def as_recorded(settings: Settings) -> bool:
+    """Whether a run is the course's own: its data, and nothing set that could change a result."""
+    return set(settings.given) <= OF_THE_COURSE and settings.origins.get("dtype") != "PEFT_LAB_DTYPE"
+
+
+def _full_path(value: str) -> str:
+    """A file or folder by its absolute path, anything else as it is."""
+    path = Path(value).expanduser()
+    return os.path.abspath(path) if path.exists() else value
+
+
+def _content(dataset: str) -> str:
+    """Hash of the data's content; "" for what does not lie on this machine.
+
+    Raises:
+        ParameterError: a file cannot be read.
+    """
+    path = Path(dataset)
+    if not path.is_absolute():
+        return ""
+    try:
+        return content_hash(path, SUFFIXES)
+    except OSError as error:
+        what = f"dataset = {dataset!r} cannot be read ({error.strerror or error})"
+        raise ParameterError(what, "Make the file readable, or give another") from None
 
 
 def _forced_dtype() -> str:
@@ -177,6 +215,24 @@ def _check_source(values: Mapping[str, Any]) -> None:
         pairs("labels", values["labels"])
     except DataError as error:
         raise ParameterError(error.what, error.cure) from None
+
+
+def _check_forms(values: Mapping[str, Any], task: str) -> None:
+    """Forms trained together: each exists, none twice, and one at least is a text; without a choice no questions are
+    asked."""
+    known = tasks.TASKS[task].forms if "forms" in values else {}
+    asked = str(values.get("forms", "")).split("+")
+    cure = f"Allowed: one or more of {', '.join(known)}, joined by +, with a text: " + ", ".join(
+        form for form, kind in known.items() if kind == "generation"
+    )
+    for form in asked if known else ():
+        if form not in known:
+            what = f"forms = {values['forms']!r}: task {task!r} has no form {form!r}{did_you_mean(form, known)}"
+            raise ParameterError(what, cure)
+        if asked.count(form) > 1:
+            raise ParameterError(f"forms = {values['forms']!r} names {form!r} twice", cure)
+    if known and not any(known[form] == "generation" for form in asked):
+        raise ParameterError(f"forms = {values['forms']!r} has no text to learn", cure)
 
 
 def _lower_n_generate(values: dict[str, Any], chosen: tuple[str, ...]) -> bool:

@@ -1,4 +1,7 @@
-"""What a run has found, and how it is kept: metrics.json, facts for run.json, and the files beside them."""
+"""What a run has found, and how it is kept: metrics.json, facts for run.json, and the files beside them.
+
+Everything is on disk as soon as it is given: whatever breaks later, what was measured is kept.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from helpers.errors import ParameterError
 from helpers.evaluation.metrics import METRICS
 from helpers.files import replace_folder, write_atomic
 from helpers.hints import did_you_mean
-from helpers.runs import records
+from helpers.runs import claims, records
 from helpers.runs.display import systems_frame, test_row
 
 if TYPE_CHECKING:
@@ -25,14 +28,23 @@ PUBLISHED = ("what", "published", "reproduced", "repaired")
 
 
 class Findings:
-    """The results of one run: the half of ``Run`` that lessons write into."""
+    """The results of one run: the half of ``Run`` that lessons write into.
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    Args:
+        folder: of the run; results that a run to be continued has left there are kept until they are measured again.
+        seed: of the bootstrap.
+        as_recorded: the run is the course's own, so that the lesson's claims have to hold.
+    """
+
+    def __init__(self, folder: Path, seed: int, as_recorded: bool = True) -> None:
         self.folder = folder
         self._seed = seed
-        self._systems: dict[str, dict[str, Any]] = {}
-        self._tests: list[dict[str, Any]] = []
+        self._as_recorded = as_recorded
+        earlier = records.read_json(folder / "metrics.json")
+        self._systems: dict[str, dict[str, Any]] = dict(earlier.get("systems", {}))
+        self._tests: list[dict[str, Any]] = list(earlier.get("tests", []))
         self._how: dict[str, dict[str, str]] = {}
+        self._claims: dict[str, claims.Claim] = {}
 
     def note(self, key: str, value: Any) -> None:
         """Keep a fact about the run in run.json."""
@@ -66,6 +78,7 @@ class Findings:
                 values = {key: records.rounded(getattr(estimate, key)) for key in ("value", "low", "high")}
                 known = known | {metric: values | {"n": int(estimate.n)}}
         self._systems[name] = {m: known[m] for m in METRICS if m in known}
+        self._write_metrics()
 
     def add_tests(self, results: Iterable[TestResult]) -> None:
         """Record paired comparisons; one of the same pair, metric and kind replaces the earlier one."""
@@ -75,6 +88,39 @@ class Findings:
             row |= {"test": result.test}
             same = ("a", "b", "metric", "test")
             self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
+        self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        metrics = {"systems": self._systems, "tests": self._tests}
+        write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
+
+    def claim(self, sentence: str, holds: bool | None, found: str = "") -> None:
+        """Say what the lesson has found on its own data, and whether it is so here; prints and keeps the answer.
+
+        On the course's data and settings a claim that does not hold is an error, raised by ``Run.finish`` when all
+        have been heard. On other data it is a finding like any other.
+
+        Args:
+            sentence: what should hold, without a full stop.
+            holds: whether it does; None where this data has not got the figures that it needs.
+            found: the figures; without them, why there are none.
+        """
+        known = None if holds is None else bool(holds)
+        self._claims[sentence] = told = claims.Claim(sentence, known, found, self._as_recorded)
+        print(told)
+        self.note("claims", list(self._claims.values()))
+
+    def claim_difference(
+        self, sentence: str, test: TestResult | None, below: float = 0.01, falls: bool = False
+    ) -> None:
+        """``claim`` that a paired test shows a clear difference.
+
+        Args:
+            test: of the two systems; None where they could not be compared.
+            below: p has to be smaller than this.
+            falls: the first system has to have the lower value, not the higher.
+        """
+        self.claim(sentence, *claims.of_difference(test, below, falls))
 
     def add_cost(self, seconds: float, tokens: float, *, trainable: int, total: int) -> dict[str, Any]:
         """Keep what the training cost; lesson 09 draws quality against it.

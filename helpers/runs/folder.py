@@ -26,8 +26,8 @@ def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
     On a new machine what is continued is the record that lies beside the checkpoints in ``checkpoint_dir``.
 
     Raises:
-        RunError: not writable, not a run's folder, in use by a live process, or ``resume=True`` with settings
-            other than the earlier ones.
+        RunError: not writable, not a run's folder, in use by a live process; or what is there has other settings or
+            other data, and would be continued with ``resume=True``, or replaced although it holds results.
     """
     output_dir = records.writable_folder(Path(settings.output_dir))
     folder = output_dir / settings.notebook / settings.run_name
@@ -44,17 +44,22 @@ def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
     resume = bool(settings.as_dict().get("resume"))
     place = kept_in(settings)
     if resume and info:
-        _refuse_changed(settings, info.get("settings", {}))
+        _refuse_changed(settings, info.get("settings", {}), "cannot be resumed")
         return folder, info
+    if _has_results(folder):
+        _refuse_changed(settings, info.get("settings", {}), "has results, which are not replaced")
     kept = checkpoints.newest_record(place) if place else {}
     if resume and kept:
-        _refuse_changed(settings, kept["settings"])
+        _refuse_changed(settings, kept["settings"], "cannot be resumed")
         print(f"note: the run is continued from the checkpoints in {place}")
     elif resume:
         print(f"note: there is no run {settings.run_name!r} to continue; it starts from the beginning")
     elif info.get("status") == RUNNING and checkpoints.latest_checkpoint(folder / "checkpoints"):
         print("note: an interrupted run of this name is replaced; resume=True would have continued it")
+    elif _has_results(folder):
+        print("note: an earlier run of this name, with the same settings, is replaced")
     elif kept:
+        _refuse_changed(settings, kept["settings"], f"has checkpoints in {place}, which are not replaced")
         print(f"note: {place} has checkpoints of an earlier run of this name; resume=True would continue it")
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
@@ -91,12 +96,22 @@ def kept_in(settings: Settings) -> Path | None:
     return records.writable_folder(Path(root), "checkpoint_dir") / settings.notebook / settings.run_name
 
 
-def _refuse_changed(settings: Settings, before: Mapping[str, Any]) -> None:
+def _has_results(folder: Path) -> bool:
+    """Whether a run has left something behind that another must not replace."""
+    made = (path for name in ("adapter", "checkpoints") for path in (folder / name).rglob("*"))
+    return (folder / "metrics.json").is_file() or any(path.is_file() for path in made)
+
+
+def _refuse_changed(settings: Settings, before: Mapping[str, Any], why: str) -> None:
+    """RunError that names the first setting, or the data, that is another than ``before``."""
     now = records.clean(settings)
     for name in dict.fromkeys([*now, *before]):
-        if name not in NOT_COMPARED and now.get(name) != before.get(name):
-            raise RunError(
-                f"run {settings.run_name!r} cannot be resumed: {name} was {before.get(name)!r}"
-                f" and is now {now.get(name)!r}",
-                f"Set {name} back, or choose another run_name",
-            )
+        if name in NOT_COMPARED or now.get(name) == before.get(name):
+            continue
+        label, cure = name, f"Set {name} back, or choose another run_name"
+        if name == "dataset_hash":
+            if name not in now or name not in before:  # another dataset, or a record from before there were hashes
+                continue
+            label, cure = f"the content of {now['dataset']}", "Bring the data back, or choose another run_name"
+        what = f"run {settings.run_name!r} {why}: {label} was {before.get(name)!r} and is now {now.get(name)!r}"
+        raise RunError(what, cure)

@@ -1,8 +1,8 @@
 """One run = one folder: ``outputs/<notebook>/<run_name>/``.
 
 ``start`` checks everything that can be checked cheaply, seeds, opens the folder and prints one screen;
-``Run`` collects results; ``Run.finish`` writes metrics.json. A run of the same name replaces the earlier
-one, unless ``resume=True`` continues it.
+``Run`` keeps results as they come; ``Run.finish`` says that nothing is missing. A rerun with the same settings
+replaces the earlier one, unless ``resume=True`` continues it; other settings or data never do.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.config.parameters import Settings
-from helpers.config.settings import resolve
+from helpers.config.settings import as_recorded, resolve
 from helpers.errors import RunError
 from helpers.files import write_atomic
-from helpers.runs import interruption, records
+from helpers.runs import claims, interruption, records
 from helpers.runs.display import duration, peak_memory, quieten, short_path, start_screen
 from helpers.runs.findings import Findings
 from helpers.runs.folder import kept_in, open_folder
 from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
-from helpers.runs.records import FINISHED, RUNNING
+from helpers.runs.records import FAILED, FINISHED, RUNNING
 from helpers.training.checkpoints import Mirror, latest_checkpoint, sweep, watch
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Run(Findings):
     ) -> None:
         self.settings = settings
         self.machine = machine
-        super().__init__(folder, settings.seed)
+        super().__init__(folder, settings.seed, as_recorded(settings))
         self.device = machine.device
         self._began = began
         self._info: dict[str, Any] = {
@@ -150,9 +150,15 @@ class Run(Findings):
         return mirror
 
     def finish(self) -> None:
-        """Write metrics.json, wall time and peak memory, and set the status to finished."""
-        metrics = {"systems": self._systems, "tests": self._tests}
-        write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
+        """Write metrics.json, wall time and peak memory, and set the status to finished.
+
+        Raises:
+            AssertionError: on the course's own data a claim of the lesson does not hold; everything is saved.
+        """
+        self._write_metrics()
+        if wrong := claims.failures(self._claims.values()):
+            self.close(FAILED, f"AssertionError: {wrong}")
+            raise AssertionError(wrong)
         self.close(FINISHED, None)
         info = self._info
         planned = info["notes"].get("memory") if info["peak_cuda_gb"] is not None else None

@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from helpers.errors import DataError
@@ -83,6 +83,30 @@ class Task(ABC):
         ``options`` is empty and ``answer`` is -1 for generation. A row that a form cannot ask about is
         left out, so the result may be shorter than ``rows``.
         """
+
+    def askable(
+        self, splits: TaskSplits, forms: Iterable[str], seed: int = 0
+    ) -> Iterator[tuple[str, dict[str, Dataset]]]:
+        """Each form with its ``examples`` of every split. One that cannot be asked in some split, because a column is
+        not given or too much alike, is left out, with a note in ``splits.report``.
+
+        Raises:
+            DataError: none of them can be asked.
+        """
+        given, asked = list(forms), 0
+        for form in given:
+            try:
+                made = {name: self.examples(rows, form, seed=seed) for name, rows in splits.items()}
+            except DataError as error:
+                splits.report.notes.append(f"form {form!r} is left out: {error}")
+                continue
+            if without := [name for name, examples in made.items() if not len(examples)]:
+                splits.report.notes.append(f"form {form!r} is left out: no row of {', '.join(without)} can be asked")
+                continue
+            asked += 1
+            yield form, made
+        if not asked:
+            raise DataError(f"no row can be asked in form {' or '.join(given)}", "; ".join(splits.report.notes[-2:]))
 
     def form_kind(self, form: str) -> str:
         """``"generation"`` or ``"choice"``; DataError for a form this task does not have."""

@@ -42,7 +42,8 @@ class EachQuarter(TrainerCallback, ExportableState):
 
     def __init__(self, measure: Callable[[], Mapping[str, Any]], updates: int) -> None:
         self.measure = measure
-        self.shares = {round(updates * quarter / 4): f"{25 * quarter} %" for quarter in range(5)}
+        # Of fewer than four updates not every quarter has one; the beginning and the end have.
+        self.shares = {round(updates * quarter / 4): f"{25 * quarter} %" for quarter in (1, 2, 3, 0, 4)}
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._add(0)

@@ -66,6 +66,9 @@ def resolve(given: dict[str, Any], notebook: str = QLORA, machine: Facts | None 
         ({"dataset": "bultin"}, ["dataset = 'bultin'", "'builtin'"]),
         ({"dataset": ""}, ["dataset is empty"]),
         ({"model_id": "./absent"}, ["model_id = './absent'", "no such folder"]),
+        ({"task": "dialogsum", "forms": "topic"}, ["forms = 'topic' has no text to learn", "with a text: summary"]),
+        ({"forms": "steps+mising"}, ["task 'recipes' has no form 'mising'", "'missing'", "Allowed"]),
+        ({"forms": "steps+steps"}, ["names 'steps' twice"]),
         ({"run_name": "a/b"}, ["run_name = 'a/b' is not a folder name"]),
         ({"run_name": ".."}, ["run_name = '..' is not a folder name"]),
         ({"run_name": "a\n"}, ["is not a folder name"]),
@@ -93,6 +96,10 @@ def test_none_means_the_default_and_a_usual_value_does_not_count_as_given() -> N
     assert cfg.n_train == LESSONS[QLORA].default("n_train", "smoke")
     assert cfg.run_name == "smoke-recipes-seed0"
     assert resolve({"seed": 3}).run_name == "smoke-recipes-seed3"
+
+
+def test_a_text_alone_may_be_trained() -> None:
+    assert resolve({"task": "dialogsum", "forms": "summary"}).forms == "summary"
 
 
 def test_the_number_of_generated_answers_follows_a_smaller_test_set() -> None:

@@ -263,6 +263,56 @@ def test_no_profile_is_treated_apart(path: Path) -> None:
                 assert "profile" not in ast.unparse(node), ast.unparse(node)
 
 
+# Figures that depend on what else the machine does.
+OF_TIME = re.compile(r"second|speed|took|elapsed|wall_time|duration|per_s\b|milli")
+
+
+def checked(source: str) -> tuple[list[ast.Assert], list[ast.Call]]:
+    """The asserts and the claims of a cell."""
+    nodes = list(ast.walk(ast.parse(source)))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    names = ("claim", "claim_difference")
+    return [n for n in nodes if isinstance(n, ast.Assert)], [
+        n for n in calls if ast.unparse(n.func).startswith("run.") and n.func.attr in names
+    ]
+
+
+def complaints(source: str) -> list[str]:
+    """What is wrong with the asserts and claims of a cell."""
+    asserts, claims = checked(source)
+    found = [f"no sentence: {ast.unparse(n)}" for n in asserts if not isinstance(n.msg, ast.Constant | ast.JoinedStr)]
+    conditions: list[ast.expr] = [n.test for n in asserts]
+    conditions += [part for call in claims for part in (*call.args[1:2], *(k.value for k in call.keywords))]
+    for test in conditions:
+        read = [n for n in ast.walk(test) if isinstance(n, ast.Name | ast.Attribute | ast.Constant)]
+        words = (str(getattr(n, "id", "") or getattr(n, "attr", "") or getattr(n, "value", "")) for n in read)
+        found += [f"of time: {ast.unparse(test)}"] if any(map(OF_TIME.search, words)) else []
+    return found
+
+
+def test_an_assert_without_a_sentence_and_a_claim_of_time_are_found() -> None:
+    assert complaints("assert a > 1") and complaints("assert a, x") and complaints("assert speedup > 1.3, 'fast'")
+    assert complaints("run.claim('it is fast', took < 1)") and complaints("run.claim('s', holds=costs['seconds'] < 1)")
+    assert complaints("assert a > 1, 'a is large'\nrun.claim('it is good', p < 0.01, f'in {seconds} s')") == []
+
+
+@every_notebook
+def test_claims_and_asserts_are_sentences_and_none_is_of_time(path: Path) -> None:
+    sources = [cell.source for cell in code_cells(path)]
+    assert [line for source in sources for line in complaints(source)] == []
+    assert any(any(checked(source)) for source in sources), "nothing is claimed and nothing is checked"
+
+
+@every_notebook
+def test_what_was_measured_is_kept_before_anything_is_claimed(path: Path) -> None:
+    """A claim that fails, or an assert, comes after every result, prediction and figure."""
+    keeps = re.compile(r"run\.(add_\w+|save_\w+)\(")
+    sources = [cell.source for cell in code_cells(path)]
+    first = next(i for i, source in enumerate(sources) if any(checked(source)))
+    assert not [source for source in sources[first:] if keeps.search(source)]
+    assert any("run.finish()" in source for source in sources[first:])
+
+
 @every_notebook
 def test_prose_has_no_emoji(path: Path) -> None:
     text = "\n".join(cell.source for cell in load(path).cells)

@@ -144,6 +144,13 @@ def test_partial_input_shortcut_reads_only_what_it_is_given() -> None:
         shortcuts.shortcut(_questions(5, False, 0), test, partial=str)
 
 
+def test_where_all_rows_have_one_label_it_is_the_only_guess() -> None:
+    rows = [{"h": f"word{i}", "options": ["yes", "no"], "answer": 1} for i in range(8)]
+    turned = [{"h": "word1", "options": ["no", "yes"], "answer": 1}]
+    found = shortcuts.shortcut(rows, turned, partial=lambda e: e["h"])
+    assert (found.predicted, found.accuracy, found.telling) == ([0], 0.0, [])
+
+
 def test_a_blind_reader_sees_the_hypothesis_of_each_pair_and_nothing_of_other_tasks() -> None:
     rows = {"train": [{"premise": "p", "hypothesis": "one"}], "test": [{"premise": "p", "hypothesis": "two"}]}
     questions = {"train": [{"id": "a"}], "test": [{"id": "b"}]}

@@ -106,13 +106,13 @@ def test_copies_of_an_earlier_run_stay_until_the_new_one_has_a_checkpoint(
     publish(first, save(first.checkpoints / "teacher", 3))
     new_machine(tmp_path)
     capsys.readouterr()
-    second = begin(tmp_path, lora_r=4)
+    second = begin(tmp_path, lora_r=8)
     assert "resume=True would continue it" in capsys.readouterr().out
     place = tmp_path / "drive" / QLORA / "r"
     assert checkpoints.is_complete(place / "checkpoint-40")
     publish(second, save(second.checkpoints, 5))
     assert [str(p.relative_to(place)) for p in sorted(place.rglob("checkpoint-*"))] == ["checkpoint-5"]
-    again = begin(tmp_path, lora_r=4, resume=True)
+    again = begin(tmp_path, lora_r=8, resume=True)
     assert again.resume_from() == again.checkpoints / "checkpoint-5"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -42,6 +42,8 @@ NEAR_DUPLICATE = 0.5  # Jaccard of word triples of the dialogues
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 SUMMARY_QUESTION = "Summarise this conversation."
 TOPIC_QUESTION = "What is this conversation about?"
+MATCH_QUESTION = "Which summary belongs to this conversation?"
+ALIKE = 0.5  # Jaccard of the words of two summaries, from which on one may be right for the other's dialogue
 
 
 D_SIZES = {"train": 12_460, "validation": 500, "test": 1_500}
@@ -49,9 +51,9 @@ D_SIZES = {"train": 12_460, "validation": 500, "test": 1_500}
 
 class DialogsumTask(Task):
     name = "dialogsum"
-    forms = {"summary": "generation", "topic": "choice"}
+    forms = {"summary": "generation", "topic": "choice", "match": "choice"}
     main_form = "summary"
-    bare_questions = {"topic": TOPIC_QUESTION}
+    bare_questions = {"topic": TOPIC_QUESTION, "match": MATCH_QUESTION}
     columns = ("id", "dialogue", "summary", "topic", "references")
     label_column = "topic"
     sources = {"smoke": "generator", "cpu": "generator", "full": "knkarthick/dialogsum"}
@@ -89,12 +91,15 @@ class DialogsumTask(Task):
 
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
         """``summary``: the dialogue → its summary. ``topic``: which of four topics it is about; the wrong ones are
-        topics of other dialogues that share no word with the right one."""
+        topics of other dialogues that share no word with the right one. ``match``, which needs no topics: which of
+        four summaries is its own; the wrong ones are unlike it."""
         form = form or self.main_form
         self.form_kind(form)
         items: list[Row] = [dict(row) for row in rows]
         if form == "topic":
             made = _topic(items, seed)
+        elif form == "match":
+            made = _match(items, seed)
         else:
             made = [
                 example(r, form, f"{SUMMARY_QUESTION}\n\n{r['dialogue']}", r["summary"], references=r["references"])
@@ -103,7 +108,7 @@ class DialogsumTask(Task):
         if not made and items:
             raise DataError(
                 f"none of the {len(items)} dialogues can be asked about in form {form!r}",
-                "Form topic needs a column topic with at least four different topics",
+                f"Form {form} needs at least four different {'topics' if form == 'topic' else 'summaries'}",
             )
         return base.make_examples(made)
 
@@ -130,16 +135,28 @@ def with_references(rows: list[Row], report: LoadReport) -> list[Row]:
 
 def _topic(rows: Sequence[Row], seed: int) -> list[Row]:
     words = [_words(row["topic"]) for row in rows]
-    questions = [Question(i, "all", row["topic"]) for i, row in enumerate(rows) if row["topic"]]
+    return _quiz(rows, "topic", "topic", TOPIC_QUESTION, lambda row, text: not words[row] & _words(text), seed)
+
+
+def _match(rows: Sequence[Row], seed: int) -> list[Row]:
+    words = {row["summary"]: frozenset(re.findall(r"\w+", row["summary"].lower())) for row in rows}
 
     def unlike(row: int, text: str) -> bool:
-        return not words[row] & _words(text)
+        own, other = words[rows[row]["summary"]], words[text]
+        return len(own & other) < ALIKE * len(own | other)
 
+    return _quiz(rows, "match", "summary", MATCH_QUESTION, unlike, seed)
+
+
+def _quiz(
+    rows: Sequence[Row], form: str, column: str, question: str, unlike: Callable[[int, str], bool], seed: int
+) -> list[Row]:
+    """Which of four texts of ``column`` belongs to the dialogue? ``unlike(row, text)``: it is wrong for that row."""
+    questions = [Question(i, "all", row[column]) for i, row in enumerate(rows) if row[column]]
     made = []
-    for choice in balanced_choices(questions, unlike, random.Random(f"topic-{seed}")):
+    for choice in balanced_choices(questions, unlike, random.Random(f"{form}-{seed}")):
         row = rows[choice.row]
-        prompt = f"{TOPIC_QUESTION}\n\n{row['dialogue']}"
-        made.append(example(row, "topic", prompt, row["topic"], choice.options, choice.answer))
+        made.append(example(row, form, f"{question}\n\n{row['dialogue']}", row[column], choice.options, choice.answer))
     return made
 
 

@@ -115,8 +115,8 @@ def write_teacher(teacher: Teacher, path: str | Path) -> Path:
 def relabel(rows: Dataset, teacher: Teacher, first_number: int = task.FIRST_NUMBER) -> Labelled:
     """Rows of scienceqa as the teacher would label them, to train on; wrong answers stay wrong.
 
-    A row is dropped and counted where the answer names no choice, where the explanation is empty, or where the
-    teacher was asked something else.
+    A row is dropped and counted where the answer names no choice, where a row that has a solution gets none from the
+    teacher, or where the teacher was asked something else.
 
     Args:
         rows: what ``ScienceqaTask.load`` gives, with the gold answers.
@@ -135,14 +135,14 @@ def relabel(rows: Dataset, teacher: Teacher, first_number: int = task.FIRST_NUMB
     dropped: Counter[str] = Counter()
     kept, answers, explanations = [], [], []
     agreed = 0
-    for number, row in enumerate(rows.select_columns(["id", "question", "choices", "answer"])):
+    for number, row in enumerate(rows.select_columns(["id", "question", "choices", "answer", "solution"])):
         line = given[row["id"]]
         found = task.read_answer(line.answer, row["choices"], first_number)
         if line.input and folded(row["question"]) not in folded(line.input):
             dropped[ELSEWHERE] += 1
         elif found.index is None:
             dropped["unparsable answer"] += 1
-        elif not line.explanation:
+        elif row["solution"] and not line.explanation:
             dropped["no explanation"] += 1
         else:
             kept.append(number)

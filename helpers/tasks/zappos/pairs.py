@@ -55,20 +55,23 @@ class CompositionalSplit:
         return tuple(sorted({thing for _, thing in self.seen_pairs}))
 
 
-def compositional(rows: Dataset, unseen_share: float = 0.25, seed: int = 0) -> CompositionalSplit:
+def compositional(
+    rows: Dataset, unseen_share: float = 0.25, seed: int = 0, state: str = "material"
+) -> CompositionalSplit:
     """Hold out pairs of state and object.
 
     Args:
-        rows: rows of the task, no picture twice; those without material or type are left out.
+        rows: rows of the task, no picture twice; those without state or type are left out.
         unseen_share: unseen pairs among all pairs, above 0 and below 1.
         seed: which pairs are unseen, and which rows go where.
+        state: column of the states.
 
     Raises:
         DataError: a share out of range, or too few pairs or rows to hold that many out.
     """
     if not 0 < unseen_share < 1:
         raise DataError(f"unseen_share must lie between 0 and 1, not {unseen_share!r}")
-    pairs = list(zip(rows["material"], rows["type"], strict=True))
+    pairs = list(zip(rows[state], rows["type"], strict=True))
     where: dict[Pair, list[int]] = defaultdict(list)
     for i, pair in enumerate(pairs):
         if all(pair):
