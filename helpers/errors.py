@@ -1,6 +1,24 @@
-"""Errors that a reader of the course can act on: one line with what, why and what to do."""
+"""Errors that a reader of the course can act on: one line with what, why and what to do, and values short enough."""
 
 from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+
+
+def shown(value: object, width: int = 120) -> str:
+    """A value in one line of at most ``width`` characters, for an error line."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = width
+    short.maxdict = short.maxlist = 12
+    text = " ".join(short.repr(value).split())
+    return text if len(text) <= width else f"{text[: width - 2]} …"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names with commas, the first ``most`` of them: "a, b, c and 997 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(name if len(name) <= 60 else f"{name[:58]} …" for name in names[:most]) + more
 
 
 class LabError(Exception):

@@ -132,12 +132,26 @@ def wanted(n_train: int | None, n_eval: int) -> int:
     return n_eval + validation_size(n_eval) + (1 if n_train is None else n_train)
 
 
-def cut(rows: Sequence[T], n_train: int | None, n_eval: int, what: str) -> dict[str, list[T]]:
+def refuse_unusable(rows: Sequence[Any], report: LoadReport, what: str, needed: str) -> None:
+    """DataError when rows were read and not one can be used: the reasons, a row, what is needed.
+
+    Args:
+        what: what the rows are and where from ("recipes in my.csv").
+        needed: what a usable row has ("title, ingredients (at least 2) and steps (at least 2)").
+    """
+    if not rows and (why := report.losses()):
+        raise DataError(f"none of the {report.rows_read:,} {what} can be used: {why}", f"Needed are {needed}")
+
+
+def cut(
+    rows: Sequence[T], n_train: int | None, n_eval: int, what: str, report: LoadReport | None = None
+) -> dict[str, list[T]]:
     """Cut ordered rows into test, validation, train (in that order, so that ``n_train`` moves neither).
 
     Args:
         rows: usable rows, already shuffled.
         what: what the rows are and where from, for the error ("recipes in wikibooks").
+        report: what became of the rows that are not there, for the error.
     """
     n_val, need = validation_size(n_eval), wanted(n_train, n_eval)
     start = n_eval + n_val
@@ -146,11 +160,12 @@ def cut(rows: Sequence[T], n_train: int | None, n_eval: int, what: str) -> dict[
         if len(rows) > start:
             cure = f"Lower n_train to {len(rows) - start} or less"
         asked = "at least 1" if n_train is None else f"{n_train:,}"
-        raise DataError(
-            f"there are {len(rows):,} usable {what}, but n_train {asked} + n_eval {n_eval:,} "
-            f"+ validation {n_val:,} needs {need:,}",
-            cure,
-        )
+        said = f"there are {len(rows):,} usable {what}, but n_train {asked} + n_eval {n_eval:,} "
+        said += f"+ validation {n_val:,} needs {need:,}"
+        if report and (why := report.losses()):
+            said += f"; of {report.rows_read:,} rows these are not used: {why}"
+            cure = f"Repair those rows, or: {cure[0].lower()}{cure[1:]}" if rows else "Repair those rows"
+        raise DataError(said, cure)
     train = rows[start : None if n_train is None else start + n_train]
     return {"train": list(train), "validation": list(rows[n_eval:start]), "test": list(rows[:n_eval])}
 

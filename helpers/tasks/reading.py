@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from helpers.errors import DataError, shown
 
 if TYPE_CHECKING:  # pragma: no cover
     from helpers.sources.local import RawRows
     from helpers.tasks.base import LoadReport, Row
 
 
-def text(value: Any) -> str:
-    """A cell as text, "" for none."""
-    return "" if value is None or value != value else str(value).strip()  # NaN is not itself
+def text(value: Any, column: str = "") -> str:
+    """A cell as text, "" for none.
+
+    Args:
+        column: where the cell stands, for the error.
+
+    Raises:
+        DataError: the cell holds a list, a mapping, bytes or an array: Python's spelling of these is no text.
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bytes | bytearray):
+        raise DataError(f"{_cells(column)} hold bytes, not text: {shown(bytes(value[:60]))}", "Give them as text")
+    if isinstance(value, Iterable) and getattr(value, "shape", None) != ():  # an array of no dimension is one value
+        kind = "objects" if isinstance(value, Mapping) else "lists"
+        cure = "Give one text a cell: keep only the part that is meant"
+        raise DataError(f"{_cells(column)} hold {kind}, not text: {shown(value)}", cure)
+    return "" if value is None or bool(value != value) else str(value).strip()  # NaN is not itself
+
+
+def _cells(column: str) -> str:
+    return f"cells of column {column}" if column else "cells"
 
 
 def folded(text: str) -> str:
@@ -29,9 +50,11 @@ def begin(raw: RawRows, report: LoadReport) -> None:
         drop(report, "unreadable", raw.unreadable)
 
 
-def drop(report: LoadReport, reason: str, count: int = 1) -> None:
-    """Count rows that cannot be used."""
+def drop(report: LoadReport, reason: str, count: int = 1, row: Any = None) -> None:
+    """Count rows that cannot be used; the first ``row`` of each reason is shown where too few are left."""
     report.dropped[reason] = report.dropped.get(reason, 0) + count
+    if row is not None and reason not in report.examples:
+        report.examples[reason] = shown(row, 200)
 
 
 def example(

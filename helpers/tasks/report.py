@@ -21,9 +21,18 @@ class LoadReport:
     licence: str = ""
     fingerprint: str = ""
     notes: list[str] = field(default_factory=list)
+    examples: dict[str, str] = field(default_factory=dict)  # reason → a row that was dropped for it, shortened
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "examples"}
+
+    def losses(self) -> str:
+        """Why rows are gone, most frequent reason first, and one of them: "90 no steps, such as {...}"; "" for none."""
+        copies = {"exact duplicates": self.duplicates_removed, "near-duplicates": self.near_duplicates_removed}
+        counted = sorted((self.dropped | copies).items(), key=lambda item: -item[1])
+        said = "; ".join(f"{count:,} {reason}" for reason, count in counted if count)
+        example = next((self.examples[reason] for reason, _ in counted if reason in self.examples), "")
+        return f"{said}, such as {example}" if said and example else said
 
     def __str__(self) -> str:
         dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))

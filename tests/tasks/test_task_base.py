@@ -8,14 +8,16 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from helpers import tasks
 from helpers.errors import DataError
-from helpers.tasks import base
+from helpers.tasks import base, reading
 from helpers.tasks.answers import parse_choice
 from helpers.tasks.base import LoadReport
 from helpers.tasks.choices import Question, balanced_choices, merge_small
+from helpers.tasks.reading import drop
 
 
 def test_import_brings_in_nothing_heavy() -> None:
@@ -98,3 +100,33 @@ def test_small_groups_are_merged() -> None:
     groups = ["a"] * 30 + ["b"] * 13 + ["c"] * 2
     assert Counter(merge_small(groups)) == {"a": 30, "other": 15}
     assert set(merge_small(["a", "b", "c"])) == {"other"}
+
+
+def test_too_few_rows_name_the_reasons_and_a_row() -> None:
+    report = LoadReport("recipes", "x.csv", 93, duplicates_removed=1)
+    for number in range(90):
+        drop(report, "no steps", row={"title": f"dish {number}", "steps": "x" * 999})
+    drop(report, "no title", 2)
+    with pytest.raises(
+        DataError, match="none of the 93 recipes in x can be used: 90 no steps; 2 no title; 1 exact"
+    ) as e:
+        base.refuse_unusable([], report, "recipes in x", "title and steps")
+    assert "such as {'steps': 'xxx" in str(e.value) and "Needed are title and steps" in str(e.value)
+    assert len(str(e.value)) < 400
+    with pytest.raises(
+        DataError, match="2 usable rows.*of 93 rows these are not used: 90 no steps.*Repair those rows, or"
+    ):
+        base.cut([1, 2], 2, 2, "rows in x", report)
+    base.refuse_unusable([], LoadReport("recipes", "x"), "recipes in x", "")  # nothing dropped: no reason to name
+    assert "examples" not in report.as_dict()
+
+
+@pytest.mark.parametrize("cell", [["a"], ("a",), {"en": "a"}, {"a"}, b"a", np.array(["a"]), np.array([["a"]])])
+def test_cells_that_are_no_text_are_refused_with_the_cell(cell: object) -> None:
+    with pytest.raises(DataError, match=r"cells of column premise hold (lists|objects|bytes), not text: .*a"):
+        reading.text(cell, "premise")
+
+
+def test_cells_as_text() -> None:
+    given = [None, float("nan"), " a ", 7, 0.5, True, np.float64(2.5), np.str_("b "), np.array(3)]
+    assert [reading.text(cell) for cell in given] == ["", "", "a", "7", "0.5", "True", "2.5", "b", "3"]

@@ -68,7 +68,7 @@ class DialogsumTask(Task):
         # Copies of a dialogue would put the same conversation into training and test.
         rows = without_copies(rows, itemgetter("dialogue"), NEAR_DUPLICATE, report)
         report.usable = len(rows)
-        parts = base.cut(rows, n_train, n_eval, f"dialogues in {source}")
+        parts = base.cut(rows, n_train, n_eval, f"dialogues in {source}", report)
         return base.make_splits(parts, self.columns, report)
 
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
@@ -113,13 +113,14 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     begin(raw, report)
     rows: list[Row] = []
     for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("topic", "id"))):
-        dialogue = "\n".join(line.strip() for line in text(row["dialogue"]).splitlines() if line.strip())
-        summary = " ".join(text(row["summary"]).split())
+        dialogue = "\n".join(line.strip() for line in text(row["dialogue"], "dialogue").splitlines() if line.strip())
+        summary = " ".join(text(row["summary"], "summary").split())
         if not dialogue:
-            drop(report, "no dialogue")
+            drop(report, "no dialogue", row=row)
         elif not summary:
-            drop(report, "no summary")
+            drop(report, "no summary", row=row)
         else:
             key, topic = text(row["id"]) or str(number), " ".join(text(row["topic"]).split())
             rows.append({"id": key, "dialogue": dialogue, "summary": summary, "topic": topic})
+    base.refuse_unusable(rows, report, f"dialogues in {raw.name}", "dialogue and summary, both with text")
     return with_ids(rows)

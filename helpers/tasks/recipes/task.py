@@ -83,7 +83,7 @@ class RecipesTask(Task):
             random.Random(f"split-{seed}").shuffle(rows)
             rows = without_copies(rows, recipe_text, NEAR_DUPLICATE, report)
         report.usable = len(rows)
-        parts = base.cut(rows, n_train, n_eval, f"recipes in {source}")
+        parts = base.cut(rows, n_train, n_eval, f"recipes in {source}", report)
         check_no_leak(parts)
         # A few generated recipes would hold too few twins.
         swaps = mine_swaps(list(islice(generator.recipes(seed), 3000)) if source == "generator" else rows)
@@ -203,9 +203,13 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
         }
         fault = next((reason for reason, found in faults.items() if found), None)
         if fault:
-            drop(report, fault)
+            drop(report, fault, row=row)
         else:
             key = str(number if row["id"] in (None, "") else row["id"])
             category = str(row["category"] or "") or guess_course(title, "", ingredients)
             rows.append({"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps})
+    needed = (
+        f"title, ingredients (at least {LEAST_INGREDIENTS}) and steps (at least {LEAST_STEPS}): lists, or text with "
+    )
+    base.refuse_unusable(rows, report, f"recipes in {raw.name}", needed + "line breaks")
     return with_ids(rows, "#")

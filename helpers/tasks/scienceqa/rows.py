@@ -9,15 +9,14 @@ from __future__ import annotations
 import ast
 import io
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import SUFFIXES, RawRows
-from helpers.tasks.base import LoadReport, Row
+from helpers.tasks.base import LoadReport, Row, refuse_unusable
 from helpers.tasks.pictures import Unusable, check_picture, picture_digest
 from helpers.tasks.reading import begin, drop, folded, text, with_ids
 
@@ -68,7 +67,7 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
         try:
             row = _clean(given, number, folders)
         except Unusable as why:
-            drop(report, str(why))
+            drop(report, str(why), row=given)
             continue
         key = (*scene(row), folded(row["hint"]))
         if key in seen:
@@ -76,12 +75,8 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
             continue
         seen.add(key)
         rows.append(row)
-    if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(report.dropped).most_common())
-        raise DataError(
-            f"none of the {raw.read:,} rows of {raw.name} can be used: {reasons}",
-            'Needed are question, choices (a list, or text like ["a", "b"] or a|b) and answer (its index from 0)',
-        )
+    needed = 'question, choices (a list, or text like ["a", "b"] or a|b) and answer (its index from 0)'
+    refuse_unusable(rows, report, f"rows of {raw.name}", needed)
     return with_ids(rows)
 
 

@@ -96,7 +96,7 @@ class ScienceqaTask(Task):
                 rows = [row for row in rows if row["image"] is None]
                 report.dropped["with a picture"] = seen
             report.usable = len(rows)
-            parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed)
+            parts = _cut_scenes(rows, n_train, n_eval, f"questions in {source}", seed, report)
         check_no_leak(parts)
         special = {"choices": List(Value("string")), "answer": Value("int64"), "image": Image()}
         types = {name: special.get(name, Value("string")) for name in self.columns}
@@ -219,9 +219,11 @@ def _read(source: str, limit: int, seed: int, report: LoadReport) -> list[Row]:
     return rows
 
 
-def _cut_scenes(rows: Sequence[Row], n_train: int | None, n_eval: int, what: str, seed: int) -> dict[str, list[Row]]:
+def _cut_scenes(
+    rows: Sequence[Row], n_train: int | None, n_eval: int, what: str, seed: int, report: LoadReport
+) -> dict[str, list[Row]]:
     """As ``base.cut``, with rows that ask the same about the same picture kept in one split."""
-    base.cut(rows, n_train, n_eval, what)  # raises when there are too few
+    base.cut(rows, n_train, n_eval, what, report)  # raises when there are too few
     groups = scienceqa_rows.groups_by_scene(rows)
     random.Random(f"split-{seed}").shuffle(groups)
     room = {"test": n_eval, "validation": base.validation_size(n_eval), "train": len(rows)}

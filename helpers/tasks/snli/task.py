@@ -73,7 +73,7 @@ class SnliTask(Task):
             limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
             groups = _grouped(_usable(reader.read(source, limit, seed, self.built_in), report), seed)
         report.usable = sum(map(len, groups))
-        parts = _cut_groups(groups, n_train, n_eval, f"pairs in {source}", seed)
+        parts = _cut_groups(groups, n_train, n_eval, f"pairs in {source}", seed, report)
         check_no_leak(parts)
         return base.make_splits(parts, self.columns, report)
 
@@ -113,7 +113,7 @@ def _grouped(rows: Sequence[Row], seed: int) -> list[list[Row]]:
 
 
 def _cut_groups(
-    groups: list[list[Row]], n_train: int | None, n_eval: int, what: str, seed: int
+    groups: list[list[Row]], n_train: int | None, n_eval: int, what: str, seed: int, report: LoadReport
 ) -> dict[str, list[Row]]:
     """Fill test, validation, train with whole groups; what overhangs in a split's last group is unused."""
     sizes = {"test": n_eval, "validation": base.validation_size(n_eval), "train": n_train}
@@ -125,7 +125,7 @@ def _cut_groups(
             rows += group
         if len(rows) < (1 if size is None else size):
             pairs = list(chain(*groups))
-            base.cut(pairs, n_train, n_eval, what)  # raises when there are too few pairs outright
+            base.cut(pairs, n_train, n_eval, what, report)  # raises when there are too few pairs outright
             raise DataError(
                 f"there are {len(pairs):,} usable {what}, but splitting them by premise leaves too few for "
                 f"n_train {n_train}",
@@ -143,20 +143,22 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     rows: list[Row] = []
     pairs: set[tuple[str, str]] = set()
     for number, (row, label) in enumerate(zip(picked, labels, strict=True)):
-        premise, hypothesis = (" ".join(str(row[key] or "").split()) for key in ("premise", "hypothesis"))
+        premise, hypothesis = (" ".join(text(row[key], key).split()) for key in ("premise", "hypothesis"))
         pair = (premise.lower(), hypothesis.lower())
         if label < 0:
-            drop(report, "without an agreed label")
+            drop(report, "without an agreed label", row=row)
         elif not premise or premise.lower() == "nan":
-            drop(report, "no premise")
+            drop(report, "no premise", row=row)
         elif not hypothesis or hypothesis.lower() in ("nan", "n/a"):
-            drop(report, "no hypothesis")
+            drop(report, "no hypothesis", row=row)
         elif pair in pairs:
             report.duplicates_removed += 1
         else:
             pairs.add(pair)
             key = str(row["id"] if row["id"] not in (None, "") else number)
             rows.append({"id": key, "premise": premise, "hypothesis": hypothesis, "label": label})
+    needed = "premise, hypothesis and a label that is entailment, neutral or contradiction"
+    base.refuse_unusable(rows, report, f"pairs in {raw.name}", needed)
     return with_ids(rows)
 
 

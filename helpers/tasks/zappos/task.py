@@ -74,7 +74,7 @@ class ZapposTask(Task):
             limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
             found = zappos_folder.find(source, limit, seed, report, self.built_in)
             rows, hashes = _usable(found, None if n_train is None else base.wanted(n_train, n_eval), seed, report)
-        parts = base.cut(rows, n_train, n_eval, f"pictures in {source}")
+        parts = base.cut(rows, n_train, n_eval, f"pictures in {source}", report)
         check_no_leak(parts, hashes)
         types = {name: Image() if name == "image" else Value("string") for name in self.columns}
         splits = base.make_splits(parts, self.columns, report, types)
