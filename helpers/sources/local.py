@@ -10,7 +10,7 @@ import csv
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,7 @@ class RawRows:
     licence: str = ""
     notes: list[str] = field(default_factory=list)
     chosen: Mapping[str, str] = field(default_factory=dict)  # a task's column → the reader's choice
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)  # a column of codes → what code 0, 1, … is called
 
 
 class _Bad(NamedTuple):

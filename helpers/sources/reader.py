@@ -14,7 +14,7 @@ from typing import Any
 
 from helpers.errors import DataError
 from helpers.hints import closest, nearest_and_all
-from helpers.sources import hub, hub_datasets, kaggle
+from helpers.sources import class_names, hub, hub_datasets, kaggle
 from helpers.sources.hub_errors import explain
 from helpers.sources.local import SUFFIXES, RawRows, Row, read_local
 from helpers.sources.source import Source
@@ -40,6 +40,7 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = (), split
     """
     raw = _read(source, limit, seed, built_in, split)
     raw.chosen = Source.of(source).columns
+    raw.names = raw.names or class_names.of_files(raw.name)
     raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
     return raw
 
@@ -75,12 +76,13 @@ def read_hub(repo: str, limit: int, seed: int, split: str = "train") -> RawRows:
     try:
         stream = encoded(files.open())
         rows = list(stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit)).take(limit))
+        names = class_names.of_features(stream.features)
     except Exception as error:  # anything the network or the parser raises
         if files.local:
             line = (str(error).strip().splitlines() or [""])[0][:200]
             raise DataError(f"cannot read split {split!r} of {repo}: {type(error).__name__}: {line}") from error
         raise DataError(*explain(error, repo, "dataset")) from error
-    return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read")
+    return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read", names)
 
 
 def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) -> RawRows:
@@ -97,7 +99,8 @@ def _cached(repo: str, limit: int, seed: int, split: str, why: hub.Unreachable) 
             what, cure = explain(why.__cause__, repo, "dataset")
         raise DataError(what, cure) from error
     rows = [dict(row) for row in data.shuffle(seed=seed).take(min(limit, len(data)))]
-    return _checked(repo, rows, "", "read from the local cache; the Hub was not reached")
+    names = class_names.of_features(data.features)
+    return _checked(repo, rows, "", "read from the local cache; the Hub was not reached", names)
 
 
 def encoded(data: Any) -> Any:
@@ -110,10 +113,11 @@ def encoded(data: Any) -> Any:
     return data
 
 
-def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
+def _checked(repo: str, rows: list[Row], licence: str, note: str, names: Mapping[str, Sequence[str]]) -> RawRows:
     if not rows:
         raise DataError(f"{repo} is empty: it holds no rows")
-    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence or "see the data set's page", [note])
+    licence = licence or "see the data set's page"
+    return RawRows(repo, rows, list(rows[0]), len(rows), 0, licence, [note], names=names)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,14 @@ class LoadReport:
         example = next((self.examples[reason] for reason, _ in counted if reason in self.examples), "")
         return f"{said}, such as {example}" if said and example else said
 
+    def note_losses(self, share: float = 0.05) -> None:
+        """Note each reason for which more than ``share`` of the rows that were read are gone."""
+        for reason, count in sorted(self.dropped.items(), key=lambda item: -item[1]):
+            if count > share * self.rows_read > 0:
+                such = f", such as {self.examples[reason]}" if reason in self.examples else ""
+                part = f"{count:,} of {self.rows_read:,} rows ({count / self.rows_read:.0%})"
+                self.notes.append(f"MANY ROWS ARE NOT USED: {part}: {reason}{such}")
+
     def __str__(self) -> str:
         dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
         lines = [
