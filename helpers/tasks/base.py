@@ -197,7 +197,7 @@ def make_splits(
 
     from helpers.tasks.splits import TaskSplits
 
-    report.note_losses()
+    report.note_rows()
     report.sizes = {name: len(parts[name]) for name in SPLITS}
     report.fingerprint = fingerprint(parts)
     features = None if types is None else Features(types)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
 from helpers.sources import kaggle, reader
+from helpers.sources.source import Source
 from helpers.tasks import base
 from helpers.tasks.answers import Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
@@ -211,7 +212,9 @@ def check_no_leak(parts: Mapping[str, Sequence[Row]]) -> None:
 def _read(source: str, limit: int, seed: int, report: LoadReport) -> list[Row]:
     located = kaggle.locate(source) if kaggle.is_source(source) else None
     place, folders = scienceqa_rows.locate(str(located.path) if located else source)
-    rows = scienceqa_rows.usable(reader.read(place, limit, seed, ScienceqaTask.built_in), folders, report)
+    own = Source.of(source)
+    place = Source(place, own.columns, own.labels, own.splits, own.protocol)
+    rows = scienceqa_rows.usable(reader.read(place, limit, seed, ScienceqaTask.built_in), folders, report, own.labels)
     if located:
         report.notes.append(located.note)
     if reader.kind_of(source) == "hub":

@@ -129,8 +129,8 @@ def picture_file(image: Mapping[str, Any], folder: Path, name: str) -> Path:
     return path
 
 
-def opened(row: Row) -> str:
-    """Hash of a row's picture, which has been read and decoded.
+def opened(row: Row, report: LoadReport) -> str:
+    """Hash of a row's picture, which has been read and decoded; remarks on it go into the report.
 
     Raises:
         Unusable: there is no file, or it is no whole picture.
@@ -142,7 +142,7 @@ def opened(row: Row) -> str:
         raise Unusable("image file missing") from error
     except (OSError, ValueError) as error:
         raise Unusable("image unreadable") from error
-    check_picture(data)
+    check_picture(data, report)
     return picture_digest({"bytes": data})
 
 
@@ -155,7 +155,7 @@ def usable(rows: Iterable[Row], need: int | None, report: LoadReport) -> tuple[l
         if len(kept) == need:
             break
         try:
-            mark = opened(row)
+            mark = opened(row, report)
         except Unusable as why:
             drop(report, str(why))
             continue
