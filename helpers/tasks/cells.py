@@ -41,7 +41,8 @@ def opened(value: Any) -> Any:
     if len(written) < 2 or written[0] + written[-1] not in ("[]", "{}", '""', "()"):
         if not written.startswith("array("):
             return value
-    for read in (json.loads, _python):
+    spaced = re.search(r"['\"]\s+['\"]", written)  # as numpy prints; Python would join these texts
+    for read in (json.loads, *(() if spaced else (ast.literal_eval,)), _printed):
         try:
             found = read(written)
         except (ValueError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError):
@@ -64,8 +65,8 @@ def _r_items(inside: str, value: str) -> Any:
     return [None if m[2] else m[3] or m[1].replace('\\"', '"').replace("\\n", "\n") for m in items]
 
 
-def _python(written: str) -> Any:
-    """A Python literal; also numpy's print, which has no commas (Python would join ``'a' 'b'`` to ``'ab'``)."""
+def _printed(written: str) -> Any:
+    """A list as Python or numpy print it, with ``nan``, ``array(…)``, and without commas."""
     pieces, before = [], None
     for token in tokenize.generate_tokens(io.StringIO(_ARRAY.sub(r"\1", written).replace("\n", " ")).readline):
         if token.type in (tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER):

@@ -4,18 +4,19 @@ Sources:
     ``generator``: little synthetic recipes, endless, offline.
     ``wikibooks``: 3,129 English recipes of the Wikibooks Cookbook (an asset, fetched once).
     ``corbt/all-recipes``: one text column ``input``: title, "Ingredients:", "Directions:".
-    ``AkashPS11/recipes_data_food.com``: CSV with R-style lists; amounts carry no units there, so only the
-    ingredient names are used.
+    ``AkashPS11/recipes_data_food.com``: CSV with R-style lists; amounts, which carry no units there, are put before
+    the names.
     Any file or folder with columns title, ingredients, steps (``ALIASES`` lists other names accepted),
     Recipe1M+'s ``layer1.json`` included.
 
-Lists may be real lists, JSON, Python or R lists in a string, or text with line breaks.
+Which shapes lists may have: see ``lists``.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,17 @@ from typing import TYPE_CHECKING, Any
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import RawRows
-from helpers.tasks import base
+from helpers.tasks import base, columns
 from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.cells import one_text
 from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
-from helpers.tasks.reading import begin, drop, with_ids
+from helpers.tasks.leaks import refuse_leaks
+from helpers.tasks.reading import as_text, begin, drop, text, with_ids
 from helpers.tasks.recipes import forms as recipes_forms
 from helpers.tasks.recipes import generator
+from helpers.tasks.recipes.lists import as_list, with_amounts
 from helpers.tasks.recipes.swaps import from_column, mine_swaps, row_swaps
-from helpers.tasks.recipes.text import as_list, clean_wiki, guess_course, wiki_lines
+from helpers.tasks.recipes.text import clean_wiki, guess_course, wiki_lines
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -38,12 +42,19 @@ if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks.splits import TaskSplits
 
 ALIASES = {
-    "title": ("name", "recipe_name", "recipe_title", "RecipeName", "dish"),
-    "ingredients": ("ingredient_list", "RecipeIngredientParts", "ingredient", "ingredients_list", "ingr"),
-    "steps": ("instructions", "directions", "RecipeInstructions", "method", "preparation", "instruction"),
+    "title": ("name", "recipe_name", "recipe_title", "RecipeName", "dish", "headline"),
+    "ingredients": (
+        "ingredient_list", "RecipeIngredientParts", "recipeIngredient", "recipe_ingredients", "ingredient",
+        "ingredients_list", "ingr",
+    ),
+    "steps": (
+        "instructions", "directions", "RecipeInstructions", "method", "preparation", "instruction", "analyzedInstructions",
+    ),
+    "amounts": ("RecipeIngredientQuantities", "quantities", "ingredient_quantities", "measurements", "measures"),
+    "units": ("ingredient_units",),
     "id": ("RecipeId", "recipe_id", "index"),
     "category": ("RecipeCategory", "course", "cuisine", "type"),
-}
+}  # fmt: skip
 NEAR_DUPLICATE = 0.5  # Jaccard of word triples of ingredients and steps
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 LEAST_INGREDIENTS, LEAST_STEPS = 2, 2
@@ -167,13 +178,13 @@ def _outside(source: str, n_train: int | None, n_eval: int, seed: int) -> RawRow
     return raw
 
 
-def parse_text(text: str) -> dict[str, Any]:
+def parse_text(written: str) -> dict[str, Any]:
     """Title, ingredients and steps of one text with the headings "Ingredients:" and "Directions:" (or
     "Instructions:", "Steps:", "Method:"); what is absent comes out empty."""
     parts: dict[str, list[str]] = {"title": [], "ingredients": [], "steps": []}
     current = "title"
     heads = {"ingredients": "ingredients", **dict.fromkeys(("directions", "instructions", "steps", "method"), "steps")}
-    for line in text.splitlines():
+    for line in written.splitlines():
         start, colon, rest = line.strip().strip("#* ").partition(":")
         head = start.strip().lower() if colon else ""
         current = heads.get(head, current)
@@ -189,10 +200,16 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     """Rows with a title, enough ingredients and enough steps; the others counted by reason."""
     begin(raw, report)
     rows: list[Row] = []
-    for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("id", "category"))):
-        title = " ".join(str(row["title"] or "").split())
+    beside: Counter[str] = Counter()
+    optional = ("id", "category", "amounts", "units")
+    for number, row in enumerate(columns.pick(raw, ALIASES, report, optional)):
+        title = one_text(row["title"], "title")
         # "For the sauce:" is a heading, not an ingredient
         ingredients = [line for line in as_list(row["ingredients"], "ingredients") if line[-1] != ":"]
+        if row["amounts"] is not None or row["units"] is not None:
+            joined = with_amounts(ingredients, row["amounts"], row["units"])
+            beside["joined" if joined else "apart"] += 1
+            ingredients = joined or ingredients
         steps = as_list(row["steps"], "steps")
         faults = {
             "no title": title.lower() in ("", "nan", "none"),
@@ -205,11 +222,17 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
         if fault:
             drop(report, fault, row=row)
         else:
-            key = str(number if row["id"] in (None, "") else row["id"])
-            category = str(row["category"] or "") or guess_course(title, "", ingredients)
+            key = text(row["id"], "id") or str(number)
+            category = as_text(row["category"]) or guess_course(title, "", ingredients)
             rows.append({"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps})
-    needed = (
-        f"title, ingredients (at least {LEAST_INGREDIENTS}) and steps (at least {LEAST_STEPS}): lists, or text with "
-    )
-    base.refuse_unusable(rows, report, f"recipes in {raw.name}", needed + "line breaks")
+    if beside:
+        report.notes.append(
+            f"amounts stand in a column of their own: put before the ingredients in {beside['joined']:,} rows, left out "
+            f"in {beside['apart']:,} where their number differs or the lines have amounts"
+        )
+    needed = f"title, ingredients (at least {LEAST_INGREDIENTS}) and steps (at least {LEAST_STEPS})"
+    base.refuse_unusable(rows, report, f"recipes in {raw.name}", needed)
+    whole = [{name: " ".join(row[name]) for name in ("ingredients", "steps")} for row in rows]
+    for names in (("ingredients", "steps"), ("steps", "ingredients")):
+        refuse_leaks(((row[names[0]], row[names[1]]) for row in whole), names, raw.name, report)
     return with_ids(rows, "#")
