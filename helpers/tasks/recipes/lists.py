@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,15 +39,15 @@ _BULLETS = "•‣◦●○∙·▪▫■□▢▣☐☑☒✓✔✅❏❑❒◆
 _INLINE_BULLET = re.compile(r"\s*[•‣●▪■□▢☐☑✓✔❏◆►➤]\s*")
 _STEP = r"(?:step|schritt|étape|etape|paso|passo|passaggio|stap|steg|krok|шаг|步骤|手順|ステップ)"
 _NUMBERED = re.compile(
-    rf"^(?:{_STEP}\s*\d+\s*[:.)\-–—]?\s*|\(?\d{{1,2}}\)\s*|\d{{1,2}}\.(?:\s+|(?=[^\W\d_]))|[①-⑳]\s*)",
+    rf"^(?:{_STEP}\s*\d+\s*[:.)\-–—]?\s*|\(?\d{{1,2}}\)\s*|\d+\s*[.)]\s+|\d{{1,2}}\.(?:(?=[^\W\d_]))|[①-⑳]\s*)",
     re.IGNORECASE,
 )
-_PLAIN_BULLET = re.compile(rf"^(?:[{_BULLETS}]\s*|[-*+>#]+\s+|[-*]\s*(?=[^\W_])|\[[ xX]?\]\s*)+")
+_PLAIN_BULLET = re.compile(rf"^(?:[{_BULLETS}]\s*|[-*]\s*|[+>#]+\s+|\[[ xX]?\]\s*)+")
 # Not within "1,5 dl", nor within brackets.
 _COMMA = re.compile(r"(?:(?<!\d)[,،、，]|[,،、，](?!\d))(?![^()]*\))")
 
 
-def as_list(value: Any, kind: str) -> list[str]:
+def as_list(value: Any, kind: str, shapes: Counter[str] | None = None) -> list[str]:
     """A cell as a list of lines, without bullets, numbers and tags.
 
     Text is split at line breaks, list tags or bullets; without those, steps at their numbers or at sentence ends, and
@@ -54,22 +55,33 @@ def as_list(value: Any, kind: str) -> list[str]:
 
     Args:
         kind: ``"ingredients"`` or ``"steps"``, also the column's name in the refusal.
+        shapes: counts what the cell was, in words; a list of lines is not worth them.
 
     Raises:
         DataError: the shape is not known.
     """
     found = opened(value)
-    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], str):
-        only = found[0]
-        # The whole text in a list of one: steps always, ingredients where lines tell.
-        if kind == "steps" or "\n" in only.strip() or _HTML_BREAK.search(only):
-            found = only
     if isinstance(found, str):
-        return _clean(_split_text(_bare(found, value, kind), kind), kind)
-    return _clean(_flat(found, kind, value), kind)
+        parts, shape = _split_text(_bare(found, kind), kind)
+    else:
+        parts, shape = _flat(found, kind, value), _shape(found)
+    lines = _clean(parts, kind)
+    if shapes is not None and shape and lines:
+        shapes[f"{kind}: {shape}"] += 1
+    return lines
 
 
-def _bare(written: str, value: Any, kind: str) -> str:
+def _shape(found: Any) -> str:
+    """What is not a list of lines, in words."""
+    if isinstance(found, Mapping):
+        return "an object: names with amounts, or sections, joined"
+    inner = {type(item) for item in found} if isinstance(found, list) else set()
+    if any(issubclass(kind, Mapping) for kind in inner):
+        return "lists of objects, whose parts are joined"
+    return "lists of lists, joined" if inner & {list, tuple} else ""
+
+
+def _bare(written: str, kind: str) -> str:
     """Text that is text: a list cut off, or spelt in an unknown way, is refused; [flour, sugar] loses its brackets."""
     written = written.strip()
     if re.match(r"""^(?:\[\s*['"{\[]|\{\s*['"]|array\(|c\(")""", written):
@@ -178,19 +190,21 @@ def _plain_text(written: str) -> str:
     return html.unescape(written) if "&" in written else written
 
 
-def _split_text(written: str, kind: str) -> list[str]:
+def _split_text(written: str, kind: str) -> tuple[list[str], str]:
+    """The parts of a text, and where it was split, in words ("" for line breaks)."""
     written = _plain_text(written).strip()
     if "\n" not in written and re.search(r"(?:\\r)?\\n", written):
-        written = re.sub(r"(?:\\r)?\\n", "\n", written)
+        return re.split(r"(?:\\r)?\\n", written), "text, split at \\n written out"
     if "\n" in written:
-        return written.splitlines()
+        return written.splitlines(), ""
     if len(parts := [part for part in _INLINE_BULLET.split(written) if part.strip()]) > 1:
-        return parts
+        return parts, "text, split at bullets"
     if kind == "steps":
-        return split_steps(written)
-    if "|" in written:
-        return written.split("|")
-    return re.split("[;；]", written) if re.search("[;；]", written) else _COMMA.split(written)
+        return split_steps(written), "text of one line, split at numbers or sentence ends"
+    for sign in ("[|]", "[;；]"):
+        if re.search(sign, written):
+            return re.split(sign, written), f"text of one line, split at {sign[1]}"
+    return _COMMA.split(written), "text of one line, split at commas"
 
 
 def _clean(lines: list[str], kind: str) -> list[str]:

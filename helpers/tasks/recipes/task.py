@@ -26,7 +26,7 @@ from helpers.sources import reader
 from helpers.sources.local import RawRows
 from helpers.tasks import base, columns
 from helpers.tasks.base import LoadReport, Row, Task
-from helpers.tasks.cells import one_text
+from helpers.tasks.cells import one_text, opened
 from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
 from helpers.tasks.leaks import refuse_leaks
 from helpers.tasks.reading import as_text, begin, drop, text, with_ids
@@ -173,7 +173,7 @@ def _outside(source: str, n_train: int | None, n_eval: int, seed: int) -> RawRow
     texts = [name for name in raw.columns if name.lower() in ("input", "text", "recipe")]
     own = {reader.plain(name) for names in (ALIASES["steps"], ("steps",)) for name in names}
     if texts and not own & {reader.plain(name) for name in raw.columns}:
-        raw.rows = [parse_text(str(row[texts[0]] or "")) for row in raw.rows]
+        raw.rows = [parse_text(text(row.get(texts[0]), texts[0])) for row in raw.rows]
         raw.columns = ["title", "ingredients", "steps"]
     return raw
 
@@ -196,21 +196,30 @@ def parse_text(written: str) -> dict[str, Any]:
     return {"title": " ".join(parts["title"]), **lists}
 
 
+def _is_one_text(cell: Any) -> bool:
+    return isinstance(cell, list) and len(cell) == 1 and isinstance(cell[0], str)
+
+
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     """Rows with a title, enough ingredients and enough steps; the others counted by reason."""
     begin(raw, report)
     rows: list[Row] = []
     beside: Counter[str] = Counter()
     optional = ("id", "category", "amounts", "units")
-    for number, row in enumerate(columns.pick(raw, ALIASES, report, optional)):
+    picked = columns.pick(raw, ALIASES, report, optional)
+    shapes: Counter[str] = Counter()
+    cells = [opened(row["steps"]) for row in picked]
+    if sum(_is_one_text(cell) for cell in cells) * 2 > len(cells):  # the whole text, in a list of one
+        cells = [cell[0] if _is_one_text(cell) else cell for cell in cells]
+    for number, (row, cell) in enumerate(zip(picked, cells, strict=True)):
         title = one_text(row["title"], "title")
         # "For the sauce:" is a heading, not an ingredient
-        ingredients = [line for line in as_list(row["ingredients"], "ingredients") if line[-1] != ":"]
+        ingredients = [line for line in as_list(row["ingredients"], "ingredients", shapes) if line[-1] != ":"]
         if row["amounts"] is not None or row["units"] is not None:
             joined = with_amounts(ingredients, row["amounts"], row["units"])
             beside["joined" if joined else "apart"] += 1
             ingredients = joined or ingredients
-        steps = as_list(row["steps"], "steps")
+        steps = as_list(cell, "steps", shapes)
         faults = {
             "no title": title.lower() in ("", "nan", "none"),
             "no ingredients": not ingredients,
@@ -225,6 +234,7 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
             key = text(row["id"], "id") or str(number)
             category = as_text(row["category"]) or guess_course(title, "", ingredients)
             rows.append({"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps})
+    report.notes += [f"{shape} ({count:,} rows)" for shape, count in shapes.most_common()]
     if beside:
         report.notes.append(
             f"amounts stand in a column of their own: put before the ingredients in {beside['joined']:,} rows, left out "
