@@ -38,9 +38,9 @@ def opened(value: Any) -> Any:
         return []
     if vector := _R_VECTOR.match(written):
         return _r_items(vector[1], value)
-    if len(written) < 2 or written[0] + written[-1] not in ("[]", "{}", '""', "()"):
-        if not written.startswith("array("):
-            return value
+    framed = len(written) > 1 and written[0] + written[-1] in ("[]", "{}", '""', "()")
+    if not framed and not written.startswith("array("):
+        return value
     spaced = re.search(r"['\"]\s+['\"]", written)  # as numpy prints; Python would join these texts
     for read in (json.loads, *(() if spaced else (ast.literal_eval,)), _printed):
         try:

@@ -1,7 +1,7 @@
 """Dialogues as sources write them → one line a turn, "Ana: Hi Ben"; summaries → all that there are.
 
-Turns may be text with line breaks (also written out as ``\\n`` or ``<br>``), lists of texts, of objects with speaker and
-text, of pairs, two lists side by side, or an object around one of these.
+Turns may be text with line breaks (also written out as ``\\n`` or ``<br>``), lists of texts, of objects with speaker
+and text, of pairs, two lists side by side, or an object around one of these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from helpers.tasks.cells import opened, unknown_shape
 from helpers.tasks.reading import text
 
 # Names of the parts of a turn, best first, without case, _ and -.
-SPEAKERS = ("speaker", "role", "from", "name", "user", "author", "sender", "participant", "speakername", "speakerid", "id")
+SPEAKERS = (
+    "speaker",
+    "role",
+    "from",
+    "name",
+    "user",
+    "author",
+    "sender",
+    "participant",
+    "speakername",
+    "speakerid",
+    "id",
+)
 TEXTS = ("text", "content", "value", "utterance", "message", "sentence", "utt", "turn", "line", "body", "speech")
 AROUND = (
     "turns", "dialogue", "dialog", "messages", "utterances", "conversation", "conversations", "lines", "log", "content",
@@ -109,7 +121,9 @@ def _turn(turn: Any, column: str) -> tuple[str, str]:
 
 def _content(value: Any, turn: Any, column: str) -> str:
     """The words of a turn; chat models write [{"type": "text", "text": …}]."""
-    if isinstance(value, list) and all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in value):
+    if isinstance(value, list) and all(
+        isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in value
+    ):
         return " ".join(part["text"] for part in value)
     if isinstance(value, list | Mapping):
         raise unknown_shape(turn, column, KNOWN)

@@ -18,9 +18,10 @@ from helpers.tasks.recipes.sentences import split_steps
 
 # Keys without case, _ and -; "@type" is schema.org's.
 WHOLE = (
-    "text", "rawtext", "raw", "original", "originalstring", "originaltext", "displaytext", "display", "line", "sentence",
-    "step", "instruction", "direction", "description", "instructiontext", "ingredienttext",
+    "text", "rawtext", "raw", "original", "originalstring", "originaltext", "displaytext", "display", "line",
+    "sentence", "instructiontext", "ingredienttext",
 )  # fmt: skip
+WHOLE_STEP = ("step", "instruction", "direction", "description", *WHOLE)
 NAME = ("name", "ingredient", "ingredientname", "item", "food", "product", "title")
 AMOUNT = ("amount", "quantity", "qty", "measure", "measurement", "value", "count")
 UNIT = ("unit", "units", "uom", "measureunit")
@@ -30,10 +31,12 @@ INSIDE = (
     "lines", "list", "step", "recipeingredient", "recipeinstructions",
 )  # fmt: skip
 KNOWN = (
-    "text with a line each, lists, lists of objects such as {amount, unit, name}, {quantity, name} or {text}, a mapping "
-    "of name to amount, lists by section, and schema.org's HowToStep and HowToSection"
+    "text with a line each, lists, lists of objects such as {amount, unit, name}, {quantity, name} or {text}, "
+    "a mapping of name to amount, lists by section, and schema.org's HowToStep and HowToSection"
 )
-_HTML = re.compile(r"</?(?:li|ul|ol|br|p|div|span|b|i|u|em|strong|h[1-6]|a|td|tr|table|tbody|font)\b[^<>]*>", re.IGNORECASE)
+_HTML = re.compile(
+    r"</?(?:li|ul|ol|br|p|div|span|b|i|u|em|strong|h[1-6]|a|td|tr|table|tbody|font)\b[^<>]*>", re.IGNORECASE
+)
 _HTML_BREAK = re.compile(r"<(?:/?(?:li|ul|ol|p|div|h[1-6]|tr|table)\b[^<>]*|br\s*/?)>", re.IGNORECASE)
 _BULLETS = "•‣◦●○∙·▪▫■□▢▣☐☑☒✓✔✅❏❑❒◆◇►▶➤➢→»★☆–—"
 _INLINE_BULLET = re.compile(r"\s*[•‣●▪■□▢☐☑✓✔❏◆►➤]\s*")
@@ -108,10 +111,14 @@ def _flat(found: Any, kind: str, cell: Any) -> list[str]:
 def _item(item: Any, kind: str, cell: Any) -> list[str]:
     """Lines of one item of a list. An object in it is a line or a section; of mappings only {"flour": "2 cups"}."""
     found = item if isinstance(item, str) else opened(item)
-    if isinstance(found, Mapping) and len(found) > 1 and not set(map(_plain_key, found)) & {*WHOLE, *NAME, *INSIDE}:
-        if any(not isinstance(value, list | Mapping) for value in found.values()):
-            raise unknown_shape(cell, kind, KNOWN)
+    several = isinstance(found, Mapping) and len(found) > 1
+    if several and not set(map(_plain_key, found)) & {*WHOLE_STEP, *NAME, *INSIDE} and not _sections(found):
+        raise unknown_shape(cell, kind, KNOWN)
     return _flat(found, kind, cell)
+
+
+def _sections(found: Any) -> bool:
+    return isinstance(found, Mapping) and all(isinstance(value, list | Mapping) for value in found.values())
 
 
 def _plain_key(key: Any) -> str:
@@ -121,22 +128,21 @@ def _plain_key(key: Any) -> str:
 def _object(found: Mapping[str, Any], kind: str, cell: Any) -> list[str]:
     """A line as an object, a section, or a mapping of names to amounts or of sections to lists."""
     plain = {_plain_key(key): value for key, value in found.items()}
-    if whole := next((plain[key] for key in WHOLE if isinstance(plain.get(key), str) and plain[key].strip()), ""):
+    keys = WHOLE if kind == "ingredients" else WHOLE_STEP
+    if whole := next((plain[key] for key in keys if isinstance(plain.get(key), str) and plain[key].strip()), ""):
         return _html_lines(whole)
     inside = next((plain[key] for key in INSIDE if isinstance(plain.get(key), list | Mapping)), None)
     if inside is not None:
         return _flat(inside, kind, cell)
-    known = {*WHOLE, *NAME, *AMOUNT, *UNIT, *AFTER, *INSIDE}
+    known = {*WHOLE_STEP, *NAME, *AMOUNT, *UNIT, *AFTER, *INSIDE}
     if name := next((plain[key] for key in NAME if key in plain and plain[key] is not None), None):
         others = [key for key in plain if key in known]
         if isinstance(name, str) and (len(others) > 1 or len(plain) == 1 or "type" in plain or "id" in plain):
             return [_line(_amount(plain), name, next((plain[key] for key in AFTER if plain.get(key)), ""))]
-    if not plain or any(key in plain for key in (*WHOLE, *INSIDE)) and not any(plain.values()):
+    if len(set(plain) & known) * 2 >= max(len(plain), 1):  # a line, but not one that can be read
+        if any(str(value).strip() for value in plain.values() if value is not None and value != []):
+            raise unknown_shape(cell, kind, KNOWN)
         return []
-    if any(key in known for key in plain) and len(set(plain) & known) * 2 >= len(plain):
-        if all(value in (None, "") for value in plain.values()):
-            return []
-        raise unknown_shape(cell, kind, KNOWN)
     lines = []
     numbers = all(re.fullmatch(r"(?:step|line|ingredient|item)?\d+", key) for key in plain)
     for key, value in found.items():

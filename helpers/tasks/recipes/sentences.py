@@ -13,7 +13,7 @@ NEVER, BEFORE_NUMBER, MEASURES, TIMES, CONTINUES = (
 _CLOSING = "\"'”’»›)\\]」』"
 # A full stop, or its like in scripts that put no space after it; "minutes.Add" lost its space on the way.
 _END = re.compile(
-    rf"(?:[.!?…؟۔]+[{_CLOSING}]*(?=\s)|[。！？｡।॥։።။]+[{_CLOSING}]*(?=\s|\S)|(?<=[^\W\d_]{{3}})\.(?=[^\W\d_a-z][^\W\d_A-Z]))"
+    rf"(?:[.!?…؟۔]+(?:[{_CLOSING}]|\s»)*(?=\s|$)|[。！？｡।॥։።။]+[{_CLOSING}]*(?=\s|\S)|(?<=[^\W\d_]{{3}})\.(?=[^\W\d_a-z][^\W\d_A-Z]))"
 )
 _STEP = r"(?:step|schritt|étape|etape|paso|passo|passaggio|stap|steg|krok|шаг|步骤|手順|ステップ)"
 _INLINE = re.compile(rf"(?:(?<=\s)|^)(?:{_STEP}\s*(\d{{1,2}})\s*[:.)\-–—]?|\(?(\d{{1,2}})[.)])\s+", re.IGNORECASE)

@@ -48,7 +48,8 @@ ALIASES = {
         "ingredients_list", "ingr",
     ),
     "steps": (
-        "instructions", "directions", "RecipeInstructions", "method", "preparation", "instruction", "analyzedInstructions",
+        "instructions", "directions", "RecipeInstructions", "method", "preparation", "instruction",
+        "analyzedInstructions",
     ),
     "amounts": ("RecipeIngredientQuantities", "quantities", "ingredient_quantities", "measurements", "measures"),
     "units": ("ingredient_units",),
@@ -237,8 +238,8 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     report.notes += [f"{shape} ({count:,} rows)" for shape, count in shapes.most_common()]
     if beside:
         report.notes.append(
-            f"amounts stand in a column of their own: put before the ingredients in {beside['joined']:,} rows, left out "
-            f"in {beside['apart']:,} where their number differs or the lines have amounts"
+            f"amounts stand in a column of their own: put before the ingredients in {beside['joined']:,} rows, left "
+            f"out in {beside['apart']:,} where their number differs or the lines have amounts"
         )
     needed = f"title, ingredients (at least {LEAST_INGREDIENTS}) and steps (at least {LEAST_STEPS})"
     base.refuse_unusable(rows, report, f"recipes in {raw.name}", needed)

@@ -18,20 +18,26 @@ from helpers.tasks.scienceqa.choices import Choices
 
 RARE = 0.05  # share of answers that may be read in two ways before the file counts as unclear
 WAYS = ("text", "letters", "numbers")
-HOW = 'Say how answers are written: -p labels "answers=text", "answers=letters", "first=0" or "first=1" (what the first choice is called)'  # noqa: E501
+HOW = (
+    'Say how answers are written: -p labels "answers=text", "answers=letters", or what the first choice is called: '
+    '"first=0" or "first=1"'
+)
 _NUMBER = re.compile(r"(?:(?:option|choice|answer)\s*)?\(?(\d{1,3})(?:\.0+)?[).:]?", re.IGNORECASE)
 _LETTER = re.compile(r"(?:(?:option|choice|answer)\s*:?\s*)?\(?([A-Za-z])[).:]?", re.IGNORECASE)
 _OUTSIDE = " \t\r\n.,;:!?\"'“”‘’«»()[]"
 
 
 class Read(NamedTuple):
-    """What one written answer could be: an index of a choice for each way, -1 for none; ``number`` as written."""
+    """What one written answer could be: an index of a choice for each way, -1 for none; ``number`` is as written.
+
+    ``among`` is the number of choices.
+    """
 
     label: int
     text: int
     letter: int
     number: int
-    count: int
+    among: int
 
 
 def read_answers(
@@ -65,7 +71,7 @@ def read_answers(
     found, ways = [], Counter[str]()
     for item in read:
         number = item.number - start if item.number >= 0 else -1
-        number = number if number < item.count else -1
+        number = number if number < item.among else -1
         order = [("labels of the choices", item.label)] if not (way or first) else []
         coded = [(f"numbers that count from {start}", number)] * as_numbers + [("letters", item.letter)] * as_letters
         texts = [("texts of the choices", item.text)] * (not (first or way in ("letters", "numbers")))
@@ -76,7 +82,7 @@ def read_answers(
     doubt = doubt if any("numbers" in part for part in parts) and not (way or first) else ""
     if all_texts := "texts of the choices" in ways and any(item.number >= 0 and item.text >= 0 for item in read):
         all_texts = not as_numbers
-    more = "; choices are numbers: if answers are indices, say -p labels \"first=0\"" if all_texts else doubt
+    more = '; choices are numbers: if answers are indices, say -p labels "first=0"' if all_texts else doubt
     return found, f"answers: {', '.join(parts) or 'none can be read'}{more}"
 
 
@@ -130,7 +136,7 @@ def _first(read: Sequence[Read]) -> tuple[int, str]:
     pure = [item for item in read if item.number >= 0 and item.text < 0 and item.label < 0]
     if not pure or any(item.number == 0 for item in pure):
         return 0, ""
-    if any(item.number == item.count for item in pure):
+    if any(item.number == item.among for item in pure):
         return 1, ", since none is 0 and the highest is the number of choices"
     return 0, '; none is 0, so if they count from 1, say -p labels "first=1"'
 
@@ -138,7 +144,7 @@ def _first(read: Sequence[Read]) -> tuple[int, str]:
 def _refuse_two_meanings(read: Sequence[Read], start: int, where: str) -> None:
     """DataError where many numbers are an index and, for another choice, its text."""
     numbers = [item for item in read if item.number >= 0 and item.label < 0]
-    inside = [0 <= item.number - start < item.count for item in numbers]
+    inside = [0 <= item.number - start < item.among for item in numbers]
     clash = sum(fits and 0 <= item.text != item.number - start for item, fits in zip(numbers, inside, strict=True))
     alone = sum(not fits and item.text >= 0 for item, fits in zip(numbers, inside, strict=True))
     if clash > RARE * len(numbers) or (clash and alone):
@@ -154,7 +160,9 @@ def _mapped(
     meaning = {}
     for code, name in said.items():
         if not re.fullmatch("[A-Za-z]", name):
-            raise DataError(f"labels says {code}={name}, but {name!r} is no letter of a choice", f"{HOW}, or 1=A,2=B,3=C")
+            raise DataError(
+                f"labels says {code}={name}, but {name!r} is no letter of a choice", f"{HOW}, or 1=A,2=B,3=C"
+            )
         meaning[code] = ord(name.upper()) - ord("A")
     written = [text(value, "answer").lower().removesuffix(".0") for value in values]
     strange = Counter(word for word in written if word and word not in meaning)

@@ -1,4 +1,4 @@
-"""The choices of a question as sources write them: lists, objects, text, columns; with their labels where they have any."""
+"""The choices of a question as sources write them: lists, objects, text, columns; with labels where they have any."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from helpers.tasks import columns
 from helpers.tasks.base import LoadReport
 from helpers.tasks.cells import number_text, opened, unknown_shape
 
-KNOWN = 'lists, text such as ["a", "b"], a|b, a;b or (A) a (B) b, {"text": [...], "label": [...]}, and objects by letter'
+KNOWN = (
+    'lists, text such as ["a", "b"], a|b, a;b or (A) a (B) b, {"text": [...], "label": [...]}, and objects by letter'
+)
 STEMS = ("option", "choice", "opt", "answer", "candidate", "sol", "ending", "op", "")
-RIGHT, WRONG = ("correctanswer", "rightanswer", "correct", "answer"), ("distractors", "incorrectanswers", "wronganswers")
+RIGHT, WRONG = (
+    ("correctanswer", "rightanswer", "correct", "answer"),
+    ("distractors", "incorrectanswers", "wronganswers"),
+)
 _MARK = re.compile(r"(?:^|(?<=\s))\(?([A-Za-z])[).:]\s+")
 
 
@@ -68,11 +73,11 @@ def _from_object(found: Mapping[str, Any]) -> Choices:
     plain = {_plain(key): value for key, value in found.items()}
     texts = next((plain[key] for key in ("text", "texts", "choices", "options") if key in plain), None)
     if isinstance(texts, list):
-        labels = next((plain[key] for key in ("label", "labels", "key", "keys") if key in plain), [])
+        labels: list[Any] = next((plain[key] for key in ("label", "labels", "key", "keys") if key in plain), [])
         return Choices(_texts(texts), _texts(labels) if len(labels) == len(texts) else [])
-    if found and all(isinstance(value, str | int | float) for value in found.values()):
-        if all(re.fullmatch(r"[a-z]|\d{1,2}|(?:option|choice)\w{1,2}", key) for key in plain):
-            return Choices(_texts(list(found.values())), [str(key) for key in found])
+    single = all(isinstance(value, str | int | float) for value in found.values())
+    if found and single and all(re.fullmatch(r"[a-z]|\d{1,2}|(?:option|choice)\w{1,2}", key) for key in plain):
+        return Choices(_texts(list(found.values())), [str(key) for key in found])
     raise unknown_shape(found, "choices", KNOWN)
 
 
@@ -92,7 +97,9 @@ def from_columns(raw: RawRows, names: Sequence[str], report: LoadReport) -> None
     """
     if "choices" in raw.chosen or columns.fitting(raw.columns, "choices", names):
         return
-    wrong = columns.fitting(raw.columns, WRONG[0], WRONG) or columns.numbered(raw.columns, "distractor", "incorrectanswer")
+    wrong = columns.fitting(raw.columns, WRONG[0], WRONG) or columns.numbered(
+        raw.columns, "distractor", "incorrectanswer"
+    )
     right = columns.fitting(raw.columns, RIGHT[0], RIGHT)
     if wrong and right:
         for row in raw.rows:
@@ -106,10 +113,10 @@ def from_columns(raw: RawRows, names: Sequence[str], report: LoadReport) -> None
         said = f"{', '.join(wrong)} and {right[0]}, in an order drawn from their texts"
     elif parts := columns.numbered(raw.columns, *STEMS):
         for row in raw.rows:
-            given = {_plain(name): number_text(row.get(name)) for name in parts}
-            while given and not list(given.values())[-1]:  # a question with fewer choices
-                given.popitem()
-            row["choices"] = {"text": list(given.values()), "label": list(given)}
+            texts = [number_text(row.get(name)) for name in parts]
+            while texts and not texts[-1]:  # a question with fewer choices
+                texts.pop()
+            row["choices"] = {"text": texts, "label": parts[: len(texts)]}
         raw.columns = [*raw.columns, "choices"]
         said = ", ".join(parts)
     else:

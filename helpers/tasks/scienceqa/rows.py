@@ -1,7 +1,8 @@
 """Science questions as they stand in files and on the Hub → clean rows; what cannot be used is counted.
 
-Which shapes choices and answers may have: see ``choices`` and ``answers``. A picture may be bytes, ``{"bytes", "path"}``, a PIL image or the
-path of a file; it is kept as it is encoded, and decoded once to see that it can be.
+Which shapes choices and answers may have: see ``choices`` and ``answers``. A picture may be bytes,
+``{"bytes", "path"}``, a PIL image or the path of a file; it is kept as it is encoded, and decoded once to see
+that it can be.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from helpers.sources import reader
 from helpers.sources.local import SUFFIXES, RawRows
 from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row, refuse_unusable

@@ -59,7 +59,8 @@ def _plain(value: Any) -> str:
 
 def _note(counts: Counter[tuple[str, int]]) -> str:
     order = sorted(counts, key=lambda item: (item[1] if item[1] >= 0 else 9, -counts[item], item[0]))
-    said = [f"{word} -> {LABELS[label] if label >= 0 else 'left out'} ({counts[word, label]:,})" for word, label in order]
+    names = (*LABELS, "left out")  # the last for -1
+    said = [f"{word} -> {names[label]} ({counts[word, label]:,})" for word, label in order]
     absent = [name for index, name in enumerate(LABELS) if all(label != index for _, label in counts)]
     more = f"; {' and '.join(absent)} never occur{'s' if len(absent) == 1 else ''}" if absent else ""
     return f"labels: {', '.join(said[:12])}{' …' if len(said) > 12 else ''}{more}"
@@ -107,12 +108,12 @@ def _judged(found: Counter[str], source: str) -> dict[str, int]:
     written = _shown(given + none)
     # Words say what they mean, also when one class is missing; codes, letters and yes/no do not.
     if given and classes < 3 and way != "words":
-        _refuse(f"{source} has the labels {written}: not all three classes occur, so the others may mean something else",
-                given + none)  # fmt: skip
+        what = f"{source} has the labels {written}: not all three classes occur, so each may mean something else"
+        _refuse(what, given + none)
     if given and (often := none.most_common(1)) and often[0][1] > max(FEW, min(given.values()) / 2):
         label, count = often[0]
-        _refuse(f"{source} has the labels {written}: {label!r} is too frequent ({count:,} rows) to mean 'no label'",
-                given + none)  # fmt: skip
+        what = f"{source} has the labels {written}: {label!r} is too frequent ({count:,} rows) to mean 'no label'"
+        _refuse(what, given + none)
     return meaning
 
 
@@ -124,7 +125,7 @@ def _refuse_unknown(given: Counter[str], found: Counter[str], source: str) -> No
     if not strange:
         _refuse(f"{source} mixes several ways of writing labels; found {shown}", given)
     near = closest(strange[0], WAYS["words"]) if not strange[0].isdecimal() else None
-    hint = f" (nearest is {near})" if near else ""
+    hint = f" (nearest is {near!r})" if near else ""
     if set(given) == {"1", "2", "3"}:
         _refuse(f"{source} has the labels {shown}: counted from 1, in an order that is not known", given)
     _refuse(f"{source} has unknown labels such as {strange[0]!r}{hint}; found {shown}", given)
@@ -134,7 +135,8 @@ def _refuse(what: str, codes: Counter[str]) -> None:
     """DataError with a mapping to fill in, written for the codes of this file."""
     names = sorted(label for label, _ in codes.most_common(4) if label not in ("none", "nan", "null"))
     known = {code: LABELS[spelt[code]] for spelt in WAYS.values() for code in names if code in spelt}
-    guess = iter((*LABELS, "none"))
+    known |= {code: near for code in names if code not in known and (near := closest(code, LABELS, cutoff=0.8))}
+    guess = iter([name for name in (*LABELS, "none") if name not in known.values()] + ["none"] * len(names))
     template = ",".join(f"{code}={known.get(code) or next(guess)}" for code in names)
     cure = f'Say what each one means, with the right classes: -p labels "{template}"; none leaves rows out. '
     raise DataError(what, cure + f"Without it, allowed are 0, 1, 2 ({CLASSES}) or these words")
