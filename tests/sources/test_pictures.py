@@ -35,7 +35,8 @@ def clear(mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def still(frames: bool = True) -> dict[str, Any]:
+def still() -> dict[str, Any]:
+    """What a writer of moving pictures needs."""
     return {"save_all": True, "append_images": [Image.new("L", (48, 32), 9).convert("RGB")]}
 
 

@@ -64,7 +64,9 @@ def test_an_unknown_shape_is_shown(cell: Any) -> None:
         dialogue_text(cell)
 
 
-@pytest.mark.parametrize("said", ["[laughs] Ana: Hi [waves]", "#Person1#: C:\\new\\names", "Ana: (smiles) {hi}", "[no]"])
+@pytest.mark.parametrize(
+    "said", ["[laughs] Ana: Hi [waves]", "#Person1#: C:\\new\\names", "Ana: (smiles) {hi}", "[no]"]
+)
 def test_text_that_looks_like_a_list_stays(said: str) -> None:
     assert dialogue_text(said) == (said, "")
 
@@ -116,7 +118,7 @@ def alpaca(n: int = 60) -> list[dict[str, Any]]:
     return [
         {
             "instruction": "Summarise.", "input": "\n".join(r["turns"]), "output": f"{r['said']} Ben knows it well.",
-            "text": f"### Instruction: Summarise.\n### Input: {r['turns']}\n### Response: {r['said']} Ben knows it well.",
+            "text": f"### Instruction: Sum.\n### Input: {r['turns']}\n### Response: {r['said']} Ben knows it well.",
         }
         for r in rows(n)
     ]  # fmt: skip
@@ -128,7 +130,7 @@ def test_a_column_that_holds_the_answer_is_no_input(tmp_path: Path) -> None:
     assert any("column 'text' holds the text of 'output'" in note for note in splits.report.notes)
     # No other column is left: the rows are refused.
     leaky = [{"text": row["text"], "output": row["output"]} for row in alpaca()]
-    with pytest.raises(DataError, match="dialogue holds the whole text of summary in 60 of 60 rows.*-p columns dialogue="):
+    with pytest.raises(DataError, match="holds the whole text of summary in 60 of 60 rows.*-p columns dialogue="):
         load(tmp_path / "b.jsonl", leaky)
     # The words may stand in the instruction, the input being empty.
     alone = [{**row, "instruction": row["input"], "input": ""} for row in alpaca()]

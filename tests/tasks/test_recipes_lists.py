@@ -15,6 +15,8 @@ from helpers.tasks.recipes.lists import as_list, with_amounts
 from helpers.tasks.recipes.sentences import sentences, split_steps
 
 TASK = tasks.get("recipes")
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "expected"),
     [
@@ -153,8 +155,8 @@ def test_decimal_commas_are_no_separators() -> None:
 @pytest.mark.parametrize(
     "cell",
     [
-        [{"a": "x", "b": 2}], {"name": {"en": "flour"}, "amount": 2}, "['flour', 'sug", '{"flour": "2 c', [{"quantity": 2}],
-        'c("flour", x(1))',
+        [{"a": "x", "b": 2}], {"name": {"en": "flour"}, "amount": 2}, "['flour', 'sug", '{"flour": "2 c',
+        [{"quantity": 2}], 'c("flour", x(1))',
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["ingredients", "steps"])

@@ -79,7 +79,8 @@ def test_what_the_reader_says_is_checked() -> None:
 SHAPES: dict[str, Any] = {
     "list": TEXTS, "JSON": json.dumps(TEXTS), "Python": str(TEXTS), "numpy": str(np.array(TEXTS)),
     "R": 'c("a cat", "a dog", "a hen")', "bars": "a cat|a dog | a hen", "semicolons": "a cat; a dog; a hen",
-    "lines": "a cat\na dog\na hen", "letters": "(A) a cat (B) a dog (C) a hen", "letters, dots": "A. a cat B. a dog C. a hen",
+    "lines": "a cat\na dog\na hen", "letters": "(A) a cat (B) a dog (C) a hen",
+    "letters, dots": "A. a cat B. a dog C. a hen",
     "array": np.array(TEXTS),
 }  # fmt: skip
 LABELLED: dict[str, Any] = {
@@ -119,12 +120,14 @@ def columns_of(kind: str, i: int) -> dict[str, Any]:
     return {
         "A": dict(zip("ABC", texts, strict=True)) | {"answer": "ABC"[right]},
         "option1": {f"option{n}": text for n, text in enumerate(texts, 1)} | {"answer": right + 1},
-        "choice_a": {f"choice_{m}": text for m, text in zip("abc", texts, strict=True)} | {"answer": f"choice_{'abc'[right]}"},
+        "choice_a": {f"choice_{mark}": text for mark, text in zip("abc", texts, strict=True)}
+        | {"answer": f"choice_{'abc'[right]}"},
         "ending0": {f"ending{n}": text for n, text in enumerate(texts)} | {"label": right},
         "opa": {f"op{m}": text for m, text in zip("abc", texts, strict=True)} | {"cop": right},
         "distractor1": {"correct_answer": texts[right]}
         | {f"distractor{n}": text for n, text in enumerate((t for t in texts if t != texts[right]), 1)},
-        "incorrect_answers": {"correct_answer": texts[right], "incorrect_answers": [t for t in texts if t != texts[right]]},
+        "incorrect_answers": {"correct_answer": texts[right]}
+        | {"incorrect_answers": [text for text in texts if text != texts[right]]},
     }[kind]  # fmt: skip
 
 
