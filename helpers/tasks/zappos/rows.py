@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import DataError
-from helpers.sources import reader
 from helpers.sources.local import RawRows
+from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row
 from helpers.tasks.pictures import Unusable, check_picture, picture_digest
 from helpers.tasks.reading import begin, drop, text, with_ids
@@ -40,7 +40,8 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
     """
     begin(raw, report)
     raw.columns = list(dict.fromkeys(name for row in raw.rows for name in row))  # JSON lines may leave empty ones out
-    picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in ("image", "type")])
+    optional = [name for name in ALIASES if name not in ("image", "type")]
+    picked = columns.pick(raw, ALIASES, report, optional)
     _check_words(picked, "colour", colour_of, COLOURS, raw.name, report)
     _check_words(picked, "material", material_of, MATERIALS, raw.name, report)
     rows = []
