@@ -15,6 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from helpers.errors import DataError, ModelError
 from helpers.models.load import ModelSource, _from_pretrained, load_tokenizer, load_with, resolve_model
+from helpers.sources.pictures import as_rgb
 
 if TYPE_CHECKING:
     import torch
@@ -164,7 +165,7 @@ def unit(rows: torch.Tensor) -> torch.Tensor:
 
 def _pixels(clip: LoadedClip, picture: Image, index: int) -> Any:
     try:
-        return clip.processor.image_processor(picture.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+        return clip.processor.image_processor(as_rgb(picture), return_tensors="pt")["pixel_values"][0]
     except (OSError, ValueError) as error:
         raise DataError(
             f"picture {index:,} ({picture.width} x {picture.height} pixels) cannot be read: {error}",

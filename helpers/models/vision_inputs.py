@@ -10,6 +10,7 @@ import torch
 
 from helpers.errors import DataError
 from helpers.models.families import format_of
+from helpers.sources.pictures import as_rgb
 
 IGNORED = -100  # labels that take no loss
 
@@ -77,7 +78,7 @@ def answer_opening(processor: Any, prompt: Sequence[Mapping[str, Any]]) -> str:
 
 def _pixels(processor: Any, images: list[Any]) -> Mapping[str, Any]:
     try:
-        return format_of(processor).look(processor, [image.convert("RGB") for image in images])
+        return format_of(processor).look(processor, [as_rgb(image) for image in images])
     except (OSError, ValueError) as error:  # a damaged file; more than 200 times as long as wide
         sizes = ", ".join(f"{image.width} x {image.height}" for image in images)
         raise DataError(

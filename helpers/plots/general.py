@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.plots.style import GREY, MARKERS, PALETTE, name_rows, panels
+from helpers.sources.pictures import as_rgb
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,7 +140,7 @@ def pictures(
             axis.set_axis_off()
         for i, (axis, image, caption) in enumerate(zip(axes, images, captions, strict=False)):
             wrong = right is not None and not right[i]
-            axis.imshow(image)
+            axis.imshow(as_rgb(image) if hasattr(image, "mode") else image)  # as a model sees it
             axis.set(xticks=[], yticks=[])
             axis.set_xlabel(f"✗ {caption}" if wrong else caption, fontsize=8)
             axis.grid(visible=False)

@@ -25,6 +25,7 @@ from helpers.reports import results
 from helpers.reports.documents import Document, with_sources
 from helpers.runs import records
 from helpers.runs.records import FINISHED, RunRecord
+from helpers.sources.pictures import as_rgb
 
 FOLDER = "outputs/reference"  # relative to the repository
 START, END = "<!-- recorded:start -->", "<!-- recorded:end -->"
@@ -140,7 +141,7 @@ def small_picture(path: Path, limit: int = MAX_FIGURE_BYTES) -> bytes:
 
     data = path.read_bytes()
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
+        picture = as_rgb(opened)
     colours = 256
     while len(data) > limit and min(picture.size) > 1:
         if colours < 32:

@@ -50,6 +50,7 @@ class RawRows:
         file_columns: the columns of each file.
         splits: the official split of each row; empty where there are none, or none are kept.
         chosen: a task's column → the column that was asked for.
+        names: a column of codes → what code 0, 1, … is called.
     """
 
     name: str
@@ -63,6 +64,7 @@ class RawRows:
     file_columns: dict[str, list[str]] = field(default_factory=dict)
     splits: list[str] = field(default_factory=list)
     chosen: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def add(self, part: RawRows, split: str) -> None:
         """Rows of another source, which are one official split of this one."""
@@ -80,6 +82,11 @@ class RawRows:
         self.rows = [self.rows[i] for i in places]
         self.files = [self.files[i] for i in places]
         self.splits = [self.splits[i] for i in places] if self.splits else []
+
+    def add_columns(self, *names: str) -> None:
+        """Columns that all rows have from now on."""
+        self.columns = list(dict.fromkeys([*self.columns, *names]))
+        self.file_columns = {file: list(dict.fromkeys([*own, *names])) for file, own in self.file_columns.items()}
 
     def replace(self, rows: list[Row], columns: list[str]) -> None:
         """Other rows in place of those read, one for each, with columns of their own."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from helpers.errors import DataError, listed
 from helpers.hints import closest, nearest_and_all
-from helpers.sources import hub, hub_datasets, kaggle
+from helpers.sources import class_names, hub, hub_datasets, kaggle
 from helpers.sources.files.base import Row
 from helpers.sources.files.columnar import encoded
 from helpers.sources.files.kinds import SUFFIXES
@@ -48,6 +48,7 @@ def read(source: str, limit: int, seed: int, built_in: Sequence[str] = ()) -> Ra
     else:
         raw = _read(source, limit, seed, built_in, official)
     raw.chosen = asked.columns
+    raw.names = raw.names or class_names.of_files(raw.name)
     raw.notes += [f"column {name!r} is read as {own}, as asked" for own, name in raw.chosen.items()]
     return raw
 
@@ -103,12 +104,13 @@ def read_hub(repo: str, limit: int, seed: int | None, split: str = "train") -> R
         if seed is not None:
             stream = stream.shuffle(seed=seed, buffer_size=min(10_000, 2 * limit))
         rows = list(stream.take(limit))
+        names = class_names.of_features(stream.features)
     except Exception as error:  # anything the network or the parser raises
         if files.local:
             line = (str(error).strip().splitlines() or [""])[0][:200]
             raise DataError(f"cannot read split {split!r} of {repo}: {type(error).__name__}: {line}") from error
         raise DataError(*explain(error, repo, "dataset")) from error
-    return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read")
+    return _checked(repo, rows, files.licence, f"{files.note}, {len(rows):,} rows read", names)
 
 
 def _cached_splits(repo: str) -> list[str]:
@@ -137,14 +139,16 @@ def _cached(repo: str, limit: int, seed: int | None, split: str, why: hub.Unreac
         raise DataError(what, cure) from error
     data = data if seed is None else data.shuffle(seed=seed)
     rows = [dict(row) for row in data.take(min(limit, len(data)))]
-    return _checked(repo, rows, "", "read from the local cache; the Hub was not reached")
+    names = class_names.of_features(data.features)
+    return _checked(repo, rows, "", "read from the local cache; the Hub was not reached", names)
 
 
-def _checked(repo: str, rows: list[Row], licence: str, note: str) -> RawRows:
+def _checked(repo: str, rows: list[Row], licence: str, note: str, names: Mapping[str, Sequence[str]]) -> RawRows:
     if not rows:
         raise DataError(f"{repo} is empty: it holds no rows")
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    return RawRows(repo, rows, columns, len(rows), 0, licence or "see the data set's page", [note], [""] * len(rows))
+    licence = licence or "see the data set's page"
+    return RawRows(repo, rows, columns, len(rows), 0, licence, [note], [""] * len(rows), names=names)
 
 
 @contextlib.contextmanager

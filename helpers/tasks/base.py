@@ -225,6 +225,7 @@ def make_splits(
 
     from helpers.tasks.splits import TaskSplits
 
+    report.note_rows()
     report.sizes = {name: len(parts[name]) for name in SPLITS}
     report.fingerprint = fingerprint(parts)
     features = None if types is None else Features(types)

@@ -8,25 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from helpers.sources import reader
+from helpers.sources.pictures import as_rgb, remarks
 
 if TYPE_CHECKING:  # pragma: no cover
     from PIL.Image import Image
 
     from helpers.tasks.base import Row
+    from helpers.tasks.report import LoadReport
 
 
 class Unusable(Exception):
     """Why a row, or its picture, cannot be used."""
-
-
-def as_rgb(image: Image) -> Image:
-    """The picture in RGB; what is transparent becomes white (plain conversion makes it black)."""
-    from PIL import Image
-
-    if image.mode == "RGB":
-        return image
-    coloured = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
 
 
 def picture_digest(image: Any) -> str:
@@ -34,15 +26,23 @@ def picture_digest(image: Any) -> str:
     return hashlib.sha256(image["bytes"]).hexdigest()[:16] if image else ""
 
 
-def check_picture(data: bytes) -> None:
-    """Decode a picture once, to see that it can be; Unusable where it cannot."""
+def check_picture(data: bytes, report: LoadReport) -> None:
+    """Decode a picture once, to see that it can be, and count in the report what its conversion changes.
+
+    Raises:
+        Unusable: it is damaged, too large, or of a kind that cannot be converted.
+    """
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            said = remarks(image)
             image.load()
+            as_rgb(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise Unusable("image unreadable") from error
+    for remark in said:
+        report.remarks[remark] = report.remarks.get(remark, 0) + 1
 
 
 def undecoded(rows: Any) -> list[Row]:

@@ -36,6 +36,11 @@ def text(value: Any, column: str = "") -> str:
     return "" if value is None or bool(value != value) else str(value).strip()  # NaN is not itself
 
 
+def as_text(value: Any) -> str:
+    """A cell as text for comparing, "" where it is none: a list, an object, bytes."""
+    return text(value) if value is None or isinstance(value, str | int | float) else ""
+
+
 def _cells(column: str) -> str:
     return f"cells of column {column}" if column else "cells"
 

@@ -21,10 +21,11 @@ class LoadReport:
     licence: str = ""
     fingerprint: str = ""
     notes: list[str] = field(default_factory=list)
+    remarks: dict[str, int] = field(default_factory=dict)  # what holds for some rows that are kept → how many
     examples: dict[str, str] = field(default_factory=dict)  # reason → a row that was dropped for it, shortened
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "examples"}
+        return {name: value for name, value in asdict(self).items() if name not in ("examples", "remarks")}
 
     def losses(self) -> str:
         """Why rows are gone, most frequent reason first, and one of them: "90 no steps, such as {...}"; "" for none."""
@@ -33,6 +34,15 @@ class LoadReport:
         said = "; ".join(f"{count:,} {reason}" for reason, count in counted if count)
         example = next((self.examples[reason] for reason, _ in counted if reason in self.examples), "")
         return f"{said}, such as {example}" if said and example else said
+
+    def note_rows(self, share: float = 0.05) -> None:
+        """Note each remark with its count, and each reason for which more than ``share`` of all rows are gone."""
+        self.notes += [f"{count:,} rows have {remark}" for remark, count in self.remarks.items()]
+        for reason, count in sorted(self.dropped.items(), key=lambda item: -item[1]):
+            if count > share * self.rows_read > 0:
+                such = f", such as {self.examples[reason]}" if reason in self.examples else ""
+                part = f"{count:,} of {self.rows_read:,} rows ({count / self.rows_read:.0%})"
+                self.notes.append(f"MANY ROWS ARE NOT USED: {part}: {reason}{such}")
 
     def __str__(self) -> str:
         dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))

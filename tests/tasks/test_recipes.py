@@ -16,7 +16,7 @@ from helpers.sources import assets
 from helpers.tasks.dedupe import jaccard, shingles
 from helpers.tasks.recipes import generator as recipes_generator
 from helpers.tasks.recipes.task import check_no_leak, parse_text, recipe_text
-from helpers.tasks.recipes.text import as_list, clean_wiki, guess_course, ingredient_name, wiki_lines
+from helpers.tasks.recipes.text import clean_wiki, guess_course, ingredient_name, wiki_lines
 from tools.tiny.sentences import kitchen
 
 TASK = tasks.get("recipes")
@@ -63,29 +63,6 @@ def test_wiki_leftovers_go() -> None:
     assert clean_wiki("thumb|Frying the batterPour it.") == "Frying the batterPour it."
     assert wiki_lines("Thicken: #* with flour. #* or starch") == ["Thicken:", "with flour.", "or starch"]
     assert wiki_lines("*Sugar") == ["Sugar"]
-
-
-@pytest.mark.parametrize(
-    ("value", "kind", "expected"),
-    [
-        ('c("blueberries", "granulated sugar")', "ingredients", ["blueberries", "granulated sugar"]),
-        ('c("say \\"hi\\"", NA)', "ingredients", ['say "hi"']),
-        ("character(0)", "steps", []),
-        ('["1 egg", "2 cups milk"]', "ingredients", ["1 egg", "2 cups milk"]),
-        ("['1 egg', \"baker's yeast\"]", "ingredients", ["1 egg", "baker's yeast"]),
-        ("- 1 egg\n- 2 cups milk\n", "ingredients", ["1 egg", "2 cups milk"]),
-        ("1. Mix.\n2) Bake 1.5 hours.", "steps", ["Mix.", "Bake 1.5 hours."]),
-        ("Mix well. Bake 1.5 hours! Serve.", "steps", ["Mix well.", "Bake 1.5 hours!", "Serve."]),
-        ("egg; milk, warm", "ingredients", ["egg", "milk, warm"]),
-        ("egg, milk", "ingredients", ["egg", "milk"]),
-        ([{"text": "1 egg"}, {"text": "  "}], "ingredients", ["1 egg"]),
-        (["1.5 cups milk", None], "ingredients", ["1.5 cups milk"]),
-        (None, "steps", []),
-        (float("nan"), "steps", []),
-    ],
-)
-def test_lists_in_cells(value: Any, kind: str, expected: list[str]) -> None:
-    assert as_list(value, kind) == expected
 
 
 def test_one_text_column_is_taken_apart(tmp_path: Path) -> None:

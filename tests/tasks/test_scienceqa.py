@@ -20,7 +20,6 @@ from helpers.sources import reader
 from helpers.sources.source import Source
 from helpers.tasks import base
 from helpers.tasks.scienceqa import generator as scienceqa_generator
-from helpers.tasks.scienceqa import rows as scienceqa_rows
 from helpers.tasks.scienceqa import task as scienceqa
 
 TASK = tasks.get("scienceqa")
@@ -207,15 +206,6 @@ def test_errors_name_the_column_and_the_number(tmp_path: Path) -> None:
         load(tmp_path / "none.parquet")
 
 
-@pytest.mark.parametrize(
-    ("value", "index"),
-    [(1, 1), (1.0, 1), ("1", 1), ("1.0", 1), ("b", 1), ("B", 1), ("two words", 1), (2, 2), ("2", 2), (3, -1), (-1, -1),
-     ("D", -1), (True, -1), (None, -1), ("", -1), ("b.", -1), (0.5, -1), (float("nan"), -1)],
-)  # fmt: skip
-def test_what_names_the_right_choice(value: Any, index: int) -> None:
-    assert scienceqa_rows.read_index(value, ["1st", "two words", "0"]) == index
-
-
 # ---------- prompts
 def test_prompts_of_the_four_settings() -> None:
     start = (
@@ -272,14 +262,6 @@ def test_chat_turns_for_models_that_read_and_models_that_see() -> None:
     assert published["images"][0].getcolors() == [(192 * 192, (255, 255, 255))]
     assert TASK.to_vision_messages(pictured, blank=True)["images"] == seen["images"]
     assert scienceqa.blank_image(size=50).size == (50, 50)
-
-
-def test_what_is_transparent_becomes_white() -> None:
-    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    clear.putpixel((1, 1), (10, 20, 30, 255))
-    shown = scienceqa.as_rgb(clear)
-    assert shown.mode == "RGB" and shown.getpixel((0, 0)) == (255, 255, 255) and shown.getpixel((1, 1)) == (10, 20, 30)
-    assert scienceqa.as_rgb(Image.new("L", (2, 2), 7)).getpixel((0, 0)) == (7, 7, 7)
 
 
 # ---------- scores

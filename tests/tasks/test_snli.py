@@ -13,7 +13,8 @@ import pytest
 from helpers import tasks
 from helpers.errors import DataError
 from helpers.tasks.snli import generator as snli_generator
-from helpers.tasks.snli.task import LABELS, check_no_leak, read_labels
+from helpers.tasks.snli.task import check_no_leak
+from helpers.tasks.snli.words import LABELS
 from tools.tiny.sentences import captions
 
 TASK = tasks.get("snli")
@@ -218,31 +219,6 @@ def test_generic_text_shows_no_pairs() -> None:
     rows = [row for triple in islice(snli_generator.triples(0), 300) for row in triple]
     needed = set(re.findall("[a-z]+", " ".join(r["premise"] + " " + r["hypothesis"] for r in rows).lower()))
     assert len(needed - pretrained) <= 8
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0, 1, 2, -1], [0, 1, 2, -1]),
-        (["entailment", "Neutral", " contradiction", "-"], [0, 1, 2, -1]),
-        ([0.0, 2.0, float("nan"), None], [0, 2, -1, -1]),
-        (["e", "n", "c", ""], [0, 1, 2, -1]),
-        (["yes", "no", "maybe"], [0, 2, 1]),
-    ],
-)
-def test_spellings_of_labels(values: list[Any], expected: list[int]) -> None:
-    assert read_labels(values, "x") == expected
-
-
-def test_bad_labels_are_named() -> None:
-    with pytest.raises(
-        DataError, match=r"x has unknown labels such as 'happy'; found .*'happy' \(1\).*Allowed are 0, 1, 2"
-    ):
-        read_labels(["entailment", "happy"], "x")
-    with pytest.raises(DataError, match="unknown labels such as '3'"):
-        read_labels([1, 2, 3], "x")
-    with pytest.raises(DataError, match="mixes several ways of writing labels; found '1' .2., 'entailment' .1."):
-        read_labels([1, 1, "entailment"], "x")
 
 
 def hub_like(folder: Path, count: int = 120) -> Path:

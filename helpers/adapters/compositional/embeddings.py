@@ -28,6 +28,7 @@ from helpers.errors import DataError
 from helpers.files import write_atomic
 from helpers.machine.out_of_memory import explained
 from helpers.models import fingerprint
+from helpers.sources.pictures import as_rgb
 
 SHOWN = 20  # names of unreadable pictures that are kept
 INDEX = "cache.json"
@@ -203,9 +204,9 @@ def _read(sources: Sequence[Any], i: int) -> Any:
         source = sources[i]
         if isinstance(source, (str, os.PathLike)):
             with Image.open(source) as opened:
-                return opened.convert("RGB")
+                return as_rgb(opened)
         if isinstance(source, Image.Image):
-            return source.convert("RGB")
+            return as_rgb(source)
     except Image.DecompressionBombError as error:  # a class of its own
         raise ValueError(str(error)) from error
     if source is None:

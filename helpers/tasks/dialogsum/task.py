@@ -2,30 +2,33 @@
 
 Sources: ``generator`` (see ``generator``), ``knkarthick/dialogsum`` on the Hub (Chen et al., 2021,
 arXiv:2105.06762; 12,460 training dialogues), or a local file with columns dialogue and summary, and topic where it
-is known.
+is known. Which shapes a dialogue may have: see ``turns``.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from helpers.errors import DataError
-from helpers.sources import reader
 from helpers.sources.local import RawRows
 from helpers.sources.source import Source
 from helpers.sources.splits import SPLIT
-from helpers.tasks import base, official
+from helpers.tasks import base, columns, official
 from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.cells import one_text, opened
 from helpers.tasks.choices import Question, balanced_choices
 from helpers.tasks.dedupe import without_copies
 from helpers.tasks.dialogsum import generator
+from helpers.tasks.dialogsum.turns import dialogue_text, summaries
+from helpers.tasks.leaks import refuse_leaks
 from helpers.tasks.protocols import Protocol, every_row
-from helpers.tasks.reading import begin, carried, drop, example, folded, read, text, with_ids
+from helpers.tasks.reading import as_text, begin, carried, drop, example, folded, read, text, with_ids
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -33,11 +36,16 @@ if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks.splits import TaskSplits
 
 ALIASES = {
-    "dialogue": ("dialog", "conversation", "text", "input"),
+    "dialogue": (
+        "dialog", "dialogues", "conversation", "conversations", "utterances", "turns", "messages", "transcript", "chat",
+        "text", "input",
+    ),
+    "speakers": ("speaker", "roles"),
     "summary": ("summaries", "target", "output", "highlights"),
-    "topic": ("subject", "title", "label"),
+    "topic": ("subject", "title", "label", "topic1"),
+    "instruction": (),
     "id": ("fname", "dialogue_id", "index"),
-}
+}  # fmt: skip
 NEAR_DUPLICATE = 0.5  # Jaccard of word triples of the dialogues
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 SUMMARY_QUESTION = "Summarise this conversation."
@@ -167,18 +175,61 @@ def _words(text: str) -> frozenset[str]:
 
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     begin(raw, report)
+    several = _settle_columns(raw, report)
+    optional = ("topic", "id", "speakers", "instruction")
+    picked = columns.pick(raw, ALIASES, report, optional, prompt="dialogue", completion="summary")
+    _refuse_turns_in_rows(picked, raw.name)
     rows: list[Row] = []
-    for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("topic", "id"))):
-        said = text(row["dialogue"], "dialogue")
-        dialogue = "\n".join(line.strip() for line in re.split(r"[\r\n]+", said) if line.strip())
-        summary = " ".join(text(row["summary"], "summary").split())
+    shapes: Counter[str] = Counter()
+    for number, (row, given) in enumerate(zip(picked, raw.rows, strict=True)):
+        dialogue, shape = dialogue_text(row["dialogue"], row["speakers"])
+        if not dialogue and as_text(row["instruction"]):  # instruction data, where some rows have no input
+            dialogue, shape = dialogue_text(row["instruction"])[0], "the instruction, where there is no input"
+        shapes[shape] += bool(dialogue)
+        written = summaries([given.get(name) for name in several] or [row["summary"]])
         if not dialogue:
             drop(report, "no dialogue", row=row)
-        elif not summary:
+        elif not written:
             drop(report, "no summary", row=row)
         else:
-            key, topic = text(row["id"]) or str(number), " ".join(text(row["topic"]).split())
-            found = {"id": key, "dialogue": dialogue, "summary": summary, "topic": topic}
-            rows.append(found | carried(row))
-    base.refuse_unusable(rows, report, f"dialogues in {raw.name}", "dialogue and summary, both with text")
+            key, topic = text(row["id"], "id") or str(number), one_text(row["topic"], "topic")
+            made = {"id": key, "dialogue": dialogue, "summary": written[0], "topic": topic}
+            rows.append({**made, "references": written} | carried(row))
+    report.notes += [f"dialogue: {shape} in {count:,} rows, read as one line a turn" for shape, count in shapes.items()
+                     if shape and count]  # fmt: skip
+    needed = "dialogue (text, or a list of turns) and summary (text)"
+    base.refuse_unusable(rows, report, f"dialogues in {raw.name}", needed)
+    pairs = ((row["dialogue"], said) for row in rows for said in row["references"])
+    refuse_leaks(pairs, ("dialogue", "summary"), raw.name, report)
     return with_ids(rows)
+
+
+def _settle_columns(raw: RawRows, report: LoadReport) -> list[str]:
+    """The columns of several summaries, where there are such; settles what stands in place of dialogue and summary."""
+    fit = {own: columns.fitting(raw.columns, own, ALIASES[own]) for own in ("dialogue", "summary", "instruction")}
+    several = []
+    if "summary" not in raw.chosen and not fit["summary"]:
+        several = columns.numbered(raw.columns, "summary", "reference", "target", "highlights")
+        if several:
+            raw.chosen = {"summary": several[0], **raw.chosen}
+    if fit["instruction"] and "instruction" not in raw.chosen:
+        if "dialogue" not in raw.chosen and not fit["dialogue"]:
+            raw.chosen = {"dialogue": fit["instruction"][0], **raw.chosen}
+            report.notes.append(f"column {fit['instruction'][0]!r} is read as dialogue: there is no other")
+        else:
+            report.notes.append(
+                f"column {fit['instruction'][0]!r} is read only where there is no other text: the lesson asks itself"
+            )
+    return several
+
+
+def _refuse_turns_in_rows(rows: Sequence[Row], where: str) -> None:
+    """DataError for a file with a row for each turn instead of each dialogue."""
+    alone = sum(
+        bool(as_text(row["speakers"])) and isinstance(opened(row["speakers"]), str)
+        and bool(said := as_text(row["dialogue"])) and "\n" not in said and ":" not in said
+        for row in rows
+    )  # fmt: skip
+    if alone * 2 > len(rows):
+        what = f"{where} has one speaker and one turn a row, in {alone:,} of {len(rows):,} rows"
+        raise DataError(what, "Join the turns of each dialogue in one row, a line a turn")

@@ -4,18 +4,19 @@ Sources:
     ``generator``: little synthetic recipes, endless, offline.
     ``wikibooks``: 3,129 English recipes of the Wikibooks Cookbook (an asset, fetched once).
     ``corbt/all-recipes``: one text column ``input``: title, "Ingredients:", "Directions:".
-    ``AkashPS11/recipes_data_food.com``: CSV with R-style lists; amounts carry no units there, so only the
-    ingredient names are used.
+    ``AkashPS11/recipes_data_food.com``: CSV with R-style lists; amounts, which carry no units there, are put before
+    the names.
     Any file or folder with columns title, ingredients, steps (``ALIASES`` lists other names accepted),
     Recipe1M+'s ``layer1.json`` included.
 
-Lists may be real lists, JSON, Python or R lists in a string, or text with line breaks.
+Which shapes lists may have: see ``lists``.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 from operator import itemgetter
@@ -25,14 +26,17 @@ from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import RawRows
 from helpers.sources.source import Source
-from helpers.tasks import base, official
+from helpers.tasks import base, columns, official
 from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.cells import one_text, opened
 from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
-from helpers.tasks.reading import begin, carried, drop, folded, read, with_ids
+from helpers.tasks.leaks import refuse_leaks
+from helpers.tasks.reading import as_text, begin, carried, drop, folded, read, text, with_ids
 from helpers.tasks.recipes import forms as recipes_forms
 from helpers.tasks.recipes import generator
+from helpers.tasks.recipes.lists import as_list, with_amounts
 from helpers.tasks.recipes.swaps import from_column, mine_swaps, row_swaps
-from helpers.tasks.recipes.text import as_list, clean_wiki, guess_course, wiki_lines
+from helpers.tasks.recipes.text import clean_wiki, guess_course, wiki_lines
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -40,12 +44,20 @@ if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks.splits import TaskSplits
 
 ALIASES = {
-    "title": ("name", "recipe_name", "recipe_title", "RecipeName", "dish"),
-    "ingredients": ("ingredient_list", "RecipeIngredientParts", "ingredient", "ingredients_list", "ingr"),
-    "steps": ("instructions", "directions", "RecipeInstructions", "method", "preparation", "instruction"),
+    "title": ("name", "recipe_name", "recipe_title", "RecipeName", "dish", "headline"),
+    "ingredients": (
+        "ingredient_list", "RecipeIngredientParts", "recipeIngredient", "recipe_ingredients", "ingredient",
+        "ingredients_list", "ingr",
+    ),
+    "steps": (
+        "instructions", "directions", "RecipeInstructions", "method", "preparation", "instruction",
+        "analyzedInstructions",
+    ),
+    "amounts": ("RecipeIngredientQuantities", "quantities", "ingredient_quantities", "measurements", "measures"),
+    "units": ("ingredient_units",),
     "id": ("RecipeId", "recipe_id", "index"),
     "category": ("RecipeCategory", "course", "cuisine", "type"),
-}
+}  # fmt: skip
 NEAR_DUPLICATE = 0.5  # Jaccard of word triples of ingredients and steps
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 LEAST_INGREDIENTS, LEAST_STEPS = 2, 2
@@ -175,18 +187,18 @@ def _outside(task: Task, source: str, n_train: int | None, n_eval: int, seed: in
     texts = [name for name in raw.columns if name.lower() in ("input", "text", "recipe")]
     own = {reader.plain(name) for names in (ALIASES["steps"], ("steps",)) for name in names}
     if texts and not own & {reader.plain(name) for name in raw.columns}:
-        rows = [parse_text(str(row[texts[0]] or "")) for row in raw.rows]
+        rows = [parse_text(text(row.get(texts[0]), texts[0])) for row in raw.rows]
         raw.replace(rows, ["title", "ingredients", "steps"])
     return raw
 
 
-def parse_text(text: str) -> dict[str, Any]:
+def parse_text(written: str) -> dict[str, Any]:
     """Title, ingredients and steps of one text with the headings "Ingredients:" and "Directions:" (or
     "Instructions:", "Steps:", "Method:"); what is absent comes out empty."""
     parts: dict[str, list[str]] = {"title": [], "ingredients": [], "steps": []}
     current = "title"
     heads = {"ingredients": "ingredients", **dict.fromkeys(("directions", "instructions", "steps", "method"), "steps")}
-    for line in text.replace("\r", "\n").split("\n"):
+    for line in written.replace("\r", "\n").split("\n"):
         start, colon, rest = line.strip().strip("#* ").partition(":")
         head = start.strip().lower() if colon else ""
         current = heads.get(head, current)
@@ -198,15 +210,30 @@ def parse_text(text: str) -> dict[str, Any]:
     return {"title": " ".join(parts["title"]), **lists}
 
 
+def _is_one_text(cell: Any) -> bool:
+    return isinstance(cell, list) and len(cell) == 1 and isinstance(cell[0], str)
+
+
 def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     """Rows with a title, enough ingredients and enough steps; the others counted by reason."""
     begin(raw, report)
     rows: list[Row] = []
-    for number, row in enumerate(reader.pick_columns(raw, ALIASES, optional=("id", "category"))):
-        title = " ".join(str(row["title"] or "").split())
+    beside: Counter[str] = Counter()
+    optional = ("id", "category", "amounts", "units")
+    picked = columns.pick(raw, ALIASES, report, optional)
+    shapes: Counter[str] = Counter()
+    cells = [opened(row["steps"]) for row in picked]
+    if sum(_is_one_text(cell) for cell in cells) * 2 > len(cells):  # the whole text, in a list of one
+        cells = [cell[0] if _is_one_text(cell) else cell for cell in cells]
+    for number, (row, cell) in enumerate(zip(picked, cells, strict=True)):
+        title = one_text(row["title"], "title")
         # "For the sauce:" is a heading, not an ingredient
-        ingredients = [line for line in as_list(row["ingredients"], "ingredients") if line[-1] != ":"]
-        steps = as_list(row["steps"], "steps")
+        ingredients = [line for line in as_list(row["ingredients"], "ingredients", shapes) if line[-1] != ":"]
+        if row["amounts"] is not None or row["units"] is not None:
+            joined = with_amounts(ingredients, row["amounts"], row["units"])
+            beside["joined" if joined else "apart"] += 1
+            ingredients = joined or ingredients
+        steps = as_list(cell, "steps", shapes)
         faults = {
             "no title": title.lower() in ("", "nan", "none"),
             "no ingredients": not ingredients,
@@ -218,12 +245,19 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
         if fault:
             drop(report, fault, row=row)
         else:
-            key = str(number if row["id"] in (None, "") else row["id"])
-            category = str(row["category"] or "") or guess_course(title, "", ingredients)
+            key = text(row["id"], "id") or str(number)
+            category = as_text(row["category"]) or guess_course(title, "", ingredients)
             found = {"id": key, "title": title, "category": category, "ingredients": ingredients, "steps": steps}
             rows.append(found | carried(row))
-    needed = (
-        f"title, ingredients (at least {LEAST_INGREDIENTS}) and steps (at least {LEAST_STEPS}): lists, or text with "
-    )
-    base.refuse_unusable(rows, report, f"recipes in {raw.name}", needed + "line breaks")
+    report.notes += [f"{shape} ({count:,} rows)" for shape, count in shapes.most_common()]
+    if beside:
+        report.notes.append(
+            f"amounts stand in a column of their own: put before the ingredients in {beside['joined']:,} rows, left "
+            f"out in {beside['apart']:,} where their number differs or the lines have amounts"
+        )
+    needed = f"title, ingredients (at least {LEAST_INGREDIENTS}) and steps (at least {LEAST_STEPS})"
+    base.refuse_unusable(rows, report, f"recipes in {raw.name}", needed)
+    whole = [{name: " ".join(row[name]) for name in ("ingredients", "steps")} for row in rows]
+    for names in (("ingredients", "steps"), ("steps", "ingredients")):
+        refuse_leaks(((row[names[0]], row[names[1]]) for row in whole), names, raw.name, report)
     return with_ids(rows, "#")

@@ -1,17 +1,14 @@
-"""Recipe text: wiki leftovers, lists inside one cell, the name of an ingredient without its amount."""
+"""Recipe text: wiki leftovers, the name of an ingredient without its amount, the kind of course."""
 
 from __future__ import annotations
 
-import ast
 import html
-import json
 import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 _LISTS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 _COURSE_OF = {word: course for course, words in _LISTS.pop("courses").items() for word in words.split()}
@@ -43,52 +40,6 @@ def clean_wiki(text: str) -> str:
 def wiki_lines(text: str) -> list[str]:
     """The list items inside one item: "Thicken: #* with flour #* or starch" holds three."""
     return [line for line in map(clean_wiki, re.split(r"\n|(?:^|(?<=\s))[#*]{1,3}(?=[*\s])", text)) if line]
-
-
-def as_list(value: Any, kind: str) -> list[str]:
-    """A cell as a list of strings.
-
-    Takes a real list (of strings, or of ``{"text": …}`` as in Recipe1M+), a JSON or Python list in a
-    string, an R vector, or plain text: split at line breaks; without those, steps split at sentence ends
-    and ingredients at ``;`` or, failing that, at ``,``. Leading bullets and numbers go.
-
-    Args:
-        kind: ``"ingredients"`` or ``"steps"``.
-    """
-    if value is None or isinstance(value, float):  # NaN marks an empty cell in parquet and pandas
-        return []
-    if not isinstance(value, Iterable):
-        return [str(value)]
-    items = _split_text(value.strip(), kind) if isinstance(value, str) else value
-    texts = (item.get("text", "") if isinstance(item, dict) else item for item in items)
-    return [line for text in texts if text is not None and (line := strip_bullet(str(text)))]
-
-
-def _split_text(text: str, kind: str) -> list[str]:
-    if text == "character(0)":
-        return []
-    if text.startswith("c(") and text.endswith(")"):  # an R vector
-        strings = re.findall(r'"((?:[^"\\]|\\.)*)"|\bNA\b', text[2:-1], re.DOTALL)
-        return [item.replace('\\"', '"').replace("\\n", "\n") for item in strings if item.strip()]
-    if text.startswith("[") and text.endswith("]"):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                found = parse(text)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
-            if isinstance(found, list):
-                return as_list(found, kind)
-    if "\n" in text:
-        return re.split(r"[\r\n]+", text)
-    if kind == "steps":
-        return re.split(r"(?<=[.!?])\s+(?=[A-Z0-9])", text)
-    return text.split(";") if ";" in text else text.split(",")
-
-
-def strip_bullet(line: str) -> str:
-    """Without "- ", "* ", "1. ", "2) ", "Step 3:" in front; amounts such as "2 eggs" and "1.5 cups" stay."""
-    line = " ".join(line.split())
-    return re.sub(r"^(?:[-*•–]\s*|step\s+\d+\s*[:.)]\s*|\d+\s*[.)]\s+)", "", line, flags=re.IGNORECASE)
 
 
 _NUMBER = re.compile(r"^[\d.,/⁄½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚×x%°~+\-–—]+(?:[a-z]{1,3}\.?)?$")

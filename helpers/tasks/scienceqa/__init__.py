@@ -3,6 +3,7 @@
 from helpers.tasks.scienceqa.task import (
     ScienceqaTask,
     answers_after,
+    as_rgb,
     blank_image,
     named_choices,
     read_answer,

@@ -1,35 +1,42 @@
 """Science questions as they stand in files and on the Hub → clean rows; what cannot be used is counted.
 
-Choices may be a list, or text that spells one. A picture may be bytes, ``{"bytes", "path"}``, a PIL image or the
-path of a file; it is kept as it is encoded, and decoded once to see that it can be.
+Which shapes choices and answers may have: see ``choices`` and ``answers``. A picture may be bytes,
+``{"bytes", "path"}``, a PIL image or the path of a file; it is kept as it is encoded, and decoded once to see
+that it can be.
 """
 
 from __future__ import annotations
 
-import ast
 import io
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from helpers.errors import DataError
-from helpers.sources import reader
 from helpers.sources.files.kinds import SUFFIXES
 from helpers.sources.local import RawRows
+from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row, refuse_unusable
-from helpers.tasks.pictures import Unusable, check_picture, picture_digest
+from helpers.tasks.cells import one_text
+from helpers.tasks.leaks import holds
+from helpers.tasks.pictures import Unusable, as_rgb, check_picture, picture_digest
 from helpers.tasks.protocols import Protocol
 from helpers.tasks.reading import begin, carried, drop, folded, text, with_ids
+from helpers.tasks.scienceqa.answers import read_answers
+from helpers.tasks.scienceqa.choices import KNOWN, from_columns, read_choices
 
 TEXTS = ("hint", "task", "grade", "subject", "topic", "category", "skill", "lecture", "solution")
 ALIASES: dict[str, tuple[str, ...]] = {
     "id": ("pid", "qid", "question_id", "index"),
-    "question": ("query", "prompt"),
-    "choices": ("options", "candidates"),
-    "answer": ("label", "answer_index", "correct", "target"),
-    "hint": ("context",),
+    "question": ("query", "prompt", "question_stem", "question_text", "sentence", "goal"),
+    "choices": ("options", "candidates", "endings"),
+    "answer": (
+        "label", "answer_index", "answer_idx", "correct", "target", "answer_key", "correct_answer", "correct_option",
+        "correct_choice", "cop", "gold",
+    ),
+    "hint": ("context", "support", "passage"),
     "image": ("picture", "img", "image_path"),
     "solution": ("explanation", "rationale"),
     "split": (),
@@ -71,19 +78,28 @@ def listed_splits(place: str) -> dict[str, str]:
         raise DataError(f"{path} is no list of questions by split: {error}", "Remove it to cut rows anew") from error
 
 
-def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Row]:
+def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport, said: Mapping[str, str]) -> list[Row]:
     """Rows with clean columns, no two the same; fills the report.
 
+    Args:
+        said: what the reader has settled about answers, as in ``answers.read_answers``.
+
     Raises:
-        DataError: a needed column is absent, or not one row can be used (says why).
+        DataError: a needed column is absent, a cell has an unknown shape, answers may be read in two ways, or not one
+            row can be used (says why).
     """
     begin(raw, report)
-    picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in NEEDED])
+    from_columns(raw, ALIASES["choices"], report)
+    optional = [name for name in ALIASES if name not in NEEDED]
+    picked = columns.pick(raw, ALIASES, report, optional, coded="answer")
+    choices = [read_choices(row["choices"]) for row in picked]
+    answers, how = read_answers([row["answer"] for row in picked], choices, raw.name, said)
+    report.notes.append(how)
     rows: list[Row] = []
     seen: set[tuple[Any, ...]] = set()
-    for number, given in enumerate(picked):
+    for number, (given, offered, answer) in enumerate(zip(picked, choices, answers, strict=True)):
         try:
-            row = _clean(given, number, folders) | carried(given)
+            row = _clean(given, offered.texts, answer, number, folders, report) | carried(given)
         except Unusable as why:
             drop(report, str(why), row=given)
             continue
@@ -93,8 +109,11 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> list[Ro
             continue
         seen.add(key)
         rows.append(row)
-    needed = 'question, choices (a list, or text like ["a", "b"] or a|b) and answer (its index from 0)'
+    needed = f"question, choices ({KNOWN}) and answer (its index, its letter or its text)"
     refuse_unusable(rows, report, f"rows of {raw.name}", needed)
+    told = sum(any(holds(row[name], row["solution"]) for name in ("question", "hint", "lecture")) for row in rows)
+    if told:
+        report.notes.append(f"the solution stands word for word in question, hint or lecture of {told:,} rows")
     return with_ids(rows)
 
 
@@ -111,59 +130,28 @@ def groups_by_scene(rows: Sequence[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def _clean(given: Row, number: int, folders: Sequence[Path]) -> Row:
-    question = text(given["question"])
+def _clean(
+    given: Row, choices: list[str], answer: int, number: int, folders: Sequence[Path], report: LoadReport
+) -> Row:  # fmt: skip
+    question = one_text(given["question"], "question")
     if not question:
         raise Unusable("no question")
-    choices = read_choices(given["choices"])
     if len(choices) < 2:
         raise Unusable("fewer than 2 choices")
     if len(choices) > MOST:
         raise Unusable(f"more than {MOST} choices")
     if not all(choices) or len(set(choices)) < len(choices):
         raise Unusable("empty or equal choices")
-    answer = read_index(given["answer"], choices)
     if answer < 0:
         raise Unusable("answer that is no choice")
-    key = text(given["id"]) or str(number)
+    key = text(given["id"], "id") or str(number)
     row = {"id": key, "question": question, "choices": choices, "answer": answer}
-    row |= {name: text(given[name]) for name in TEXTS}
-    image = _image_bytes(given["image"], key, text(given["split"]), folders)
+    row |= {name: text(given[name], name) for name in TEXTS}
+    image = _image_bytes(given["image"], key, text(given["split"], "split"), folders, report)
     return row | {"image": {"bytes": image, "path": None} if image else None}
 
 
-def read_choices(value: Any) -> list[str]:
-    """Choices from a list, or from text: JSON, a Python list, or parts between bars; [] where there are none."""
-    if isinstance(value, str):
-        written, value = value.strip(), None
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                value = parse(written)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
-            break
-        if not isinstance(value, list | tuple):
-            value = written.split("|")
-    return [text(item) for item in value] if isinstance(value, list | tuple) else []
-
-
-def read_index(value: Any, choices: Sequence[str]) -> int:
-    """The right choice's index: given as that (from 0), as a letter or as the choice itself; -1 for none of these."""
-    if isinstance(value, bool) or value is None:
-        return -1
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    written = str(value).strip()
-    if written.removesuffix(".0").isdecimal():
-        index = int(written.removesuffix(".0"))
-        return index if index < len(choices) else -1
-    if written in choices:
-        return list(choices).index(written)
-    letter = ord(written.upper()) - ord("A") if len(written) == 1 else -1
-    return letter if 0 <= letter < len(choices) else -1
-
-
-def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path]) -> bytes | None:
+def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path], report: LoadReport) -> bytes | None:
     """The encoded picture, None where the row has none."""
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
@@ -176,11 +164,11 @@ def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path]) -> b
             raise Unusable("image unreadable") from error
     elif hasattr(value, "save"):  # a PIL image
         buffer = io.BytesIO()
-        value.save(buffer, "PNG")
+        as_rgb(value).save(buffer, "PNG")
         value = buffer.getvalue()
     if not isinstance(value, bytes):
         raise Unusable("image unreadable")
-    check_picture(value)
+    check_picture(value, report)
     return value
 
 

@@ -219,8 +219,9 @@ def _read(task: Task, source: str, limit: int, seed: int, report: LoadReport) ->
     """Usable rows, and whether they come in official splits."""
     located = kaggle.locate(source) if kaggle.is_source(source) else None
     place, folders = scienceqa_rows.locate(str(located.path) if located else source)
-    raw = read(task, Source.of(source).at(place), limit, seed, report, scienceqa_rows.listed_splits(place))
-    rows = scienceqa_rows.usable(raw, folders, report)
+    own = Source.of(source)
+    raw = read(task, own.at(place), limit, seed, report, scienceqa_rows.listed_splits(place))
+    rows = scienceqa_rows.usable(raw, folders, report, own.labels)
     if located:
         report.notes.append(located.note)
     return rows, bool(raw.splits)

@@ -2,31 +2,31 @@
 out (contradiction)?
 
 Sources: ``generator`` (see ``generator``), ``stanfordnlp/snli`` on the Hub (label -1, where annotators
-did not agree, is dropped and counted), or a local file with columns premise, hypothesis, label. Labels may be
-0/1/2 or words, in one spelling throughout.
+did not agree, is dropped and counted), or a local file with columns premise, hypothesis, label. How labels are
+read: see ``labels``.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from helpers.errors import DataError
-from helpers.sources import reader
 from helpers.sources.local import RawRows
 from helpers.sources.source import Source
-from helpers.tasks import base, official
+from helpers.tasks import base, columns, official
 from helpers.tasks.base import LoadReport, Row, Task
+from helpers.tasks.cells import one_text
 from helpers.tasks.dedupe import check_disjoint
 from helpers.tasks.protocols import Protocol, every_nth
 from helpers.tasks.reading import begin, carried, drop, example, folded, read, text, with_ids
 from helpers.tasks.snli import generator
-from helpers.tasks.snli.words import LABELS
+from helpers.tasks.snli.labels import read_labels
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -36,16 +36,14 @@ if TYPE_CHECKING:  # pragma: no cover
 ALIASES = {
     "premise": ("sentence1", "text1", "sentence_a", "context"),
     "hypothesis": ("sentence2", "text2", "sentence_b"),
-    "label": ("gold_label", "labels", "target", "entailment_judgment"),
+    "label": ("gold_label", "labels", "target", "entailment_judgment", "entailment_label", "relation"),
     "id": ("pairID", "pair_id", "index"),
+    "language": ("lang",),
 }
 # First sentence: the premise, second: the hypothesis. The question comes before them, as in the other tasks:
 # a tiny Phi trained through label words stays at chance when it follows.
 QUESTION = "Does the first sentence make the second one true? Answer yes, maybe or no."
 VERBALISERS = ("yes", "maybe", "no")  # what a model answers for labels 0, 1, 2
-# How sources write labels 0, 1, 2.
-ENCODINGS = (("0", "1", "2"), LABELS, tuple(name[0] for name in LABELS), VERBALISERS)
-NO_LABEL = {"-1", "-", "", "none", "nan", "null"}
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 
 
@@ -80,7 +78,7 @@ class SnliTask(Task):
         else:
             limit = max(POOL, int(1.5 * base.wanted(n_train, n_eval)))
             raw = read(self, source, limit, seed, report)
-            rows = _usable(raw, report)
+            rows = _usable(raw, report, Source.of(source).labels)
             if raw.splits:
                 report.usable = len(rows)
                 parts = official.cut(rows, n_train, n_eval, "pairs", seed, report, Source.of(source), same=premise_of)
@@ -155,14 +153,20 @@ def _cut_groups(
     return {name: parts[name] for name in base.SPLITS}
 
 
-def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
+def _usable(raw: RawRows, report: LoadReport, mapping: Mapping[str, str]) -> list[Row]:
     begin(raw, report)
-    picked = reader.pick_columns(raw, ALIASES, optional=("id",))
-    labels = read_labels([row["label"] for row in picked], raw.name)
+    picked = columns.pick(raw, ALIASES, report, ("id", "language"), coded="label" if mapping else "")
+    labels, said = read_labels([row["label"] for row in picked], raw.name, mapping)
+    report.notes.append(said)
+    languages = {text(row["language"], "language") for row in picked}
+    if len(languages) > 1:
+        report.notes.append(
+            f"column language has {len(languages)} values: translations of one pair may stand in two splits"
+        )
     rows: list[Row] = []
     pairs: set[tuple[str, str]] = set()
     for number, (row, label) in enumerate(zip(picked, labels, strict=True)):
-        premise, hypothesis = (" ".join(text(row[key], key).split()) for key in ("premise", "hypothesis"))
+        premise, hypothesis = (one_text(row[key], key) for key in ("premise", "hypothesis"))
         pair = (premise.lower(), hypothesis.lower())
         if label < 0:
             drop(report, "without an agreed label", row=row)
@@ -174,32 +178,9 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
             report.duplicates_removed += 1
         else:
             pairs.add(pair)
-            key = str(row["id"] if row["id"] not in (None, "") else number)
+            key = text(row["id"], "id") or str(number)
             found = {"id": key, "premise": premise, "hypothesis": hypothesis, "label": label}
             rows.append(found | carried(row))
     needed = "premise, hypothesis and a label that is entailment, neutral or contradiction"
     base.refuse_unusable(rows, report, f"pairs in {raw.name}", needed)
     return with_ids(rows)
-
-
-def read_labels(values: Sequence[Any], source: str) -> list[int]:
-    """Labels as 0, 1, 2, and -1 where there is none.
-
-    Raises:
-        DataError: a value that is no label, or labels in several spellings at once (then "1" may mean
-            anything); names what was found and what is allowed.
-    """
-    texts = [text(value).lower().removesuffix(".0") for value in values]
-    found = Counter(label for label in texts if label not in NO_LABEL)
-    shown = ", ".join(f"{label!r} ({count})" for label, count in found.most_common(8))
-    allowed = "0, 1, 2 (entailment, neutral, contradiction) or these words, -1 or '-' for none"
-    for names in ENCODINGS:
-        if found.keys() <= set(names):
-            return [names.index(label) if label in names else -1 for label in texts]
-    unknown = sorted(found.keys() - set(chain(*ENCODINGS)))
-    if unknown:
-        raise DataError(f"{source} has unknown labels such as {unknown[0]!r}; found {shown}", f"Allowed are {allowed}")
-    raise DataError(
-        f"{source} mixes several ways of writing labels; found {shown}",
-        f"Use one throughout; allowed are {allowed}",
-    )

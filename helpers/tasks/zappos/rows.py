@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import DataError
-from helpers.sources import reader
 from helpers.sources.local import RawRows
+from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row
 from helpers.tasks.pictures import Unusable, check_picture, picture_digest
 from helpers.tasks.reading import begin, carried, drop, text, with_ids
@@ -39,7 +39,8 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
             known word.
     """
     begin(raw, report)
-    picked = reader.pick_columns(raw, ALIASES, optional=[name for name in ALIASES if name not in ("image", "type")])
+    optional = [name for name in ALIASES if name not in ("image", "type")]
+    picked = columns.pick(raw, ALIASES, report, optional)
     _check_words(picked, "colour", colour_of, COLOURS, raw.name, report)
     _check_words(picked, "material", material_of, MATERIALS, raw.name, report)
     rows = []
@@ -128,8 +129,8 @@ def picture_file(image: Mapping[str, Any], folder: Path, name: str) -> Path:
     return path
 
 
-def opened(row: Row) -> str:
-    """Hash of a row's picture, which has been read and decoded.
+def opened(row: Row, report: LoadReport) -> str:
+    """Hash of a row's picture, which has been read and decoded; remarks on it go into the report.
 
     Raises:
         Unusable: there is no file, or it is no whole picture.
@@ -141,7 +142,7 @@ def opened(row: Row) -> str:
         raise Unusable("image file missing") from error
     except (OSError, ValueError) as error:
         raise Unusable("image unreadable") from error
-    check_picture(data)
+    check_picture(data, report)
     return picture_digest({"bytes": data})
 
 
@@ -154,7 +155,7 @@ def usable(rows: Iterable[Row], need: int | None, report: LoadReport) -> tuple[l
         if len(kept) == need:
             break
         try:
-            mark = opened(row)
+            mark = opened(row, report)
         except Unusable as why:
             drop(report, str(why))
             continue
