@@ -232,16 +232,56 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+class Parts(NamedTuple):
+    """How a data set says which rows are its train, validation and test set: in three files, or in a column."""
+
+    files: tuple[str, str, str] = ("data", "data", "data")
+    column: str = ""
+    words: tuple[str, str, str] = ("train", "val", "test")
+
+
+PARTS = {
+    "SNLI, lines": Parts(("snli_1.0_train", "snli_1.0_dev", "snli_1.0_test")),
+    "MultiNLI": Parts(("multinli_1.0_train", "multinli_1.0_dev_matched", "multinli_1.0_test_matched")),
+    "e-SNLI": Parts(("esnli_train_1", "esnli_dev", "esnli_test")),
+    "XNLI": Parts(("xnli.train.en", "xnli.dev", "xnli.test")),
+    "SICK": Parts(("SICK_train", "SICK_trial", "SICK_test_annotated")),
+    "SICK, both ways": Parts(column="SemEval_set", words=("TRAIN", "TRIAL", "TEST")),
+    "SAMSum": Parts(("train", "val", "test")),
+    "DialogSum": Parts(("dialogsum.train", "dialogsum.dev", "dialogsum.test")),
+    "Recipe1M+": Parts(column="partition"),
+    "ScienceQA": Parts(("train-00000-of-00001", "validation-00000-of-00001", "test-00000-of-00001")),
+}
+
+
+def write_parts(name: str, folder: Path) -> dict[str, range]:
+    """The files of a layout with its official splits; which rows are in which."""
+    layout, parts = LAYOUTS[name], PARTS[name]
+    ranges = {"train": range(60), "validation": range(60, 90), "test": range(90, 120)}
+    files: dict[str, list[Row]] = {}
+    for file, word, numbers in zip(parts.files, parts.words, ranges.values(), strict=True):
+        rows = [layout.row(i) | ({parts.column: word} if parts.column else {}) for i in numbers]
+        files[file] = files.get(file, []) + rows
+    for file, rows in files.items():
+        write_rows(rows, folder / f"{file}.{layout.ending}")
+    return ranges
+
+
 def write(layout: Layout, folder: Path, count: int = 60) -> Path:
     """The file of a layout."""
-    rows, path = [layout.row(i) for i in range(count)], folder / f"data.{layout.ending}"
-    if layout.ending == "json":
+    return write_rows([layout.row(i) for i in range(count)], folder / f"data.{layout.ending}")
+
+
+def write_rows(rows: list[Row], path: Path) -> Path:
+    """Rows in the form that the file's ending says."""
+    ending = path.suffix[1:]
+    if ending == "json":
         path.write_text(json.dumps(rows), encoding="utf-8")
-    elif layout.ending == "jsonl":
+    elif ending == "jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     else:
         with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]), delimiter="\t" if layout.ending == "tsv" else ",")
+            table = csv.DictWriter(file, list(rows[0]), delimiter="\t" if ending == "tsv" else ",")
             table.writeheader()
             table.writerows(rows)
     return path

@@ -18,7 +18,7 @@ from helpers.sources.files.base import Bad, File, Row
 from helpers.sources.files.folder import contents, others
 from helpers.sources.files.kinds import SUFFIXES, refuse, rows_of
 from helpers.sources.files.packed import is_packed, unpack
-from helpers.sources.splits import has_splits, split_of_path, split_of_row
+from helpers.sources.splits import has_splits, split_column, split_of, split_of_path
 
 UNREADABLE_SHARE = 0.01
 
@@ -73,7 +73,7 @@ class RawRows:
         self.files += part.files
         self.splits += [split] * len(part.rows)
         self.read, self.unreadable = self.read + part.read, self.unreadable + part.unreadable
-        self.licence, self.chosen = part.licence, part.chosen
+        self.licence, self.chosen, self.names = part.licence, part.chosen, part.names
         self.file_columns |= part.file_columns
         self.notes += [note for note in part.notes if note not in self.notes]
 
@@ -109,7 +109,7 @@ def read_local(path: str | Path, limit: int, seed: int, official: bool = False) 
         for file, found in _opened(Path(path).expanduser(), Path(scratch), raw.notes):
             before, bad, first, last = raw.read, 0, None, None
             own: dict[str, None] = {}
-            by_file = split_of_path(file.name)
+            by_file, column = split_of_path(file.name) if official else "", ""
             for item in found:
                 raw.read += 1
                 if isinstance(item, Bad):
@@ -118,7 +118,8 @@ def read_local(path: str | Path, limit: int, seed: int, official: bool = False) 
                 if item.keys() != last:
                     last = item.keys()
                     own.update(dict.fromkeys(item))
-                split = (split_of_row(item) or by_file) if official else ""
+                    column = split_column(last) if official else ""
+                split = (split_of(str(item[column])) if column else "") or by_file
                 if split not in samples:
                     samples[split] = Sample(limit, f"reservoir-{seed}{split and '-' + split}")
                 samples[split].add((item, file.name))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import PurePath
-from typing import Any
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 OFFICIAL = (TRAIN, VALIDATION, TEST)
 SPLIT = "official split"  # key of a row that says where it stands, where the source has splits
-COLUMNS = ("split", "partition", "fold", "subset")  # of a table that says it of every row
+COLUMNS = ("split", "partition", "semeval_set", "fold", "subset")  # of a table that says it of every row
 _NAMES = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
     **dict.fromkeys(("validation", "valid", "val", "validate", "dev", "development", "trial", "eval"), VALIDATION),
@@ -41,15 +40,12 @@ def split_of_path(path: str) -> str:
     return next((found for name in (file, *reversed(folders)) if (found := split_of(name))), "")
 
 
-def split_of_row(row: Mapping[str, Any]) -> str:
-    """The split that a row names in a column of its own, "" where it has none."""
-    for name in COLUMNS:
-        if isinstance(value := row.get(name), str) and (found := split_of(value)):
-            return found
-    return ""
+def split_column(names: Iterable[str]) -> str:
+    """The column that says of every row which split it is in, "" where there is none."""
+    found = {name.lower(): name for name in names}
+    return next((found[name] for name in COLUMNS if name in found), "")
 
 
 def has_splits(found: Iterable[str]) -> bool:
-    """Whether these are official splits: there is a train part, and another one to measure on."""
-    named = set(found)
-    return TRAIN in named and len(named & set(OFFICIAL)) > 1
+    """Whether these are official splits: there are two parts at least, one to learn from and one to measure on."""
+    return len(set(found) & set(OFFICIAL)) > 1

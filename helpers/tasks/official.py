@@ -40,6 +40,9 @@ def cut(
     parts: dict[str, list[Row]] = {name: [] for name in OFFICIAL}
     for row in rows:
         parts[row.pop(SPLIT)].append(row)
+    if not parts[TRAIN] and not source.protocol:
+        parts[TRAIN], parts[VALIDATION] = parts[VALIDATION], []
+        report.notes.append("the source has no split train that can be used: its validation split is trained on")
     usable = {name: len(part) for name, part in parts.items()}
     report.notes.append("official splits: " + ", ".join(f"{name} {size:,}" for name, size in usable.items() if size))
     _copies(parts, same, source.splits == "official-distinct", report)

@@ -48,9 +48,9 @@ def test_names_of_splits(name: str, split: str) -> None:
     assert split_of_path(name) == split
 
 
-def test_splits_need_a_train_part_and_another() -> None:
-    assert has_splits(["train", "test"]) and has_splits(["train", "validation"])
-    assert not has_splits(["train"]) and not has_splits(["validation", "test"])
+def test_there_are_splits_where_there_are_two_parts() -> None:
+    assert has_splits(["train", "test"]) and has_splits(["train", "validation"]) and has_splits(["validation", "test"])
+    assert not has_splits(["train"]) and not has_splits(["", "test"])
     assert split_of("Validation") == "validation" and split_of("") == ""
 
 
@@ -83,6 +83,13 @@ def test_a_missing_split_is_cut_from_train_and_said() -> None:
     texts = {name: {row["text"] for row in part} for name, part in parts.items()}
     assert not texts["train"] & texts["validation"]
     assert "no split validation" in " ".join(report.notes) and "cut from train" in " ".join(report.notes)
+
+
+def test_without_a_train_split_the_validation_split_is_trained_on_and_the_test_split_never() -> None:
+    parts, report = cut(rows_of(validation=60, test=20), None, 12)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 50, "validation": 10, "test": 12}
+    assert all(row["text"].startswith("test") == (name == "test") for name, part in parts.items() for row in part)
+    assert any("its validation split is trained on" in note for note in report.notes)
 
 
 def test_copies_stay_together_where_a_split_is_cut_from_train() -> None:

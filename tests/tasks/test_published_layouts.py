@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layout_cases import LAYOUTS, write
+from layout_cases import LAYOUTS, PARTS, dialogsum, dialogsum_test, write, write_parts, write_rows
 
 from helpers import tasks
 
@@ -30,3 +30,27 @@ def test_a_published_layout_loads_as_it_is(tmp_path: Path, name: str) -> None:
             row |= {"choices": sorted(row["choices"]), "answer": right["answer"]}
             right = {**right, "choices": sorted(right["choices"])}
         assert {column: row[column] for column in right} == right
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_official_splits_are_kept(tmp_path: Path, name: str) -> None:
+    layout = LAYOUTS[name]
+    numbers = write_parts(name, tmp_path)
+    splits = tasks.get(layout.task).load(None, 12, str(tmp_path))
+    key = KEYS[layout.task]
+    own = {part: {row[key] for i in range_ if (row := layout.wanted(i))} for part, range_ in numbers.items()}
+    found = {part: set(rows[key]) for part, rows in splits.items()}
+    assert found["train"] == own["train"] and found["test"] <= own["test"] and found["validation"] <= own["validation"]
+    assert len(splits["test"]) == 12 and len(splits["validation"]) == 10
+
+
+def test_dialogsums_release_has_one_summary_in_train_and_three_in_test(tmp_path: Path) -> None:
+    for name, row, numbers in (
+        ("train", dialogsum, range(40)), ("dev", dialogsum, range(40, 60)), ("test", dialogsum_test, range(60, 80)),
+    ):  # fmt: skip
+        write_rows([row(i) for i in numbers], tmp_path / f"dialogsum.{name}.jsonl")
+    splits = tasks.get("dialogsum").load(None, 12, str(tmp_path))
+    assert len(splits["train"]) == 40 and all(len(row["references"]) == 1 for row in splits["train"])
+    for row in splits["test"]:
+        own = next(dialogsum_test(i) for i in range(60, 80) if dialogsum_test(i)["dialogue"] == row["dialogue"])
+        assert row["references"] == [own["summary1"], own["summary2"], own["summary3"]]

@@ -208,10 +208,17 @@ def _settle_columns(raw: RawRows, report: LoadReport) -> list[str]:
     """The columns of several summaries, where there are such; settles what stands in place of dialogue and summary."""
     fit = {own: columns.fitting(raw.columns, own, ALIASES[own]) for own in ("dialogue", "summary", "instruction")}
     several = []
-    if "summary" not in raw.chosen and not fit["summary"]:
+    if "summary" not in raw.chosen:
         several = columns.numbered(raw.columns, "summary", "reference", "target", "highlights")
-        if several:
-            raw.chosen = {"summary": several[0], **raw.chosen}
+    if several and fit["summary"]:  # a test file with several summaries beside a training file with one
+        name = fit["summary"][0]
+        for row in raw.rows:
+            if row.get(name) in (None, ""):
+                row[name] = [row[other] for other in several if row.get(other)] or None
+        raw.add_columns(name)
+        several = []
+    elif several:
+        raw.chosen = {"summary": several[0], **raw.chosen}
     if fit["instruction"] and "instruction" not in raw.chosen:
         if "dialogue" not in raw.chosen and not fit["dialogue"]:
             raw.chosen = {"dialogue": fit["instruction"][0], **raw.chosen}
