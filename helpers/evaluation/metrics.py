@@ -20,6 +20,7 @@ cosine         cosine of sentence embeddings, negative values counted as 0, mean
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,7 +40,7 @@ from helpers.evaluation.statistics import (
     paired_bootstrap,
 )
 from helpers.evaluation.text_stats import References
-from helpers.evaluation.tokens import choose
+from helpers.evaluation.tokens import choose, cut_words
 
 TEXT_METRICS = ("bleu", "bleu1", "bleu4", "rouge1", "rouge2", "rougeL", "meteor", "cosine")
 CHOICE_METRICS = ("accuracy", "macro_f1", "valid_rate")
@@ -79,7 +80,9 @@ def score_texts(
     check_lengths(len(predictions), len(references))
     lists = _reference_lists(predictions, references)
     flat, counts = [text for texts in lists for text in texts], sorted({len(texts) for texts in lists})
-    tokens, key = choose(flat), fingerprint(["\x1f".join(texts) for texts in lists])
+    tokens = choose(flat)
+    tokens = replace(tokens, note=tokens.note or cut_words(tokens, predictions))
+    key = fingerprint(["\x1f".join(texts) for texts in lists])
     several = f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} references" if counts[-1] > 1 else ""
     parts = []
 

@@ -21,6 +21,7 @@ _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _COMMON = "the and with that this from are you it until then into which they"
 _ENGLISH = frozenset(_COMMON.split())
 ENGLISH_SHARE = 0.04  # of the words; English has about 0.12, languages that use some of these words below 0.02
+CUT_SHARE = 0.05  # of the words; English texts with some foreign names have less
 NO_SPACES_SHARE = 0.25  # of the letters
 
 
@@ -62,6 +63,15 @@ def choose(references: Iterable[str]) -> Tokens:
     without = sum(any(map(str.isalpha, text)) and not re.search("[a-z0-9]", text.lower()) for text in texts)
     note = f"words of a-z and 0-9, of which {without} of {len(texts)} references have none" if without else ""
     return Tokens("a-z", note=note)
+
+
+def cut_words(tokens: Tokens, predictions: Iterable[str]) -> str:
+    """A note where tokens of a-z take many words of the answers apart ("größe" becomes "gr" and "e"); "" else."""
+    words = [word for text in predictions for word in re.findall(r"[^\W\d_]+", text)] if tokens.kind == "a-z" else []
+    cut = sum(not word.isascii() for word in words)
+    if cut <= CUT_SHARE * len(words):
+        return ""
+    return f"words of a-z and 0-9, which take {cut:,} of {len(words):,} words of the answers apart"
 
 
 @lru_cache(maxsize=1)

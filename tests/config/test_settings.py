@@ -253,6 +253,10 @@ def test_an_unknown_notebook_gets_a_hint() -> None:
         find_lesson("04_qlora_instuct")
 
 
+# The run's own, or none.
+NOT_SET = ("runs", "ratings", "max_pixels", "others", "checkpoint_dir", "columns", "labels", "protocol")
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("notebook", LESSONS)
 def test_every_default_exists_and_passes_its_own_check(
@@ -264,9 +268,7 @@ def test_every_default_exists_and_passes_its_own_check(
         cfg = settings.resolve(notebook, {"profile": profile} | ({"task": task} if task else {}), Facts())
         for name in spec.parameters:
             value = getattr(cfg, name)
-            if (
-                name in ("runs", "ratings", "max_pixels", "others", "checkpoint_dir") and value is None
-            ):  # the run's own, or none
+            if name in NOT_SET and value is None:
                 continue
             assert value is not None, name
             check_value(PARAMETERS[name], value)

@@ -165,3 +165,11 @@ def test_evaluates_interface_takes_several_references() -> None:
     predictions, references = several()
     value = hf.load("rougeL").compute(predictions=predictions, references=references)["rougeL"]
     assert value == score_texts(predictions, references, ["rougeL"]).value("rougeL")
+
+
+def test_answers_that_are_taken_apart_are_noted() -> None:
+    """The references decide on the tokens, so that all systems are counted alike; but not in silence."""
+    cut = score_texts(["größe", "the size of it"], ["gr e", "the size of it"], ["rougeL"])
+    assert "1 of 5 words of the answers apart" in cut.notes["rougeL"]
+    plain = score_texts(["the café " + "by the old road near the town " * 4], ["the cafe"], ["rougeL"])
+    assert "rougeL" not in plain.notes

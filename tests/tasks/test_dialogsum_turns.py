@@ -101,7 +101,7 @@ def test_several_summaries_are_kept_and_noted(tmp_path: Path) -> None:
     ]
     splits = load(tmp_path / "d.jsonl", made)
     assert all(row["summary"].startswith("They speak") and row["topic"] == "numbers" for row in splits["test"])
-    assert any("60 rows have several summaries" in note for note in splits.report.notes)
+    assert any("60 dialogues have several summaries" in note for note in splits.report.notes)
     assert any("lists of texts in 60 rows" in note for note in splits.report.notes)
     report = LoadReport("dialogsum", "x")
     read = _usable(reader.read(str(tmp_path / "d.jsonl"), 100, 0), report)
