@@ -21,7 +21,7 @@ _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _COMMON = "the and with that this from are you it until then into which they"
 _ENGLISH = frozenset(_COMMON.split())
 ENGLISH_SHARE = 0.04  # of the words; English has about 0.12, languages that use some of these words below 0.02
-CUT_SHARE = 0.05  # of the words; English texts with some foreign names have less
+CUT_SHARE = 0.25  # of the words; English texts with foreign names have less
 NO_SPACES_SHARE = 0.25  # of the letters
 
 
