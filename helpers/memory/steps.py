@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from helpers.memory.jobs import Job
-from helpers.training.losses import completion_loss, label_word_loss
+from helpers.training.losses import completion_loss, head_loss, label_word_loss
 
 # What a storage is for, by the part of the step in which it begins.
 INPUTS, ACTIVATIONS, BACKWARD, UPDATE = "inputs", "activations", "backward", "update"
@@ -28,6 +28,8 @@ def loss_of(job: Job, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         return completion_loss(model, inputs)[0]
     if job.step == "label_words":
         return label_word_loss(model, inputs, list(range(job.classes)))[0]
+    if job.step == "classify":
+        return head_loss(model, inputs)[0]
     if job.step == "contrast":
         return _soft_prompts(model, inputs)
     loss: torch.Tensor = model(**inputs).loss

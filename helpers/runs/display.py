@@ -36,7 +36,7 @@ def start_screen(settings: Settings, machine: Machine, folder: Path) -> str:
         lines += _entry("model", f"{values['model_id']}{mark.get('model_id', '')}")
     if "task" in values:
         lines += _entry("data", f"{values['task']} from {short_path(Path(values['dataset']))}")
-    names = [*(n for n in PARAMETERS if n in values and n not in _PLACED), "seed"]
+    names = [*(n for n in PARAMETERS if values.get(n) is not None and n not in _PLACED), "seed"]
     plain = {n: f"{v:g}" if isinstance(v, float) else str(v) for n, v in values.items()}
     shown = ", ".join(f"{n} {plain[n]}{mark.get(n, '')}" for n in names)
     lines += _entry("settings", shown + ("  (* set by you)" if "*" in shown else ""))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-_SHOWN = (
-    "CompletionTrainer", "LabelWordTrainer", "float32_adapters", "label_table", "precision", "seconds_of", "train",
-)  # fmt: skip
+_CLASSIFIERS = ("ClassifierTrainer", "LabelWordTrainer")
+_SHOWN = ("CompletionTrainer", "float32_adapters", "label_table", "precision", "seconds_of", "train")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _SHOWN:
+    if name not in (*_SHOWN, *_CLASSIFIERS):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from helpers.training import trainers
+    from helpers.training import classifiers, trainers
 
-    return getattr(trainers, name)
+    return getattr(classifiers if name in _CLASSIFIERS else trainers, name)

@@ -39,6 +39,20 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) ->
     return total / max(1, int(taken)), outputs
 
 
+def head_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy per row of a model with a classification head.
+
+    Args:
+        inputs: what the model reads, and ``labels``, the class of each row, ``(b,)``.
+        count: rows of the whole update; those of this batch when ``None``.
+
+    Returns:
+        The loss, and the scores of the classes, ``(b, classes)``.
+    """
+    scores = model(**{name: value for name, value in inputs.items() if name != "labels"}).logits.float()
+    return _per_row(scores, inputs["labels"], count), scores
+
+
 def label_word_loss(
     model: Any, inputs: Mapping[str, Any], label_ids: Sequence[int], count: Any = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,8 +75,12 @@ def label_word_loss(
         use_cache=False,
     )
     scores = outputs.logits[:, -1, list(label_ids)].float()
+    return _per_row(scores, inputs["labels"], count), scores
+
+
+def _per_row(scores: torch.Tensor, labels: torch.Tensor, count: Any) -> torch.Tensor:
     rows = len(scores) if count is None else int(count)
-    return functional.cross_entropy(scores, inputs["labels"], reduction="sum") / max(1, rows), scores
+    return functional.cross_entropy(scores, labels, reduction="sum") / max(1, rows)
 
 
 def _summed_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

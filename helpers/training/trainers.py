@@ -18,7 +18,7 @@ from helpers.machine import out_of_memory
 from helpers.training.callbacks import Meter, ProgressLine, Restored, ReturnFreedMemory, StopOnNaN
 from helpers.training.checkpoints import latest_checkpoint, mirror_of
 from helpers.training.live_plot import LivePlot
-from helpers.training.losses import IGNORED, completion_loss, label_word_loss
+from helpers.training.losses import IGNORED, completion_loss
 from helpers.training.saving import patient
 
 if TYPE_CHECKING:
@@ -65,26 +65,6 @@ class CompletionTrainer(SFTTrainer):
     ) -> Any:
         loss, outputs = completion_loss(model, inputs, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
-
-
-class LabelWordTrainer(Trainer):
-    """``Trainer`` for a language model that classifies by its own words; cross-entropy over the words alone.
-
-    Batches are padded on the left, so that the last position of every row is where the answer starts.
-
-    Args:
-        label_ids: the token that stands for each class, from ``models.label_token_ids``.
-    """
-
-    def __init__(self, *args: Any, label_ids: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.label_ids = list(label_ids)
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        loss, scores = label_word_loss(model, inputs, self.label_ids, num_items_in_batch)
-        return (loss, {"logits": scores}) if return_outputs else loss
 
 
 def train(

@@ -13,7 +13,7 @@ from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
 from helpers import inference, models
 from helpers.errors import ModelError
-from helpers.training import trainers
+from helpers.training import classifiers, trainers
 
 LABELS = ["entailment", "neutral", "contradiction"]
 WORDS = ["yes", "maybe", "no"]
@@ -87,7 +87,7 @@ def test_label_word_loss_is_cross_entropy_over_the_words(tmp_path: Path, accumul
     rows = [{"input_ids": t, "attention_mask": [1] * len(t), "labels": i % 3} for i, t in enumerate(tokens(loaded))]
     loaded.tokenizer.padding_side = "left"
     adapted = get_peft_model(loaded.model, LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear"))
-    trainer = trainers.LabelWordTrainer(
+    trainer = classifiers.LabelWordTrainer(
         label_ids=ids, model=adapted, args=arguments(tmp_path, gradient_accumulation_steps=accumulation),
         train_dataset=Dataset.from_list(rows), data_collator=DataCollatorWithPadding(loaded.tokenizer),
     )  # fmt: skip
