@@ -306,3 +306,19 @@ def test_the_original_release_keeps_its_splits(tmp_path: Path, listed: bool) -> 
     found = {name: sorted(int(key) for key in part["id"]) for name, part in splits.items()}
     assert found["train"] == list(range(20)) and found["test"] == list(range(32, 44))
     assert set(found["validation"]) <= set(range(20, 32)) and len(found["validation"]) == 10
+
+
+def test_project_c_trains_on_the_first_pictures_of_the_sorted_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from helpers.tasks.zappos.task import PROTOCOL
+    from tools.shoe_folder import write_folder
+
+    folder = write_folder(tmp_path / "shoes", 60, seed=1)
+    assert PROTOCOL.sizes == {"train": 1_000}
+    monkeypatch.setitem(PROTOCOL.sizes, "train", 20)  # type: ignore[arg-type]
+    found = tasks.get("zappos").load(8, 12, Source(str(folder), protocol="published"))
+    first = {f"gen-1-{path.stem}" for path in sorted(folder.rglob("*.jpg"), key=str)[:20]}
+    assert set(found["train"]["id"]) == first
+    assert len(found["test"]) == 12 and not set(found["test"]["id"]) & first
+    assert any("protocol of Project C" in note and "published 20" in note for note in found.report.notes)

@@ -183,7 +183,7 @@ def _usable(found: list[Row], need: int | None, seed: int, report: LoadReport) -
 def _published(found: list[Row], n_eval: int, seed: int, report: LoadReport) -> tuple[list[Row], dict[str, str]]:
     """Rows in the order in which ``base.cut`` deals them out: test and validation, then the first ones of the list."""
     size = PROTOCOL.sizes["train"]
-    order = sorted(found, key=itemgetter("id"))
+    order = sorted(found, key=lambda row: (row["image"]["path"] or "", row["id"]))
     train, hashes = zappos_rows.usable(order, size, report)
     rest = [row for row in order if row["id"] not in hashes]
     need = n_eval + base.validation_size(n_eval)
