@@ -105,13 +105,11 @@ def _has_results(folder: Path) -> bool:
 def _refuse_changed(settings: Settings, before: Mapping[str, Any], why: str) -> None:
     """RunError that names the first setting, or the data, that is another than ``before``."""
     now = records.clean(settings)
-    for name in dict.fromkeys([*now, *before]):
-        if name in NOT_COMPARED or now.get(name) == before.get(name):
+    for name in (name for name in now if name in before):  # an earlier version of the course may have had others
+        if name in NOT_COMPARED or now[name] == before[name]:
             continue
         label, cure = name, f"Set {name} back, or choose another run_name"
         if name == "dataset_hash":
-            if name not in now or name not in before:  # another dataset, or a record from before there were hashes
-                continue
             label, cure = f"the content of {now['dataset']}", "Bring the data back, or choose another run_name"
-        what = f"run {settings.run_name!r} {why}: {label} was {before.get(name)!r} and is now {now.get(name)!r}"
+        what = f"run {settings.run_name!r} {why}: {label} was {before[name]!r} and is now {now[name]!r}"
         raise RunError(what, cure)
