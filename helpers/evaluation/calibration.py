@@ -175,8 +175,9 @@ def threshold_for(confidence: ArrayLike, right: ArrayLike, accuracy: float, leve
     Of many thresholds some look better than they are. So each one is tested (exact binomial test, the same as the lower
     end of a Clopper-Pearson interval), from the highest confidence down, and the first failure ends the search: "Learn
     then Test", Angelopoulos et al. (2021, arXiv:2110.01052). Since a few early errors would end it too soon, it starts
-    again from the surest half, quarter, eighth ... of the examples and from all of them. The starts share the permitted
-    error, and a search that has come that far hands its share on: Wiens (2003), "A fixed sequence Bonferroni procedure".
+    again at the surest ... eighth, quarter and half of the examples, and at all of them. The starts share the permitted
+    error; a search that reaches the next one takes its share along (Wiens 2003, "A fixed sequence Bonferroni
+    procedure").
 
     If surer answers are right more often, the *chosen* threshold's true accuracy is below ``accuracy`` with a
     probability of at most (1 - level) / 2. Choose it on other examples than it is judged on, and on unrelated ones.

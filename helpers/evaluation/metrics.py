@@ -211,7 +211,7 @@ def compare(
     """Paired tests of two systems on the same examples; ``difference`` = ``a`` − ``b``.
 
     Proportions (accuracy, valid_rate): exact McNemar test with Newcombe's paired interval. Everything
-    else: paired bootstrap. Scores that are ``grouped``: exact sign flips of whole groups, the interval for groups, and a
+    else: paired bootstrap. Of ``grouped`` scores: exact sign flips of whole groups with the interval for groups, and a
     bootstrap of groups. p-values are not adjusted for the number of tests; see ``holm``.
 
     Args:

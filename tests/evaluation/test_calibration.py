@@ -91,6 +91,7 @@ SHAPES = {
     "always below": lambda c: np.full_like(c, 0.89),
     "crossing slowly": lambda c: 0.8 + 0.2 * c,
     "a step": lambda c: np.where(c > 0.5, 0.94, 0.8),
+    "surest often wrong": lambda c: np.where(c > 0.95, 0.8, np.where(c > 0.4, 0.95, 0.5)),
     "many ties": lambda c: 0.7 + 0.3 * c,
 }
 

@@ -1,4 +1,4 @@
-"""Related examples: identities with brute force and with independent examples, then coverage where the truth is known."""
+"""Related examples: identities with brute force and with independent ones, then promises where the truth is known."""
 
 from __future__ import annotations
 
@@ -156,9 +156,7 @@ def test_grouped_scores_use_groups_everywhere_and_others_do_not() -> None:
     assert tests["macro_f1"].p_value == paired_bootstrap(sums, theirs, macro_f1_from_stats, seed=3).p_value
     assert tests["perplexity"].test == "paired bootstrap of 30 groups, 2000 draws"
     assert a.notes["accuracy"] == "examples in 30 groups" and not plain_a.notes
-    assert {m: e.value for m, e in found.items()} == pytest.approx(
-        {m: e.value for m, e in plain_a.estimates().items()}
-    )
+    assert {m: e.value for m, e in found.items()} == pytest.approx({m: e.value for m, e in plain_a.estimates().items()})
     assert plain_a.estimates(seed=3)["accuracy"] == wilson(int((one == gold).sum()), 60)
     assert compare(plain_a, plain_b, "a", "b")[0].test == "exact McNemar"
 
