@@ -97,7 +97,7 @@ def group_wilson(right: ArrayLike, groups: Groups, level: float = LEVEL) -> Esti
     rows = group_sums(np.stack([correct, np.ones(len(correct))], axis=1), groups)
     n, size = _smoothed(rows[:, 1])
     p, residuals = _residuals(rows[:, 0], rows[:, 1])
-    between = residuals @ residuals + size**2 * (p**2 + (1 - p) ** 2)
+    between = float(residuals @ residuals) + size**2 * (p**2 + (1 - p) ** 2)
     effective = found.n / max(1.0, between / (n * p * (1 - p))) * _few(len(rows), found.n, level)
     low, high = score_interval(found.value, effective, level)
     return replace(found, low=low, high=high)
@@ -150,7 +150,6 @@ def sign_flips(correct_a: ArrayLike, correct_b: ArrayLike, groups: Groups) -> Si
     Raises:
         DataError: as ``group_newcombe``.
     """
-    from scipy.signal import fftconvolve
     from scipy.stats import binom
 
     a, b, codes = _paired(correct_a, correct_b, groups)
@@ -160,13 +159,20 @@ def sign_flips(correct_a: ArrayLike, correct_b: ArrayLike, groups: Groups) -> Si
     for size, count in zip(sizes, counts, strict=True):
         steps = np.zeros(count * size + 1)
         steps[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        convolve = np.convolve if chances.size * steps.size <= _DIRECT else fftconvolve
-        chances = convolve(chances, steps)
+        chances = _convolve(chances, steps)
     total = len(chances) - 1
     far = np.abs(2 * np.arange(total + 1) - total) >= abs(differences.sum())
     # No choice of signs is rarer than the two most extreme ones; rounding could make it so.
     p_value = min(1.0, max(float(chances[far].sum()), 0.5 ** max(0.0, counts.sum() - 1.0)))
     return SignFlips(int((differences > 0).sum()), int((differences < 0).sum()), p_value)
+
+
+def _convolve(x: FloatArray, y: FloatArray) -> FloatArray:
+    if x.size * y.size <= _DIRECT:
+        return np.convolve(x, y)
+    from scipy.signal import fftconvolve
+
+    return np.asarray(fftconvolve(x, y))
 
 
 def _paired(
