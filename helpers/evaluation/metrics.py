@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation import text_stats
 from helpers.evaluation.aggregates import MAX_ORDER, aggregate, bleu_from_stats, perplexity_from_stats, with_count
+from helpers.evaluation.clusters import group_newcombe, sign_flips
 from helpers.evaluation.embeddings import Embedder
 from helpers.evaluation.scores import PROPORTIONS, Part, Scores, check_lengths, check_name, fingerprint
 from helpers.evaluation.statistics import (
@@ -210,13 +211,14 @@ def compare(
     """Paired tests of two systems on the same examples; ``difference`` = ``a`` − ``b``.
 
     Proportions (accuracy, valid_rate): exact McNemar test with Newcombe's paired interval. Everything
-    else: paired bootstrap. p-values are not adjusted for the number of tests; see ``holm``.
+    else: paired bootstrap. Of ``grouped`` scores: exact sign flips of whole groups with the interval for groups, and a
+    bootstrap of groups. p-values are not adjusted for the number of tests; see ``holm``.
 
     Args:
         metrics: by default those that both systems have.
 
     Raises:
-        DataError: the systems were not scored on the same examples, or in the same way.
+        DataError: the systems were not scored on the same examples, in the same way, or not in the same groups.
         ParameterError: a metric that one of them lacks.
     """
     chosen = [m for m in a.metrics if m in b.parts] if metrics is None else list(metrics)
@@ -228,17 +230,24 @@ def compare(
         if x.key != y.key or len(x.stats) != len(y.stats):
             what = "tokens" if metric == "perplexity" else "examples"
             raise DataError(f"{metric} of {name_a} and {name_b} is not about the same {what}: no paired test")
+        if x.n_groups != y.n_groups or np.any(x.groups != y.groups):
+            what = f"{metric} of {name_a} and {name_b} is not about the same groups of examples: no paired test"
+            raise DataError(what, "Give both the same labels with scores.grouped(labels)")
         if x.note != y.note:
             raise DataError(f"{metric} of {name_a} ({x.note}) and {name_b} ({y.note}) do not compare")
-        if metric in PROPORTIONS:
-            difference, low, high = newcombe(x.stats[:, 0], y.stats[:, 0], level)
-            p, test = mcnemar_exact(x.stats[:, 0], y.stats[:, 0]).p_value, "exact McNemar"
+        right = x.stats[:, 0], y.stats[:, 0]
+        if metric in PROPORTIONS and x.groups is not None:
+            difference, low, high = group_newcombe(*right, x.groups, level)
+            p, test = sign_flips(*right, x.groups).p_value, f"exact sign flips of {x.n_groups} groups"
+        elif metric in PROPORTIONS:
+            difference, low, high = newcombe(*right, level)
+            p, test = mcnemar_exact(*right).p_value, "exact McNemar"
         else:
             # One system may have chosen a class that the other never did: pad macro_f1's columns.
             width = max(x.stats.shape[1], y.stats.shape[1])
-            sx, sy = (np.pad(s, ((0, 0), (0, width - s.shape[1]))) for s in (x.stats, y.stats))
+            sx, sy = (np.pad(s, ((0, 0), (0, width - s.shape[1]))) for s in (x.independent, y.independent))
             difference, low, high, p = paired_bootstrap(sx, sy, aggregate(metric), level, draws, seed)
-            test = f"paired bootstrap, {draws} draws"
+            test = f"paired bootstrap{f' of {x.n_groups} groups' if x.n_groups else ''}, {draws} draws"
         results.append(TestResult(name_a, name_b, metric, difference, low, high, p, test))
     return results
 

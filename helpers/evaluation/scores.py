@@ -6,8 +6,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation.aggregates import aggregate
+from helpers.evaluation.clusters import Groups, group_codes, group_sums, group_wilson
 from helpers.evaluation.statistics import DRAWS, LEVEL, Estimate, FloatArray, bootstrap, wilson
 from helpers.hints import nearest_and_all
 
@@ -24,6 +28,7 @@ class Part:
         n: examples that count (rows; for perplexity, rows with at least one token).
         key: fingerprint of what was scored against; two systems compare only if it agrees.
         note: how it was computed, where that may differ between machines.
+        groups: (n,) group of each example where examples are related, see ``clusters``; None if they are not.
     """
 
     metric: str
@@ -32,6 +37,17 @@ class Part:
     n: int
     key: str
     note: str = ""
+    groups: NDArray[np.int64] | None = None
+
+    @property
+    def n_groups(self) -> int:
+        """How many groups the examples are in; 0 if they are in none."""
+        return 0 if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def independent(self) -> FloatArray:
+        """``stats`` of what is resampled: examples, or whole groups."""
+        return self.stats if self.groups is None else group_sums(self.stats, self.groups)
 
 
 class Scores:
@@ -42,6 +58,18 @@ class Scores:
 
     def __or__(self, other: Scores) -> Scores:
         return Scores({**self.parts, **other.parts}.values())
+
+    def grouped(self, groups: Groups) -> Scores:
+        """The same scores of related examples: ``estimates`` and ``compare`` then draw whole groups, see ``clusters``.
+
+        Args:
+            groups: (n,) labels; examples that share a premise, a picture or a recipe have the same one.
+
+        Raises:
+            DataError: not one label for each example, a missing label, or all examples in one group.
+        """
+        labels = groups if isinstance(groups, np.ndarray) else list(groups)
+        return Scores(replace(p, groups=group_codes(labels, len(p.stats))) for p in self.parts.values())
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -58,7 +86,11 @@ class Scores:
     @property
     def notes(self) -> dict[str, str]:
         """Metric → how it was computed, for the run's record."""
-        return {m: p.note for m, p in self.parts.items() if p.note}
+        found = {
+            m: "; ".join(filter(None, (p.note, f"examples in {p.n_groups} groups" if p.n_groups else "")))
+            for m, p in self.parts.items()
+        }
+        return {m: note for m, note in found.items() if note}
 
     @property
     def notes_line(self) -> str:
@@ -71,12 +103,16 @@ class Scores:
 
     def estimates(self, seed: int = 0, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Estimate]:
         """Every metric with its interval: Wilson for proportions, percentile bootstrap otherwise."""
-        return {
-            metric: wilson(int(part.stats[:, 0].sum()), part.n, level)
-            if metric in PROPORTIONS
-            else replace(bootstrap(part.stats, aggregate(metric), level, draws, seed), n=part.n)
-            for metric, part in self.parts.items()
-        }
+        found = {}
+        for metric, part in self.parts.items():
+            if metric not in PROPORTIONS:
+                estimate = bootstrap(part.independent, aggregate(metric), level, draws, seed)
+            elif part.groups is None:
+                estimate = wilson(int(part.stats[:, 0].sum()), part.n, level)
+            else:
+                estimate = group_wilson(part.stats[:, 0], part.groups, level)
+            found[metric] = replace(estimate, n=part.n)
+        return found
 
 
 def fingerprint(texts: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Intervals and paired tests. Numpy only, so that importing it costs nothing.
+"""Intervals and paired tests. Imports numpy alone, so that it costs nothing; ``clusters`` is for related examples.
 
 Every metric of the course is a function of *summed* per-example statistics (see ``metrics``). Resampling
 examples with replacement is then a matrix product, ``weights @ stats``, where row ``d`` of ``weights`` says
@@ -99,14 +99,18 @@ def wilson(k: int, n: int, level: float = LEVEL) -> Estimate:
     """
     if n < 1 or not 0 <= k <= n:
         raise DataError(f"{k} successes in {n} trials is not a proportion", "Score at least one example")
-    z = _z(level)
-    p, z2 = k / n, z * z
+    return Estimate(k / n, *score_interval(k / n, n, level), n)
+
+
+def score_interval(p: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's interval, (low, high), of a share ``p`` of ``n`` trials, a number that need not be whole."""
+    check_level(level)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    z2 = z * z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     # At the ends the formula gives 0 and 1 up to rounding: say so exactly.
-    low = 0.0 if k == 0 else max(0.0, centre - half)
-    high = 1.0 if k == n else min(1.0, centre + half)
-    return Estimate(p, low, high, n)
+    return 0.0 if p == 0 else max(0.0, centre - half), 1.0 if p == 1 else min(1.0, centre + half)
 
 
 def bootstrap(stats: ArrayLike, fn: Aggregate, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> Estimate:
@@ -187,6 +191,7 @@ def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     """Exact two-sided McNemar test of two systems judged right or wrong on the same examples.
 
     Only examples on which they disagree count; under the null hypothesis each of those is a fair coin.
+    For examples that share a premise or a picture: ``clusters.sign_flips``.
 
     Args:
         correct_a, correct_b: (n,) booleans or 0/1.
@@ -194,13 +199,15 @@ def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     Raises:
         DataError: lengths differ, no examples, or values other than 0 and 1.
     """
-    a, b = _as_binary(correct_a), _as_binary(correct_b)
+    from scipy.stats import binomtest
+
+    a, b = as_binary(correct_a), as_binary(correct_b)
     if a.shape != b.shape:
         raise DataError(f"A paired test needs the same examples in both systems, got {len(a)} and {len(b)}")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     m = only_a + only_b
-    tail = sum(math.comb(m, i) for i in range(min(only_a, only_b) + 1))  # exact integers, no underflow
-    return McNemar(only_a, only_b, min(1.0, 2 * tail / 2**m))
+    tail = binomtest(min(only_a, only_b), m, alternative="less").pvalue if m else 1.0
+    return McNemar(only_a, only_b, min(1.0, 2 * float(tail)))
 
 
 def newcombe(correct_a: ArrayLike, correct_b: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:
@@ -209,7 +216,7 @@ def newcombe(correct_a: ArrayLike, correct_b: ArrayLike, level: float = LEVEL) -
     Newcombe (1998), method 10: Wilson intervals of the two proportions, squared and added, with their
     correlation. Unlike a bootstrap it does not collapse to a point when the systems agree everywhere.
     """
-    a, b = _as_binary(correct_a), _as_binary(correct_b)
+    a, b = as_binary(correct_a), as_binary(correct_b)
     if a.shape != b.shape:
         raise DataError(f"A paired interval needs the same examples, got {len(a)} and {len(b)}")
     n = len(a)
@@ -280,16 +287,11 @@ def _as_stats(stats: ArrayLike) -> FloatArray:
     return data
 
 
-def _as_binary(values: ArrayLike) -> NDArray[np.bool_]:
+def as_binary(values: ArrayLike) -> NDArray[np.bool_]:
     data = np.asarray(values).reshape(-1)
     if not data.size or not np.isin(data, (0, 1)).all():
         raise DataError("Correctness must be a non-empty list of 0 and 1")
     return data.astype(bool)
-
-
-def _z(level: float) -> float:
-    check_level(level)
-    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def check_level(level: float) -> None:

@@ -80,14 +80,82 @@ def test_coverage_and_accuracy_equal_those_of_every_threshold() -> None:
     by_threshold = [(np.mean(c >= t), r[c >= t].mean()) for t in sorted(set(c), reverse=True)]
     assert np.allclose(list(zip(coverage, accuracy, strict=True)), by_threshold)
     assert coverage[-1] == 1 and accuracy[-1] == pytest.approx(r.mean())
-    for wanted in (0.5, 0.8, 0.99):
-        found = calibration.threshold_for(c, r, wanted)
-        counts = [(t, int(r[c >= t].sum()), int((c >= t).sum())) for t in set(c)]
-        enough = [t for t, k, n in counts if proportion_confint(k, n, 0.1, "wilson")[0] >= wanted]
-        assert found == (min(enough) if enough else np.inf)
     for broken in ([], [0.5, np.nan]):
         with pytest.raises(DataError, match="one finite confidence"):
             calibration.coverage_curve(broken, [1] * len(broken))
+
+
+# ---- the threshold of a model that abstains -----------------------------------------------------------
+
+SHAPES = {
+    "always below": lambda c: np.full_like(c, 0.89),
+    "crossing slowly": lambda c: 0.8 + 0.2 * c,
+    "a step": lambda c: np.where(c > 0.5, 0.94, 0.8),
+    "surest often wrong": lambda c: np.where(c > 0.95, 0.8, np.where(c > 0.4, 0.95, 0.5)),
+    "many ties": lambda c: 0.7 + 0.3 * c,
+}
+
+
+def best_looking(c: np.ndarray, r: np.ndarray, wanted: float) -> float:
+    """The lowest threshold whose own interval is good enough, as if it were the only one."""
+    order = np.argsort(-c, kind="stable")
+    n = np.arange(1, len(c) + 1)
+    enough = proportion_confint(np.cumsum(r[order]), n, 0.1, "wilson")[0] >= wanted
+    enough &= np.append(np.diff(c[order]) < 0, True)
+    return float(c[order][np.flatnonzero(enough)[-1]]) if enough.any() else np.inf
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_chosen_threshold_misses_the_accuracy_asked_for_at_most_as_often_as_promised(shape: str) -> None:
+    rng, draws, wanted = np.random.default_rng(6), 500, 0.9
+    grid = np.arange(12) / 12 if shape == "many ties" else np.linspace(0, 1, 5001)
+    from_here_on = SHAPES[shape](grid)[::-1].cumsum()[::-1] / np.arange(len(grid), 0, -1)  # true accuracies
+    missed = naive = 0
+    for _ in range(draws):
+        c = rng.choice(grid, 150)
+        r = rng.random(150) < SHAPES[shape](c)
+        found, looks_best = calibration.threshold_for(c, r, wanted), best_looking(c, r, wanted)
+        missed += np.isfinite(found) and from_here_on[np.searchsorted(grid, found)] < wanted
+        naive += np.isfinite(looks_best) and from_here_on[np.searchsorted(grid, looks_best)] < wanted
+    error = np.sqrt(0.05 * 0.95 / draws)
+    assert missed / draws <= 0.05 + 2 * error
+    if shape == "always below":
+        assert naive / draws > 0.05 + 4 * error  # many thresholds, one of them is lucky
+
+
+def test_a_threshold_is_found_where_one_plainly_exists() -> None:
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(40):
+        c = rng.random(400)
+        found.append(calibration.threshold_for(c, rng.random(400) < np.where(c > 0.4, 0.99, 0.4), 0.9))
+    assert np.mean(np.array(found) < 0.5) > 0.9 and np.mean(np.array(found) > 0.3) > 0.9
+    few_sure = np.linspace(0, 1, 300)  # only the surest fifth is right, always
+    assert calibration.threshold_for(few_sure, few_sure > 0.8, 0.9) == pytest.approx(0.8, abs=0.05)
+    assert calibration.threshold_for(few_sure, few_sure >= 0, 0.9) == 0.0
+
+
+def test_a_threshold_passes_the_exact_test_and_ties_stay_together() -> None:
+    rng = np.random.default_rng(8)
+    for wanted in (0.5, 0.7, 0.8):
+        c = rng.integers(0, 12, 400) / 12
+        r = rng.random(400) < 0.4 + 0.6 * c
+        found = calibration.threshold_for(c, r, wanted)
+        k, n = int(r[c >= found].sum()), int((c >= found).sum())
+        assert found in c and proportion_confint(k, n, 0.1, "beta")[0] >= wanted  # Clopper-Pearson
+    everything = [0.7] * 29
+    assert calibration.threshold_for(everything, [1] * 29, 0.9) == 0.7  # 0.9 ** 29 = 0.047
+    assert calibration.threshold_for(everything[1:], [1] * 28, 0.9) == np.inf  # 0.9 ** 28 = 0.052
+    assert calibration.threshold_for(everything, [1] * 29, 1.0) == np.inf  # no sample shows that
+
+
+def test_thresholds_that_cannot_be_asked_for() -> None:
+    with pytest.raises(ParameterError, match="accuracy = 90 is out of range"):
+        calibration.threshold_for([0.5], [1], 90)
+    with pytest.raises(ParameterError, match="level"):
+        calibration.threshold_for([0.5], [1], 0.9, level=95)
+    with pytest.raises(DataError, match="0 and 1"):
+        calibration.threshold_for([0.5, 0.6], [1, 0.5], 0.9)
 
 
 def test_the_fitted_temperature_undoes_a_scale_and_has_the_smallest_loss() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import subprocess
 import sys
 import time
+from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -86,6 +90,22 @@ def test_mcnemar_does_not_underflow_on_thousands_of_disagreements() -> None:
 
     a, b = paired_vectors(0, 1300, 1700, 0)
     assert mcnemar_exact(a, b).p_value == pytest.approx(binomtest(1300, 3000).pvalue, rel=1e-7)
+
+
+def test_mcnemar_equals_the_sum_of_binomials() -> None:
+    for only_a, only_b in itertools.product(range(41), repeat=2):
+        m = only_a + only_b
+        tail = Fraction(sum(math.comb(m, i) for i in range(min(only_a, only_b) + 1)), 2**m)
+        found = mcnemar_exact(*paired_vectors(1, only_a, only_b, 0)).p_value
+        assert found == pytest.approx(float(min(Fraction(1), 2 * tail)), rel=1e-12)
+
+
+def test_mcnemar_of_a_million_disagreements() -> None:
+    a = np.arange(1_000_000) < 501_000
+    z = (2000 - 1) / 1000  # normal approximation with continuity correction, near enough for so many
+    assert mcnemar_exact(a, ~a).p_value == pytest.approx(2 * (1 - NormalDist().cdf(z)), rel=1e-4)
+    even = np.arange(1_000_000) % 2
+    assert mcnemar_exact(even, 1 - even).p_value == 1.0
 
 
 @pytest.mark.parametrize(("a", "b"), [([1, 0], [1]), ([], []), ([2, 0], [1, 0]), ([0.5], [1])])
