@@ -30,6 +30,7 @@ TASK = tasks.get("recipes")
         ("Mix well. Bake 1.5 hours! Serve.", "steps", ["Mix well.", "Bake 1.5 hours!", "Serve."]),
         ("egg; milk, warm", "ingredients", ["egg", "milk, warm"]),
         ("egg, milk", "ingredients", ["egg", "milk"]),
+        ("面粉 200、糖 50、1，5 dl 水", "ingredients", ["面粉 200", "糖 50", "1，5 dl 水"]),
         ([{"text": "1 egg"}, {"text": "  "}], "ingredients", ["1 egg"]),
         (["1.5 cups milk", None], "ingredients", ["1.5 cups milk"]),
         (None, "steps", []),
@@ -110,6 +111,7 @@ WAYS: dict[str, Any] = {
     "words without a sign": "Step 1 Mix the flour.\nStep 2 Bake it.",
     "paragraphs": "<p>Mix the flour.</p><p>Bake it.</p>",
     "no space": "Mix the flour.Bake it.",
+    "bars": "Mix the flour. | Bake it.",
     "circles": "① Mix the flour.\n② Bake it.",
 }  # fmt: skip
 
@@ -130,6 +132,7 @@ def test_each_shape_of_steps_gives_the_same_lines(way: str) -> None:
         ["mix for 10 minutes.", "add 2 tbsp. butter.", "serve."],
         ["Смешайте муку.", "Добавьте яйца.", "Выпекайте."],
         ["Bake at 350 F.", "2 eggs go in.", '"Done" is done.', "Eat!"],
+        ["Добавьте 2 ст. л. сахара и 1 ч. л. соли.", "Выпекайте 30 мин. при 180.", "Варите 5 мин.", "Готово."],
         ["混ぜる。", "焼く。", "食べる！"],
         ["اخلط المكونات.", "هل هو جاهز؟", "قدم الطبق."],
         ["आटा मिलाएं।", "पकाएं।"],

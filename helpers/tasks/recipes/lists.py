@@ -6,13 +6,12 @@ Python's spelling of a list or an object.
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.tasks.cells import number_text, opened, unknown_shape
+from helpers.tasks.cells import number_text, opened, plain_text, unknown_shape
 from helpers.tasks.reading import text
 from helpers.tasks.recipes.sentences import split_steps
 
@@ -34,10 +33,6 @@ KNOWN = (
     "text with a line each, lists, lists of objects such as {amount, unit, name}, {quantity, name} or {text}, "
     "a mapping of name to amount, lists by section, and schema.org's HowToStep and HowToSection"
 )
-_HTML = re.compile(
-    r"</?(?:li|ul|ol|br|p|div|span|b|i|u|em|strong|h[1-6]|a|td|tr|table|tbody|font)\b[^<>]*>", re.IGNORECASE
-)
-_HTML_BREAK = re.compile(r"<(?:/?(?:li|ul|ol|p|div|h[1-6]|tr|table)\b[^<>]*|br\s*/?)>", re.IGNORECASE)
 _BULLETS = "•‣◦●○∙·▪▫■□▢▣☐☑☒✓✔✅❏❑❒◆◇►▶➤➢→»★☆–—"
 _INLINE_BULLET = re.compile(r"\s*[•‣●▪■□▢☐☑✓✔❏◆►➤]\s*")
 _STEP = r"(?:step|schritt|étape|etape|paso|passo|passaggio|stap|steg|krok|шаг|步骤|手順|ステップ)"
@@ -46,8 +41,8 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 _PLAIN_BULLET = re.compile(rf"^(?:[{_BULLETS}]\s*|[-*]\s*|[+>#]+\s+|\[[ xX]?\]\s*)+")
-# Not within "1,5 dl", nor within brackets.
-_COMMA = re.compile(r"(?:(?<!\d)[,،、，]|[,،、，](?!\d))(?![^()]*\))")
+# Not within "1,5 dl", nor within brackets; "、" is no decimal sign.
+_COMMA = re.compile(r"(?:(?<!\d)[,،，]|[,،，](?!\d)|、)(?![^()]*\))")
 
 
 def as_list(value: Any, kind: str, shapes: Counter[str] | None = None) -> list[str]:
@@ -98,7 +93,7 @@ def _flat(found: Any, kind: str, cell: Any) -> list[str]:
     if found is None or found != found or found == "":  # None, NaN
         return []
     if isinstance(found, str):
-        return _html_lines(found)
+        return plain_text(found).splitlines()
     if isinstance(found, list | tuple):
         return [line for item in found for line in _item(item, kind, cell)]
     if isinstance(found, Mapping):
@@ -130,7 +125,7 @@ def _object(found: Mapping[str, Any], kind: str, cell: Any) -> list[str]:
     plain = {_plain_key(key): value for key, value in found.items()}
     keys = WHOLE if kind == "ingredients" else WHOLE_STEP
     if whole := next((plain[key] for key in keys if isinstance(plain.get(key), str) and plain[key].strip()), ""):
-        return _html_lines(whole)
+        return plain_text(whole).splitlines()
     inside = next((plain[key] for key in INSIDE if isinstance(plain.get(key), list | Mapping)), None)
     if inside is not None:
         return _flat(inside, kind, cell)
@@ -185,26 +180,17 @@ def with_amounts(lines: list[str], amounts: Any, units: Any = None) -> list[str]
     return [" ".join(filter(None, (*parts, line))) for *parts, line in zip(*columns, lines, strict=True)]
 
 
-def _html_lines(written: str) -> list[str]:
-    return _plain_text(written).splitlines()
-
-
-def _plain_text(written: str) -> str:
-    """Without tags and entities; what tags separate stands on lines of its own."""
-    if "<" in written:
-        written = _HTML.sub("", _HTML_BREAK.sub("\n", written))
-    return html.unescape(written) if "&" in written else written
-
-
 def _split_text(written: str, kind: str) -> tuple[list[str], str]:
     """The parts of a text, and where it was split, in words ("" for line breaks)."""
-    written = _plain_text(written).strip()
+    written = plain_text(written).strip()
     if "\n" not in written and re.search(r"(?:\\r)?\\n", written):
         return re.split(r"(?:\\r)?\\n", written), "text, split at \\n written out"
     if "\n" in written:
         return written.splitlines(), ""
     if len(parts := [part for part in _INLINE_BULLET.split(written) if part.strip()]) > 1:
         return parts, "text, split at bullets"
+    if kind == "steps" and len(parts := [part for part in re.split(r"\s\|\s", written) if part.strip()]) > 1:
+        return parts, "text of one line, split at |"
     if kind == "steps":
         return split_steps(written), "text of one line, split at numbers or sentence ends"
     for sign in ("[|]", "[;；]"):
