@@ -159,6 +159,21 @@ def test_folders_are_labels_where_there_is_no_table(tmp_path: Path) -> None:
         assert row["type"] == ("ankle boots", "flip flops", "clogs")[i % 3] and row["id"].endswith(f"/{i}.png")
 
 
+def test_a_kind_called_boots_is_no_category_and_backslashes_separate_folders(tmp_path: Path) -> None:
+    rows = []
+    for i in range(40):
+        kind = ("boots", "heels")[i % 2]
+        (tmp_path / "all" / kind).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / kind / f"{i}.png").write_bytes(picture(i))
+        rows.append(f"all\\{kind}\\{i}.png,{kind}")
+    (tmp_path / "shoes.csv").write_text("image,type\n" + "\n".join(rows))
+    for source in (tmp_path / "all", tmp_path / "shoes.csv"):
+        splits = load(source, None)
+        assert splits.report.usable == 40 and not splits.report.dropped
+        for row in everything(splits):
+            assert row["type"] == ("boots", "heels")[row["image"].getpixel((0, 0))[0] % 2]
+
+
 def test_folders_without_labels_pictures_or_existence(tmp_path: Path) -> None:
     for i in range(20):
         (tmp_path / f"{i}.png").write_bytes(picture(i))

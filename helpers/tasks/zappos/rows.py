@@ -87,7 +87,8 @@ def _image(value: Any, folders: Sequence[Path]) -> dict[str, Any] | None:
     name = text(value)
     if not name:
         return None
-    places = [folder / name for folder in folders]
+    # Tables written on Windows say images\\1.jpg, which is another name elsewhere.
+    places = [folder / spelt for folder in folders for spelt in dict.fromkeys((name, name.replace("\\", "/")))]
     try:
         found = next((path for path in places if path.is_file()), places[0])
     except OSError:  # no file name at all; opening it will say so
