@@ -54,7 +54,11 @@ def pick(
                 f"column {choice!r} is read as {own}; {others} would fit too (-p columns {own}={fits[1]})"
             )
     raw.chosen = {**taken, **raw.chosen}
-    beside = {name: _names_beside(raw, name) for name in raw.chosen.values() if name not in raw.names}
+    beside = {
+        name: _names_beside(raw, name, fitting(raw.columns, own, aliases.get(own, ())))
+        for own, name in raw.chosen.items()
+        if name not in raw.names
+    }
     raw.names = {**raw.names, **{name: names for name, names in beside.items() if names}}
     picked = reader.pick_columns(raw, aliases, optional)
     for own, name in raw.chosen.items():
@@ -92,16 +96,25 @@ def _mostly_holds(rows: Sequence[Row], column: str, other: str) -> bool:
     return sum(holds(whole, part, least=False) for whole, part in pairs) * 2 > len(pairs)
 
 
-def _names_beside(raw: RawRows, column: str) -> list[str]:
-    """What a column such as label_text calls the codes of ``label``; [] where none does, or not always the same."""
+def _names_beside(raw: RawRows, column: str, others: Sequence[str]) -> list[str]:
+    """What another column calls the codes of this one; [] where none does, or not always the same.
+
+    Args:
+        others: columns that would fit as well (gold_label beside label); label_text is looked at in any case.
+    """
     fits = {reader.plain(column) + end for end in ("text", "name", "str", "string", "word")}
-    beside = next((name for name in raw.columns if reader.plain(name) in fits), None)
+    beside = [name for name in raw.columns if (reader.plain(name) in fits or name in others) and name != column]
+    return next((names for name in beside if (names := _called(raw.rows, column, name))), [])
+
+
+def _called(rows: Sequence[Row], column: str, beside: str) -> list[str]:
     called: dict[int, set[str]] = {}
-    for row in raw.rows if beside else ():
-        code, name = _code(row.get(column)), as_text(row.get(beside or ""))
+    for row in rows:
+        code, name = _code(row.get(column)), as_text(row.get(beside))
         if code is None or name.isdecimal():
             return []
-        called.setdefault(code, set()).add(name)
+        if code >= 0:
+            called.setdefault(code, set()).add(name)
     if not called or len(called) > MOST_CODES or any(len(names) > 1 or "" in names for names in called.values()):
         return []
     return [next(iter(called.get(code, (str(code),)))) for code in range(max(called) + 1)]
@@ -110,7 +123,7 @@ def _names_beside(raw: RawRows, column: str) -> list[str]:
 def _code(cell: Any) -> int | None:
     """A code as a number, also where it is text; None for anything else."""
     if isinstance(cell, str):
-        cell = int(cell) if cell.strip().isdecimal() and len(cell) < 4 else None
+        cell = int(cell) if re.fullmatch(r"\s*(-1|\d{1,3})\s*", cell) else None
     return cell if isinstance(cell, int) and not isinstance(cell, bool) and cell < 1000 else None
 
 
