@@ -45,6 +45,7 @@ SHAPES: dict[str, Any] = {
     "HTML": "".join(f"<p><b>{who}</b>: {said.replace(chr(34), '&quot;')}</p>" for who, said in TURNS),
     "entities": WANTED.replace("'", "&#39;").replace('"', "&quot;"),
     "bars": " | ".join(LINES),
+    "slashes": " // ".join(LINES),
     "tabs": "\t".join(LINES),
     "one line": " ".join(LINES),
 }
@@ -83,6 +84,7 @@ def test_text_that_looks_like_a_list_stays(said: str) -> None:
 
 
 def test_summaries_in_lists() -> None:
+    assert summaries(["<p>Ana &amp; Ben</p>"]) == ["Ana & Ben"]
     assert summaries([["One."]]) == summaries(["['One.']"]) == summaries(["One."]) == ["One."]
     assert summaries([["One.", "Two."]]) == summaries(["One.", None, "Two.", "One."]) == ["One.", "Two."]
     with pytest.raises(DataError, match="column summary is an object"):

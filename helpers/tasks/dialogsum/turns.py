@@ -40,7 +40,7 @@ _WRITTEN_BREAK = re.compile(r"(?:\\r)?\\n|\\r(?=\w+:)")
 _MARKS = re.compile(r"\s*(?:__eou__|<eou>|\[SEP\]|</s>)\s*", re.IGNORECASE)
 _NAME = r"#?[^\W\d_][\w'.-]{0,20}#?(?: [^\W\d_a-z][\w'.-]{0,20}| \d{1,2})?"
 _SPEAKER = re.compile(rf"\s*{_NAME}\s?:\s")
-_BETWEEN = re.compile(rf"\s*(?:\|+|\t)\s*(?={_NAME}\s?:\s)")
+_BETWEEN = re.compile(rf"\s*(?:\|+|//|\t)\s*(?={_NAME}\s?:\s)")
 _RUN_ON = re.compile(rf"(?<=[.!?…)\"'”])\s+(?=({_NAME})\s?:\s)")
 _PATH = re.compile(r"\b[A-Za-z]:\\")
 
@@ -81,7 +81,7 @@ def _apart(said: str) -> tuple[str, str]:
     if not (first := _SPEAKER.match(said)):
         return said, ""
     if _BETWEEN.search(said):
-        return _BETWEEN.sub("\n", said), "text of one line, split at | or tabs before names"
+        return _BETWEEN.sub("\n", said), "text of one line, split at |, // or tabs before names"
     # A name that comes again after a sentence is a speaker; "Note:" that comes once may be anything.
     name = first[0].strip().rstrip(" :")
     if name in (mark[1] for mark in _RUN_ON.finditer(said)):
@@ -199,6 +199,6 @@ def summaries(values: Sequence[Any], column: str = "summary") -> list[str]:
         if isinstance(inside, Mapping):
             raise unknown_shape(inside, column, "a text, or a list of texts")
         for part in inside if isinstance(inside, list) else [inside]:
-            if said := " ".join(text(part, column).split()):
+            if said := " ".join(plain_text(text(part, column)).split()):
                 found[said] = None
     return list(found)
