@@ -69,6 +69,23 @@ def test_what_the_column_contradicts_is_refused_with_a_mapping_to_fill_in(values
         assert pair.split("=")[0] in codes  # written for the codes of this file
 
 
+@pytest.mark.parametrize(
+    ("values", "template"),
+    [
+        ([1, 2, 3] * 20, "1=?,2=?,3=?"),
+        ([1, 0] * 20, "0=?,1=?"),
+        (["entailment", "not_entailment"] * 20, "entailment=entailment,not_entailment=?"),
+        ([0, 1, 2, 3] * 20, "0=entailment,1=neutral,2=contradiction,3=?"),
+    ],
+)
+def test_the_mapping_to_fill_in_guesses_nothing(values: list[Any], template: str) -> None:
+    with pytest.raises(DataError) as refused:
+        read_labels(values, "x")
+    assert f'"{template}"' in refused.value.cure
+    with pytest.raises(DataError, match="'[?]' is no class"):  # as it stands it is of no use
+        read_labels(values, "x", Source("x", labels=template).labels)
+
+
 def test_a_given_mapping_is_all_that_counts() -> None:
     given = {"1": "entailment", "0": "neutral", "-1": "contradiction"}
     labels, said = read_labels([1, 0, -1, None], "x", given)
