@@ -96,8 +96,8 @@ def same_words(references: Sequence[str], predictions: Sequence[str], where: str
         raise DataError(
             f"{where}: no prediction is ever spelt like a reference; references are {_listed(gold)}, predictions are "
             f"{_listed(said)}",
-            "Say what means what with labels={...}, for example labels={"
-            + f"{next(iter(gold))!r}: {next(iter(said))!r}, ...}}; labels={{}} if all of them are really wrong",
+            f"Say what means what: labels={{{next(iter(gold))!r}: 'its other spelling', ...}}; labels={{}} if all of "
+            "them are really wrong",
         )
     return texts[0], texts[1], ""
 

@@ -127,6 +127,11 @@ def test_copies_across_splits_are_counted_and_dropped_on_request() -> None:
     assert report.duplicates_removed == 7
 
 
+def test_a_train_split_that_had_to_give_says_so() -> None:
+    with pytest.raises(DataError, match="there are 2 usable .* in split train.*; 10 of it were cut off"):
+        cut(rows_of(train=12, test=40), 8, 20)
+
+
 def test_too_few_rows_in_a_split_name_it_and_the_cure() -> None:
     with pytest.raises(DataError, match=r"15 usable rows in s in split test, but 16 are asked for.*Lower n_eval"):
         cut(rows_of(train=60, validation=20, test=15), 8, 16)
