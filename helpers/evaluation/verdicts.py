@@ -14,6 +14,8 @@ RIGHT = frozenset({"1", "true", "yes", "correct", "right"})
 WRONG = frozenset({"0", "false", "no", "incorrect", "wrong"})
 FEW_ROWS = 4  # in fewer rows a system may well be wrong every time
 SHOWN = 6  # spellings of a vocabulary
+MOST_LABELS = 20  # spellings of references, up to which they are labels
+UNSPELT = 0.05  # share of predictions that are no label, from which on it is said
 
 
 def as_text(value: Any) -> str:
@@ -82,7 +84,7 @@ def same_words(references: Sequence[str], predictions: Sequence[str], where: str
     texts = [list(references), list(predictions)]
     gold, said = (Counter(canonical(text) for text in group if text.strip()) for group in texts)
     if not gold or not said or gold.keys() & said.keys():
-        return texts[0], texts[1], ""
+        return texts[0], texts[1], _strange(gold, said)
     for name, reading in _READINGS.items():
         read = [[reading(text) for text in group] for group in (gold, said)]
         if all(read[0]) and all(read[1]) and set(read[0]) & set(read[1]):
@@ -94,10 +96,23 @@ def same_words(references: Sequence[str], predictions: Sequence[str], where: str
         raise DataError(
             f"{where}: no prediction is ever spelt like a reference; references are {_listed(gold)}, predictions are "
             f"{_listed(said)}",
-            "Say what means what with labels={...}, for example labels={"
-            + f"{next(iter(gold))!r}: {next(iter(said))!r}, ...}}; labels={{}} if all of them are really wrong",
+            f"Say what means what: labels={{{next(iter(gold))!r}: 'its other spelling', ...}}; labels={{}} if all of "
+            "them are really wrong",
         )
     return texts[0], texts[1], ""
+
+
+def _strange(gold: Counter[str], said: Counter[str]) -> str:
+    """A note on labels that are written in two ways, which count as wrong; "" for none, and for free text."""
+    if not gold or len(gold) > MOST_LABELS or 2 * len(gold) > gold.total():
+        return ""
+    other = Counter({text: count for text, count in said.items() if text not in gold})
+    if other.total() > UNSPELT * said.total():
+        some = f"{other.total():,} of {said.total():,} predictions are spelt like no reference ({_listed(other)})"
+        return f"{some}, and count as wrong; labels={{...}} says what they mean"
+    if len({bool(_NUMBER.fullmatch(text)) for text in gold}) > 1:
+        return f"references are numbers and words ({_listed(gold)}); labels={{...}} says which mean the same"
+    return ""
 
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")

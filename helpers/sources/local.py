@@ -18,7 +18,7 @@ from helpers.sources.files.base import Bad, File, Row
 from helpers.sources.files.folder import contents, others
 from helpers.sources.files.kinds import SUFFIXES, refuse, rows_of
 from helpers.sources.files.packed import is_packed, unpack
-from helpers.sources.splits import has_splits, split_column, split_of, split_of_path
+from helpers.sources.splits import has_splits, split_column, split_of_cell, split_of_path
 
 UNREADABLE_SHARE = 0.01
 
@@ -105,6 +105,7 @@ def read_local(path: str | Path, limit: int, seed: int, official: bool = False) 
     """
     samples: dict[str, Sample] = {}
     raw, columns = RawRows(name=str(path)), dict[str, None]()
+    cells: dict[str, dict[str, None]] = {}  # of columns that may name splits, some of them
     with tempfile.TemporaryDirectory(prefix="peft-lab-") as scratch:
         for file, found in _opened(Path(path).expanduser(), Path(scratch), raw.notes):
             before, bad, first, last = raw.read, 0, None, None
@@ -119,7 +120,9 @@ def read_local(path: str | Path, limit: int, seed: int, official: bool = False) 
                     last = item.keys()
                     own.update(dict.fromkeys(item))
                     column = split_column(last) if official else ""
-                split = (split_of(str(item[column])) if column else "") or by_file
+                split = (split_of_cell(str(item[column])) if column else "") or by_file
+                if column and len(cells.setdefault(column, {})) < 5:
+                    cells[column][str(item[column])] = None
                 if split not in samples:
                     samples[split] = Sample(limit, f"reservoir-{seed}{split and '-' + split}")
                 samples[split].add((item, file.name))
@@ -139,6 +142,9 @@ def read_local(path: str | Path, limit: int, seed: int, official: bool = False) 
     if raw.read == 0:
         raise DataError(f"{path} is empty: it holds no rows", "Give a file with at least one row of data")
     _fill(raw, samples, limit)
+    if cells and not raw.splits:
+        named, held = next(iter(cells.items()))
+        raw.notes.append(f"column {named!r} names no official splits ({listed(list(held))}): it is not used")
     raw.columns = list(columns)
     raw.rows = [row if len(row) == len(columns) else {name: row.get(name) for name in columns} for row in raw.rows]
     _note_differences(raw)

@@ -9,24 +9,43 @@ from pathlib import PurePath
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 OFFICIAL = (TRAIN, VALIDATION, TEST)
 SPLIT = "official split"  # key of a row that says where it stands, where the source has splits
-COLUMNS = ("split", "partition", "semeval_set", "fold", "subset")  # of a table that says it of every row
+COLUMNS = (  # of a table that says it of every row
+    "split", "partition", "semeval_set", "dataset_split", "data_split", "split_name", "fold", "subset", "set",
+)  # fmt: skip
 _NAMES = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
     **dict.fromkeys(("validation", "valid", "val", "validate", "dev", "development", "trial", "eval"), VALIDATION),
-    **dict.fromkeys(("test", "testing", "tst"), TEST),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "heldout"), TEST),
 }
-_BESIDE = frozenset({"mismatched", "hard", "extra", "unlabeled", "unlabelled"})  # a second set of the same kind
+_NAMES |= {name + end: split for name, split in _NAMES.items() for end in ("set", "data", "split")}  # trainset
+_BESIDE = frozenset({  # a second set of the same kind, and what a system made of one
+    "mismatched", "hard", "extra", "unlabeled", "unlabelled", "prediction", "predictions", "preds", "result", "results",
+    "submission", "scores",
+})  # fmt: skip
+_USUAL = frozenset({"set", "data", "split", "matched"})  # around the name of a split, in a column of them
 
 
 def split_of(name: str) -> str:
     """What a split, a file or a folder of that name holds: train, validation, test, or "" where it does not say.
 
     The name may have more parts: ``SICK_trial``, ``test-00000-of-00002``, ``xnli.dev.ko``, ``validation_matched``. A
-    name with two of them, or of a second set beside the usual one (``mismatched``), says nothing.
+    name with two of them, of a second set beside the usual one (``mismatched``), or of predictions, says nothing.
     """
-    parts = [part for part in re.split(r"[^a-z]+", name.lower()) if part]
+    parts = _parts(name)
     found = {_NAMES[part] for part in parts if part in _NAMES}
     return found.pop() if len(found) == 1 and not _BESIDE & set(parts) else ""
+
+
+def split_of_cell(cell: str) -> str:
+    """``split_of`` a cell of a column of splits; of what has other words too ("training manual") it says nothing."""
+    others = [part for part in _parts(cell) if part not in _NAMES]
+    return split_of(cell) if _USUAL.issuperset(others) else ""
+
+
+def _parts(name: str) -> list[str]:
+    """The words of a name, in lower case; ``nliTrain`` has two."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name)
+    return [part for part in re.split(r"[^a-z]+", apart.lower()) if part]
 
 
 def split_of_path(path: str) -> str:

@@ -85,6 +85,8 @@ DENIED_LABEL = re.compile(
 )
 
 LABEL = r"(?:option|choice|answer|letter)?\s*[\[(#\s]*(?P<label>[a-z]|\d{1,2})\s*"
+MARKED_LABEL = re.compile(r"(?<!\w)[*_`\"“']{1,3}([A-Za-z]|\d{1,2})[*_`\"”']{1,3}(?!\w)")  # **B**
+END_MARKS = re.compile(r"(?<=\w)[*_`\"”']+(?=[.,:;!。]*$)|(?<=^[A-Z])[*_`\"”']+(?=\W)")  # its end: B**.
 LABEL_ALONE = re.compile(LABEL + r"[\])]*\s*(?:选项|選項|번|です|だ|입니다|이다)?\s*[.:,;!)。．]*$", re.IGNORECASE)
 LABEL_FIRST = re.compile(
     LABEL + r"(?P<sign>[\])]+\s*[.:,;-]?|[.:,;、](?!\d)|\s[-–—]\s|\s(?=(?:because|since|as it|for|due to|which)\b))"
@@ -110,7 +112,7 @@ _EVERYDAY = (
 )
 EVERYDAY = frozenset(_EVERYDAY.split())
 APART_BEFORE = re.compile(
-    r"(?:^|[.,:;!?(\[\"'`*“‘—–\n-]|\b(?:so|then|say|saying|said|answer|is|be|with|as|and|or))\s*$", re.IGNORECASE
+    r"(?:^|[.,:;!?(\[\"'`*“‘—–\n\x00-]|\b(?:so|then|say|saying|said|answer|is|be|with|as|and|or))\s*$", re.IGNORECASE
 )
 APART_AFTER = re.compile(r"\s*(?:$|[.,:;!?)\]\"'`*”’—–\n]|(?:because|since|as|for)\b)", re.IGNORECASE)
 # No name by themselves, where only the first words of an option are given.

@@ -89,6 +89,7 @@ class Reader:
             return None
         plain = without_tex(unicodedata.normalize("NFKC", text))
         plain = re.sub(r"^[^\w\[(#]+|[^\w\])}.:,;!+#%°/=-]+$", "", plain.strip(" \t\n\"'`*_“”")).strip(" \"'`*_")
+        plain = patterns.MARKED_LABEL.sub(r"\1", patterns.END_MARKS.sub("", plain))
         kept = patterns.FILLER.sub("", patterns.DENIED_LABEL.sub("", plain).strip())
         if self._labels(kept):
             return SEVERAL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import html
 import io
 import json
 import re
@@ -18,6 +19,11 @@ _R_VECTOR = re.compile(r"^(?:c|list)\((.*)\)$", re.DOTALL)
 _R_ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|(\bNA\b)|(-?[\d.]+)', re.DOTALL)
 _ARRAY = re.compile(r"\barray\((\[.*?\])(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
 _POSTGRES = re.compile(r'^\{(?!\s*["\']?[^"\',{}]*["\']?\s*:)[^{}]*\}$', re.DOTALL)
+_HTML = re.compile(
+    r"</?(?:li|ul|ol|br|p|div|span|b|i|u|em|strong|h[1-6]|a|td|tr|table|tbody|font)\b[^<>]*>", re.IGNORECASE
+)
+_HTML_BREAK = re.compile(r"<(?:/?(?:li|ul|ol|p|div|h[1-6]|tr|table)\b[^<>]*|br\s*/?)>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|[a-z][a-z0-9]+);", re.IGNORECASE)
 _WORDS = {"null": "None", "nan": "None", "NA": "None", "NaN": "None", "true": "True", "false": "False"}
 _ENDS = (tokenize.STRING, tokenize.NUMBER, tokenize.NAME)
 
@@ -55,6 +61,13 @@ def opened(value: Any) -> Any:
     if _POSTGRES.match(written):
         return next(csv.reader([written[1:-1]], escapechar="\\", skipinitialspace=True), [])
     return value
+
+
+def plain_text(written: str) -> str:
+    """Text without HTML's tags and entities; what its blocks separate stands on lines of its own."""
+    if "<" in written:
+        written = _HTML.sub("", _HTML_BREAK.sub("\n", written))
+    return _ENTITY.sub(lambda sign: html.unescape(sign[0]), written)
 
 
 def _r_items(inside: str, value: str) -> Any:

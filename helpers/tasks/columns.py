@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks.base import LoadReport, Row
 
 LOOKED_AT = 1_000  # rows in which columns are compared
+MOST_CODES = 100  # that names in a column beside them are looked for
 _NUMBERED = r"(\d{1,2}|[a-z])"
 
 
@@ -53,6 +54,12 @@ def pick(
                 f"column {choice!r} is read as {own}; {others} would fit too (-p columns {own}={fits[1]})"
             )
     raw.chosen = {**taken, **raw.chosen}
+    beside = {
+        name: _names_beside(raw, name, fitting(raw.columns, own, aliases.get(own, ())))
+        for own, name in raw.chosen.items()
+        if name not in raw.names
+    }
+    raw.names = {**raw.names, **{name: names for name, names in beside.items() if names}}
     picked = reader.pick_columns(raw, aliases, optional)
     for own, name in raw.chosen.items():
         if name in raw.names and own != coded:
@@ -89,11 +96,42 @@ def _mostly_holds(rows: Sequence[Row], column: str, other: str) -> bool:
     return sum(holds(whole, part, least=False) for whole, part in pairs) * 2 > len(pairs)
 
 
+def _names_beside(raw: RawRows, column: str, others: Sequence[str]) -> list[str]:
+    """What another column calls the codes of this one; [] where none does, or not always the same.
+
+    Args:
+        others: columns that would fit as well (gold_label beside label); label_text is looked at in any case.
+    """
+    fits = {reader.plain(column) + end for end in ("text", "name", "str", "string", "word")}
+    beside = [name for name in raw.columns if (reader.plain(name) in fits or name in others) and name != column]
+    return next((names for name in beside if (names := _called(raw.rows, column, name))), [])
+
+
+def _called(rows: Sequence[Row], column: str, beside: str) -> list[str]:
+    called: dict[int, set[str]] = {}
+    for row in rows:
+        code, name = _code(row.get(column)), as_text(row.get(beside))
+        if code is None or name.isdecimal():
+            return []
+        if code >= 0:
+            called.setdefault(code, set()).add(name)
+    if not called or len(called) > MOST_CODES or any(len(names) > 1 or "" in names for names in called.values()):
+        return []
+    return [next(iter(called.get(code, (str(code),)))) for code in range(max(called) + 1)]
+
+
+def _code(cell: Any) -> int | None:
+    """A code as a number, also where it is text; None for anything else."""
+    if isinstance(cell, str):
+        cell = int(cell) if re.fullmatch(r"\s*(-1|\d{1,3})\s*", cell) else None
+    return cell if isinstance(cell, int) and not isinstance(cell, bool) and cell < 1000 else None
+
+
 def _use_names(rows: Sequence[Row], own: str, names: Sequence[str], report: LoadReport) -> None:
     """Codes become the names that the source gives them; -1 becomes none."""
     for row in rows:
-        code: Any = row[own]
-        if isinstance(code, int) and not isinstance(code, bool) and code < len(names):
+        code = _code(row[own])
+        if code is not None and code < len(names):
             row[own] = names[code] if code >= 0 else None
     said = ", ".join(f"{code} = {name}" for code, name in enumerate(names[:12]))
     report.notes.append(f"codes of {own} have names in the source: {said}{' …' if len(names) > 12 else ''}")

@@ -50,18 +50,23 @@ def cut(
     wanted: dict[str, int | None] = {TEST: n_eval, VALIDATION: validation_size(n_eval), TRAIN: n_train}
     if published:
         wanted = dict.fromkeys(wanted)
+    given = len(parts[TRAIN])
     missing = {name: wanted[name] or 0 for name in (TEST, VALIDATION) if not parts[name]}
     if missing and not published:
         _from_train(parts, missing, same, seed, report)
     for name, size in wanted.items():
         if not published:
             random.Random(f"split-{seed}-{name}").shuffle(parts[name])
-        parts[name] = _first(parts[name], name, size, what, report)
+        parts[name] = _first(parts[name], name, size, what, report, given - len(parts[TRAIN]) if name == TRAIN else 0)
     return parts
 
 
-def _first(part: list[Row], name: str, size: int | None, what: str, report: LoadReport) -> list[Row]:
-    """The rows of a split that are used; validation may be smaller than usual."""
+def _first(part: list[Row], name: str, size: int | None, what: str, report: LoadReport, cut_off: int) -> list[Row]:
+    """The rows of a split that are used; validation may be smaller than usual.
+
+    Args:
+        cut_off: rows of this split that a missing one has got.
+    """
     if name == VALIDATION and size is not None and 0 < len(part) < size:
         report.notes.append(f"split validation has {len(part):,} rows, all are used (usual would be {size:,})")
         size = len(part)
@@ -71,7 +76,8 @@ def _first(part: list[Row], name: str, size: int | None, what: str, report: Load
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(report.dropped).most_common())
         raise DataError(
             f"there are {len(part):,} usable {what} in split {name}, but {asked} are asked for"
-            + (f"; dropped: {reasons}" if reasons else ""),
+            + (f"; dropped: {reasons}" if reasons else "")
+            + (f"; {cut_off:,} of it were cut off, since other splits are missing" if cut_off else ""),
             f"Lower {parameter}, or cut all rows anew: splits = 'random'",
         )
     return part[:size]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +20,28 @@ if TYPE_CHECKING:  # pragma: no cover
     from helpers.tasks.report import LoadReport
 
 
+ADDRESS = "image that is an address on the Web (download it, and name the file)"
+_WEB = re.compile(r"(?:https?|ftp)://", re.IGNORECASE)
+# Base64 of the first bytes of PNG, JPEG, GIF and WebP; a path has a full stop, which base64 has not.
+_BASE64 = re.compile(r"(?:data:image/[\w.+-]+;base64,|(?=iVBORw0KGgo|/9j/|R0lGOD|UklGR))([A-Za-z0-9+/\s]{64,}={0,2})")
+
+
 class Unusable(Exception):
     """Why a row, or its picture, cannot be used."""
+
+
+def is_address(cell: Any) -> bool:
+    """Whether a cell names a picture on the Web, which is never fetched."""
+    return isinstance(cell, str) and _WEB.match(cell.strip()) is not None
+
+
+def written_out(cell: Any) -> bytes | None:
+    """The picture that a cell spells in base64 or as a ``data:`` address; None for any other cell."""
+    found = _BASE64.fullmatch(cell.strip()) if isinstance(cell, str) else None
+    try:
+        return base64.b64decode(found[1]) if found else None
+    except binascii.Error:
+        return None
 
 
 def picture_digest(image: Any) -> str:

@@ -124,3 +124,21 @@ def test_no_question_is_made_of_what_a_system_wrote(tmp_path: Path) -> None:
     assert only["input"] == "p" and "premise" not in only
     with pytest.raises(DataError, match="no column 'question' for the input; it has id"):
         read_predictions(tmp_path / "p.csv", input="question")
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "said"),
+    [
+        (WORDS[1], "1", "6 of 12 predictions are spelt like no reference ('1'), and count as wrong"),
+        ("1", WORDS[1], "references are numbers and words"),
+        (WORDS[1], WORDS[1], ""),
+    ],
+)
+def test_labels_in_two_spellings_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reference: str, prediction: str, said: str
+) -> None:
+    rows = [{"id": i, "reference": WORDS[i % 3], "prediction": WORDS[i % 3]} for i in range(6)]
+    rows += [{"id": i, "reference": reference, "prediction": prediction} for i in range(6, 12)]
+    read_predictions(csv(tmp_path / "p.csv", rows))
+    printed = capsys.readouterr().out
+    assert said in printed and bool(said) == bool(printed)

@@ -108,6 +108,13 @@ def test_consistently_quoted_tsv_loses_its_marks_and_a_quotation_does_not(tmp_pa
     assert read_local(put(tmp_path / "c.tsv", doubled), 10**6, 0).rows[7]["premise"] == 'He said "no".'
 
 
+def test_tabs_and_marks_behind_backslashes_under_a_quoted_header(tmp_path: Path) -> None:
+    raw = read_local(put(tmp_path / "a.tsv", '"a"\t"b"\n"x"\t"\\""\n"y"\t"say \\"z\\""\n'), 9, 0)
+    assert raw.rows == [{"a": "x", "b": '"'}, {"a": "y", "b": 'say "z"'}]
+    raw = read_local(put(tmp_path / "b.tsv", 'a\tb\n"x"\t"\\""\n'), 9, 0)  # no quoted header: as it stands
+    assert raw.rows == [{"a": '"x"', "b": '"\\""'}]
+
+
 def test_marks_in_the_middle_of_a_field_are_text(tmp_path: Path) -> None:
     text = 'size,what\n5" wide,a 6" pipe\n"7"" long, or so",plain\n'
     raw = read_local(put(tmp_path / "t.csv", text), 10**6, 0)
@@ -207,3 +214,11 @@ def test_what_only_calls_itself_a_table(tmp_path: Path, text: str, said: str) ->
     if not text.startswith("PAR1"):
         refused(put(tmp_path / "t.parquet", text), said)
     refused(put(tmp_path / "t.jsonl", text), said)
+
+
+@pytest.mark.parametrize("title", ["# exported by the lab", "Pairs of sentences"])
+def test_a_title_above_the_names_is_said(tmp_path: Path, title: str) -> None:
+    said = refused(
+        put(tmp_path / "a.csv", f"{title}\n{table()}"), "has one field in its first line .*more in every line"
+    )
+    assert title in said and "delete a title or a comment" in said

@@ -43,6 +43,29 @@ def test_names_of_codes_are_used() -> None:
     assert "codes of asked have names in the source: 0 = no, 1 = yes" in notes
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([(2, "yes"), (0, "no"), ("2", "yes")], ["yes", "no", "yes"]),
+        ([(2, "yes"), (2, "no")], [2, 2]),  # one code, two names: no names of codes
+        ([("x", "yes"), ("y", "no")], ["x", "y"]),
+        ([(0, "1"), (1, "0")], [0, 1]),
+    ],
+)
+def test_a_column_beside_codes_names_them(cells: list[tuple[Any, str]], said: list[Any]) -> None:
+    rows = [{"asked": "a", "said": code, "said_text": name} for code, name in cells]
+    report = LoadReport("x", "x")
+    found = pick(RawRows("x", rows, list(rows[0])), ALIASES, report, ("id",))
+    assert [row["said"] for row in found] == said
+    assert ("codes of said have names in the source: 0 = no, 1 = 1, 2 = yes" in report.notes) == ("yes" in said)
+
+
+def test_words_that_fit_as_well_name_the_codes() -> None:
+    rows = [{"said": code, "reply": name, "asked": "a"} for code, name in ((1, "yes"), (-1, "-"), (0, "no"))]
+    found = pick(RawRows("x", rows, list(rows[0])), ALIASES, LoadReport("x", "x"), ("id",))
+    assert [row["said"] for row in found] == ["yes", None, "no"]
+
+
 def test_columns_in_numbers() -> None:
     assert numbered(["Option 2", "option1", "x", "option10"], "choice", "option") == ["option1", "Option 2", "option10"]
     assert numbered(["ending0", "ending1"], "ending") == ["ending0", "ending1"]

@@ -41,12 +41,24 @@ SHAPES: dict[str, Any] = {
     "written out, short": WANTED.replace("\n", "\\n"),
     "tags": WANTED.replace("\n", "<br />"),
     "Windows": WANTED.replace("\n", "\r\n"),
+    "author": [{"author": {"id": "7", "name": who}, "content": said} for who, said in TURNS],
+    "HTML": "".join(f"<p><b>{who}</b>: {said.replace(chr(34), '&quot;')}</p>" for who, said in TURNS),
+    "entities": WANTED.replace("'", "&#39;").replace('"', "&quot;"),
+    "bars": " | ".join(LINES),
+    "slashes": " // ".join(LINES),
+    "tabs": "\t".join(LINES),
+    "one line": " ".join(LINES),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_shape_gives_the_same_lines(shape: str) -> None:
     assert dialogue_text(SHAPES[shape])[0] == WANTED
+
+
+@pytest.mark.parametrize("said", ["Ana: Salt | pepper. OK?", "Note: we met. Then: a walk.", "a | b", "Ana: 2 &lt 3"])
+def test_one_line_stays_where_nothing_says_who_speaks(said: str) -> None:
+    assert dialogue_text(said) == (said, "")
 
 
 def test_speakers_in_a_column_of_their_own() -> None:
@@ -72,6 +84,7 @@ def test_text_that_looks_like_a_list_stays(said: str) -> None:
 
 
 def test_summaries_in_lists() -> None:
+    assert summaries(["<p>Ana &amp; Ben</p>"]) == ["Ana & Ben"]
     assert summaries([["One."]]) == summaries(["['One.']"]) == summaries(["One."]) == ["One."]
     assert summaries([["One.", "Two."]]) == summaries(["One.", None, "Two.", "One."]) == ["One.", "Two."]
     with pytest.raises(DataError, match="column summary is an object"):

@@ -20,7 +20,7 @@ from helpers import tasks
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.source import Source
-from helpers.sources.splits import SPLIT, has_splits, split_of, split_of_path
+from helpers.sources.splits import SPLIT, has_splits, split_of, split_of_cell, split_of_path
 from helpers.tasks import official
 from helpers.tasks.base import LoadReport
 from helpers.tasks.snli import generator as snli_generator
@@ -42,10 +42,23 @@ pytest_plugins = ["hub_cases"]
         ("latest.csv", ""),
         ("train_test.csv", ""),
         ("my data/recipes.csv", ""),
+        ("nliTrain.csv", "train"),
+        ("devset.csv", "validation"),
+        ("testdata/a.csv", "test"),
+        ("test_predictions.csv", ""),
+        ("contest.csv", ""),
     ],
 )
 def test_names_of_splits(name: str, split: str) -> None:
     assert split_of_path(name) == split
+
+
+@pytest.mark.parametrize(
+    ("cell", "split"),
+    [("TRAIN", "train"), ("dev set", "validation"), ("held-out", ""), ("holdout", "test"), ("training manual", "")],
+)
+def test_cells_that_name_splits(cell: str, split: str) -> None:
+    assert split_of_cell(cell) == split
 
 
 def test_there_are_splits_where_there_are_two_parts() -> None:
@@ -112,6 +125,11 @@ def test_copies_across_splits_are_counted_and_dropped_on_request() -> None:
     distinct, report = cut([dict(row) for row in rows], None, 12, splits="official-distinct")
     assert sorted(r["text"] for r in distinct["train"]) == sorted(r["text"] for r in rows_of(train=40))
     assert report.duplicates_removed == 7
+
+
+def test_a_train_split_that_had_to_give_says_so() -> None:
+    with pytest.raises(DataError, match="there are 2 usable .* in split train.*; 10 of it were cut off"):
+        cut(rows_of(train=12, test=40), 8, 20)
 
 
 def test_too_few_rows_in_a_split_name_it_and_the_cure() -> None:
@@ -267,6 +285,13 @@ def test_rows_in_no_split_are_left_out_and_said(tmp_path: Path) -> None:
     pd.DataFrame(pairs(5, 60)).to_csv(tmp_path / "data" / "more.csv", index=False)
     found = tasks.get("snli").load(60, 30, str(tmp_path / "data"))
     assert "15 rows stand in no split (more.csv): left out" in found.report.notes
+
+
+def test_a_column_that_names_no_splits_is_not_used_and_said(tmp_path: Path) -> None:
+    rows = [row | {"set": ("training manual", "test report", "mail")[i % 3]} for i, row in enumerate(pairs(20))]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
+    notes = tasks.get("snli").load(16, 8, str(tmp_path / "a.csv")).report.notes
+    assert "column 'set' names no official splits (training manual, test report, mail): it is not used" in notes
 
 
 def test_one_file_with_the_name_of_a_split_is_cut_anew(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
@@ -68,6 +69,23 @@ def test_what_the_column_contradicts_is_refused_with_a_mapping_to_fill_in(values
         assert pair.split("=")[0] in codes  # written for the codes of this file
 
 
+@pytest.mark.parametrize(
+    ("values", "template"),
+    [
+        ([1, 2, 3] * 20, "1=?,2=?,3=?"),
+        ([1, 0] * 20, "0=?,1=?"),
+        (["entailment", "not_entailment"] * 20, "entailment=entailment,not_entailment=?"),
+        ([0, 1, 2, 3] * 20, "0=entailment,1=neutral,2=contradiction,3=?"),
+    ],
+)
+def test_the_mapping_to_fill_in_guesses_nothing(values: list[Any], template: str) -> None:
+    with pytest.raises(DataError) as refused:
+        read_labels(values, "x")
+    assert f'"{template}"' in refused.value.cure
+    with pytest.raises(DataError, match="'[?]' is no class"):  # as it stands it is of no use
+        read_labels(values, "x", Source("x", labels=template).labels)
+
+
 def test_a_given_mapping_is_all_that_counts() -> None:
     given = {"1": "entailment", "0": "neutral", "-1": "contradiction"}
     labels, said = read_labels([1, 0, -1, None], "x", given)
@@ -107,6 +125,14 @@ def test_names_of_codes_in_the_file_come_first(tmp_path: Path) -> None:
     assert any("0 = entailment, 1 = contradiction, 2 = neutral" in note for note in splits.report.notes)
     asked = Source(str(tmp_path / "cb.parquet"), labels="0=neutral,1=entailment,2=contradiction")
     assert all(row["label"] == {0: 1, 1: 0, 2: 2}[int(row["id"]) % 3] for row in TASK.load(8, 8, asked)["train"])
+
+
+def test_pairs_with_two_labels_are_said(tmp_path: Path) -> None:
+    rows = pd.DataFrame(pairs([n % 3 for n in range(60)]))
+    pd.concat([rows, rows[:5], rows[5:8].assign(label=[1, 1, 1])]).to_csv(tmp_path / "twice.csv", index=False)
+    splits = TASK.load(8, 8, str(tmp_path / "twice.csv"))
+    assert "2 pairs occur again with another label: the first one counts" in splits.report.notes
+    assert splits.report.duplicates_removed == 8
 
 
 def test_a_file_with_two_classes_needs_and_takes_a_mapping(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -157,6 +158,37 @@ def test_folders_are_labels_where_there_is_no_table(tmp_path: Path) -> None:
     for row in everything(splits):
         i = row["image"].getpixel((0, 0))[0]
         assert row["type"] == ("ankle boots", "flip flops", "clogs")[i % 3] and row["id"].endswith(f"/{i}.png")
+
+
+def test_a_kind_called_boots_is_no_category_and_backslashes_separate_folders(tmp_path: Path) -> None:
+    rows = []
+    for i in range(40):
+        kind = ("boots", "heels")[i % 2]
+        (tmp_path / "all" / kind).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / kind / f"{i}.png").write_bytes(picture(i))
+        rows.append(f"all\\{kind}\\{i}.png,{kind}")
+    (tmp_path / "shoes.csv").write_text("image,type\n" + "\n".join(rows))
+    for source in (tmp_path / "all", tmp_path / "shoes.csv"):
+        splits = load(source, None)
+        assert splits.report.usable == 40 and not splits.report.dropped
+        for row in everything(splits):
+            assert row["type"] == ("boots", "heels")[row["image"].getpixel((0, 0))[0] % 2]
+
+
+def test_pictures_in_base64_are_read_and_addresses_on_the_web_are_named(tmp_path: Path) -> None:
+    spelt = [base64.b64encode(picture(i)).decode() for i in range(40)]
+    rows = [
+        f'"{"data:image/png;base64," * (i % 2)}{text}",{("boots", "heels")[i % 3 > 0]}' for i, text in enumerate(spelt)
+    ]
+    (tmp_path / "a.csv").write_text("image,type\n" + "\n".join(rows))
+    for row in everything(load(tmp_path / "a.csv", None)):
+        assert row["type"] == ("boots", "heels")[row["image"].getpixel((0, 0))[0] % 3 > 0]
+    (tmp_path / "b.csv").write_text("image,type\n" + "".join(f"https://x.org/{i}.png,boots\n" for i in range(40)))
+    with pytest.raises(DataError, match="40 image that is an address on the Web .*such as 'https://x.org/0.png'"):
+        load(tmp_path / "b.csv")
+    (tmp_path / "c.csv").write_text("image,type\n" + "".join(f"gone/{i}.png,boots\n" for i in range(40)))
+    with pytest.raises(DataError, match="40 image file missing, such as '.*gone/"):
+        load(tmp_path / "c.csv")
 
 
 def test_folders_without_labels_pictures_or_existence(tmp_path: Path) -> None:

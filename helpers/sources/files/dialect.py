@@ -252,6 +252,9 @@ def _quoting(file: File, text: Text, separator: str, skip: int) -> Reading:
     quoted = judge(file, text, Dialect(separator, "quoted"), skip)
     if separator == "\t" and plain.clean:
         sure = quoted.clean and not quoted.bare and (quoted.doubled or quoted.consistent)
+        if not sure and all(re.fullmatch('".*"', name) for name in plain.names):  # a quoted header over \\"
+            escaped = judge(file, text, Dialect(separator, "escaped"), skip)
+            return escaped if escaped.clean and escaped.escapes else plain
         return quoted if sure else plain
     if quoted.clean and (quoted.twice or not quoted.escapes):
         return quoted

@@ -14,6 +14,7 @@ from helpers.sources.files.encoding import Text, look, opened
 
 LOOKED_AT = 1000  # rows that are compared with the header
 HINT = re.compile(r'"?sep=(.)"?\s*')  # a first line for Excel
+FIELDS = "fields"  # in the reason of a line that has more or fewer than the first
 UNNAMED = re.compile(r"|Unnamed: \d+")  # as pandas names a column without a name
 
 
@@ -38,6 +39,7 @@ def rows(file: File) -> Iterator[Row | Bad]:
     names, kept = _names(file, reading)
     found = _cells(file, text, reading, skip, kept)
     first = list(islice(found, LOOKED_AT))
+    _refuse_other_widths(file, names, first)
     _refuse_data_as_header(file, names, [cells for cells in first if isinstance(cells, list)])
     repeated = 0
     for cells in chain(first, found):
@@ -72,8 +74,8 @@ def _cells(file: File, text: Text, reading: Reading, skip: int, kept: Sequence[i
                 what = f"ends in the middle: incomplete download? Its last line, {record.line:,}, has {len(cells)} of "
                 raise file.error(f"{what}{width} fields", "Download it again, or delete that line")
             elif len(cells) != width + odd:
-                more = f"more than {width} fields (one that holds a separator has to be in quotation marks)"
-                yield Bad(record.line, f"fewer than {width} fields" if len(cells) < width else more)
+                more = f"more than {width} {FIELDS} (one that holds a separator has to be in quotation marks)"
+                yield Bad(record.line, f"fewer than {width} {FIELDS}" if len(cells) < width else more)
             elif every:
                 yield cells
             else:
@@ -126,6 +128,15 @@ def _note(file: File, reading: Reading, hinted: bool) -> None:
     if reading.longer and not reading.wrong:
         extra = "an empty field at its end" if reading.empty_last == reading.total else "its number in front"
         file.notes.append(f"{file.name}: each line has {extra}, which is left out")
+
+
+def _refuse_other_widths(file: File, names: list[str], first: Sequence[list[str] | Bad]) -> None:
+    """DataError where every line has more fields than the first, which has one: a title above the names."""
+    bad = [item for item in first if isinstance(item, Bad) and FIELDS in item.why]
+    if len(bad) == len(first) > 1 == len(names):
+        what = f"has one field in its first line ({shown(', '.join(names), 80)}), and more in every line below"
+        cure = "Names of columns come first: delete a title or a comment above them"
+        raise file.error(what, f"{cure}, and put fields that hold a separator in quotation marks")
 
 
 def _refuse_data_as_header(file: File, names: list[str], rows: list[list[str]]) -> None:

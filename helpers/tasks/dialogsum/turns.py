@@ -1,6 +1,6 @@
 """Dialogues as sources write them → one line a turn, "Ana: Hi Ben"; summaries → all that there are.
 
-Turns may be text with line breaks (also written out as ``\\n`` or ``<br>``), lists of texts, of objects with speaker
+Turns may be text with line breaks (also written out as ``\\n``, or HTML), lists of texts, of objects with speaker
 and text, of pairs, two lists side by side, or an object around one of these.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helpers.errors import DataError, shown
-from helpers.tasks.cells import opened, unknown_shape
+from helpers.tasks.cells import opened, plain_text, unknown_shape
 from helpers.tasks.reading import text
 
 # Names of the parts of a turn, best first, without case, _ and -.
@@ -37,7 +37,11 @@ KNOWN = (
     "{from, value}, lists of [speaker, text], and two lists, speakers and texts"
 )
 _WRITTEN_BREAK = re.compile(r"(?:\\r)?\\n|\\r(?=\w+:)")
-_MARKS = re.compile(r"<br\s*/?>|\s*(?:__eou__|<eou>|\[SEP\]|</s>)\s*", re.IGNORECASE)
+_MARKS = re.compile(r"\s*(?:__eou__|<eou>|\[SEP\]|</s>)\s*", re.IGNORECASE)
+_NAME = r"#?[^\W\d_][\w'.-]{0,20}#?(?: [^\W\d_a-z][\w'.-]{0,20}| \d{1,2})?"
+_SPEAKER = re.compile(rf"\s*{_NAME}\s?:\s")
+_BETWEEN = re.compile(rf"\s*(?:\|+|//|\t)\s*(?={_NAME}\s?:\s)")
+_RUN_ON = re.compile(rf"(?<=[.!?…)\"'”])\s+(?=({_NAME})\s?:\s)")
 _PATH = re.compile(r"\b[A-Za-z]:\\")
 
 
@@ -63,8 +67,26 @@ def dialogue_text(value: Any, speakers: Any = None, column: str = "dialogue") ->
     if "\n" not in said and not _PATH.search(said):
         broken = _WRITTEN_BREAK.sub("\n", said)
         shape = "text with \\n written out" if broken != said else ""
-    broken = _MARKS.sub("\n", broken)
+    plain = plain_text(broken)
+    shape = shape or ("HTML" if plain != broken else "")
+    broken = _MARKS.sub("\n", plain)
+    if "\n" not in broken.strip():
+        broken, joined = _apart(broken)
+        shape = shape or joined
     return "\n".join(line for part in broken.splitlines() if (line := " ".join(part.split()))), shape
+
+
+def _apart(said: str) -> tuple[str, str]:
+    """One line in which several speak, a line a turn, and how it was split; others as they are."""
+    if not (first := _SPEAKER.match(said)):
+        return said, ""
+    if _BETWEEN.search(said):
+        return _BETWEEN.sub("\n", said), "text of one line, split at |, // or tabs before names"
+    # A name that comes again after a sentence is a speaker; "Note:" that comes once may be anything.
+    name = first[0].strip().rstrip(" :")
+    if name in (mark[1] for mark in _RUN_ON.finditer(said)):
+        return _RUN_ON.sub("\n", said), "text of one line, split before the names of speakers"
+    return said, ""
 
 
 def _turns(found: Any, column: str) -> tuple[list[str], str]:
@@ -113,10 +135,20 @@ def _turn(turn: Any, column: str) -> tuple[str, str]:
         who = next((plain[name] for name in SPEAKERS if name in plain), ("", None))
         if said is not None:
             keys = ", ".join(filter(None, (who[0], said[0])))
-            return _line(who[1], _content(said[1], turn, column)), f"objects with {keys}"
+            return _line(_who(who[1], turn, column), _content(said[1], turn, column)), f"objects with {keys}"
         if len(turn) == 1 and isinstance(next(iter(turn.values())), str):  # {"Ana": "Hi Ben"}
             return _line(*next(iter(turn.items()))), "objects {speaker: text}"
     raise unknown_shape(turn, column, KNOWN)
+
+
+def _who(value: Any, turn: Any, column: str) -> Any:
+    """Who says a turn; exports of chats write {"name": …, "id": …}."""
+    if isinstance(value, Mapping):
+        names = [value[key] for key in ("name", "display_name", "username", "nickname") if value.get(key)]
+        if not names:
+            raise unknown_shape(turn, column, KNOWN)
+        return names[0]
+    return value
 
 
 def _content(value: Any, turn: Any, column: str) -> str:
@@ -167,6 +199,6 @@ def summaries(values: Sequence[Any], column: str = "summary") -> list[str]:
         if isinstance(inside, Mapping):
             raise unknown_shape(inside, column, "a text, or a list of texts")
         for part in inside if isinstance(inside, list) else [inside]:
-            if said := " ".join(text(part, column).split()):
+            if said := " ".join(plain_text(text(part, column)).split()):
                 found[said] = None
     return list(found)

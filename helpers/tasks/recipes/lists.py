@@ -6,13 +6,13 @@ Python's spelling of a list or an object.
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
-from helpers.tasks.cells import number_text, opened, unknown_shape
+from helpers.tasks.cells import number_text, opened, plain_text, unknown_shape
 from helpers.tasks.reading import text
 from helpers.tasks.recipes.sentences import split_steps
 
@@ -25,6 +25,8 @@ WHOLE_STEP = ("step", "instruction", "direction", "description", *WHOLE)
 NAME = ("name", "ingredient", "ingredientname", "item", "food", "product", "title")
 AMOUNT = ("amount", "quantity", "qty", "measure", "measurement", "value", "count")
 UNIT = ("unit", "units", "uom", "measureunit")
+RANGE = (("min", "max"), ("amountmin", "amountmax"), ("quantitymin", "quantitymax"), ("minimum", "maximum"))
+ORDER = ("position", "number", "order", "stepnumber", "index")
 AFTER = ("preparation", "prep", "note", "notes", "comment", "modifier", "extra")
 INSIDE = (
     "itemlistelement", "items", "ingredients", "ingredientlist", "steps", "instructions", "directions", "components",
@@ -34,20 +36,17 @@ KNOWN = (
     "text with a line each, lists, lists of objects such as {amount, unit, name}, {quantity, name} or {text}, "
     "a mapping of name to amount, lists by section, and schema.org's HowToStep and HowToSection"
 )
-_HTML = re.compile(
-    r"</?(?:li|ul|ol|br|p|div|span|b|i|u|em|strong|h[1-6]|a|td|tr|table|tbody|font)\b[^<>]*>", re.IGNORECASE
-)
-_HTML_BREAK = re.compile(r"<(?:/?(?:li|ul|ol|p|div|h[1-6]|tr|table)\b[^<>]*|br\s*/?)>", re.IGNORECASE)
 _BULLETS = "•‣◦●○∙·▪▫■□▢▣☐☑☒✓✔✅❏❑❒◆◇►▶➤➢→»★☆–—"
 _INLINE_BULLET = re.compile(r"\s*[•‣●▪■□▢☐☑✓✔❏◆►➤]\s*")
 _STEP = r"(?:step|schritt|étape|etape|paso|passo|passaggio|stap|steg|krok|шаг|步骤|手順|ステップ)"
 _NUMBERED = re.compile(
-    rf"^(?:{_STEP}\s*\d+\s*[:.)\-–—]?\s*|\(?\d{{1,2}}\)\s*|\d+\s*[.)]\s+|\d{{1,2}}\.(?:(?=[^\W\d_]))|[①-⑳]\s*)",
+    rf"^(?:{_STEP}\s*\d+\s*[:.)\-–—]?\s*|[(（]?\d{{1,2}}[)）]\s*|\d+\s*[.)]\s+|\d{{1,2}}\.(?:(?=[^\W\d_]))|[①-⑳]\s*)",
     re.IGNORECASE,
 )
 _PLAIN_BULLET = re.compile(rf"^(?:[{_BULLETS}]\s*|[-*]\s*|[+>#]+\s+|\[[ xX]?\]\s*)+")
-# Not within "1,5 dl", nor within brackets.
-_COMMA = re.compile(r"(?:(?<!\d)[,،、，]|[,،、，](?!\d))(?![^()]*\))")
+_AMOUNT_FIRST = re.compile(r"[\d½¼¾⅓⅔⅛]")
+# Not within "1,5 dl", nor within brackets; "、" is no decimal sign.
+_COMMA = re.compile(r"(?:(?<!\d)[,،，]|[,،，](?!\d)|、)(?![^()]*\))")
 
 
 def as_list(value: Any, kind: str, shapes: Counter[str] | None = None) -> list[str]:
@@ -98,14 +97,42 @@ def _flat(found: Any, kind: str, cell: Any) -> list[str]:
     if found is None or found != found or found == "":  # None, NaN
         return []
     if isinstance(found, str):
-        return _html_lines(found)
+        return plain_text(found).splitlines()
     if isinstance(found, list | tuple):
-        return [line for item in found for line in _item(item, kind, cell)]
+        joined = _amount_pairs(found) if kind == "ingredients" else []
+        return joined or [line for item in _in_order(found) for line in _item(item, kind, cell)]
     if isinstance(found, Mapping):
         return _object(found, kind, cell)
     if isinstance(found, int | float):
         return [number_text(found)]
     raise unknown_shape(cell, kind, KNOWN)
+
+
+def _in_order(found: Sequence[Any]) -> Sequence[Any]:
+    """Objects that all say which place they have, by it; anything else as it is."""
+    if not all(isinstance(item, Mapping) for item in found):
+        return found
+    plain = [{_plain_key(key): value for key, value in item.items()} for item in found]
+    for key in ORDER:
+        places = [item.get(key) for item in plain]
+        if len(set(map(str, places))) == len(places) and all(type(place) is int for place in places):
+            return [item for _, item in sorted(zip(places, found, strict=True), key=itemgetter(0))]
+    return found
+
+
+def _amount_pairs(found: Sequence[Any]) -> list[str]:
+    """Lines of [amount, name] or [name, amount]; [] for other lists, such as those of sections."""
+    pairs = [[number_text(part).strip() for part in item] for item in found
+             if isinstance(item, list | tuple) and len(item) == 2
+             and all(isinstance(part, str | int | float) or part is None for part in item)]  # fmt: skip
+    if len(pairs) < len(found):
+        return []
+    for amount in (0, 1):
+        begun = [[bool(_AMOUNT_FIRST.match(pair[side])) for pair in pairs] for side in (amount, 1 - amount)]
+        empty = [pair[1 - amount] == "" for pair in pairs]
+        if any(begun[0]) and not any(begun[1]) and not any(empty) and 2 * sum(begun[0]) > len(pairs):
+            return [" ".join(filter(None, (pair[amount], pair[1 - amount]))) for pair in pairs]
+    return []
 
 
 def _item(item: Any, kind: str, cell: Any) -> list[str]:
@@ -130,7 +157,7 @@ def _object(found: Mapping[str, Any], kind: str, cell: Any) -> list[str]:
     plain = {_plain_key(key): value for key, value in found.items()}
     keys = WHOLE if kind == "ingredients" else WHOLE_STEP
     if whole := next((plain[key] for key in keys if isinstance(plain.get(key), str) and plain[key].strip()), ""):
-        return _html_lines(whole)
+        return plain_text(whole).splitlines()
     inside = next((plain[key] for key in INSIDE if isinstance(plain.get(key), list | Mapping)), None)
     if inside is not None:
         return _flat(inside, kind, cell)
@@ -145,7 +172,8 @@ def _object(found: Mapping[str, Any], kind: str, cell: Any) -> list[str]:
         return []
     lines = []
     numbers = all(re.fullmatch(r"(?:step|line|ingredient|item)?\d+", key) for key in plain)
-    for key, value in found.items():
+    counted = sorted(found.items(), key=lambda item: int(re.sub(r"\D", "", str(item[0])))) if numbers else found.items()
+    for key, value in counted:
         if numbers or isinstance(value, list | Mapping):
             lines += _flat(value, kind, cell)
         elif kind == "ingredients" and (value is None or isinstance(value, str | int | float)):
@@ -162,6 +190,9 @@ def _amount(plain: Mapping[str, Any]) -> str:
         given = given[0] if given else ""
     if isinstance(given, Mapping):
         return _amount({re.sub(r"[\s_\-]", "", str(key).lower()): value for key, value in given.items()})
+    if given == "":
+        ends = next(([plain[end] for end in pair] for pair in RANGE if all(plain.get(end) for end in pair)), [])
+        given = "-".join(dict.fromkeys(map(number_text, ends)))
     unit = next((plain[key] for key in UNIT if isinstance(plain.get(key), str)), "")
     return f"{number_text(given)} {unit}".strip()
 
@@ -179,32 +210,23 @@ def with_amounts(lines: list[str], amounts: Any, units: Any = None) -> list[str]
     """
     beside = [opened(column) for column in (amounts, units)]
     columns = [[number_text(item) for item in column] for column in beside if isinstance(column, list)]
-    begun = sum(bool(re.match(r"[\d½¼¾⅓⅔⅛]", line)) for line in lines)
+    begun = sum(bool(_AMOUNT_FIRST.match(line)) for line in lines)
     if not columns or any(len(column) != len(lines) for column in columns) or begun * 2 > len(lines):
         return None
     return [" ".join(filter(None, (*parts, line))) for *parts, line in zip(*columns, lines, strict=True)]
 
 
-def _html_lines(written: str) -> list[str]:
-    return _plain_text(written).splitlines()
-
-
-def _plain_text(written: str) -> str:
-    """Without tags and entities; what tags separate stands on lines of its own."""
-    if "<" in written:
-        written = _HTML.sub("", _HTML_BREAK.sub("\n", written))
-    return html.unescape(written) if "&" in written else written
-
-
 def _split_text(written: str, kind: str) -> tuple[list[str], str]:
     """The parts of a text, and where it was split, in words ("" for line breaks)."""
-    written = _plain_text(written).strip()
+    written = plain_text(written).strip()
     if "\n" not in written and re.search(r"(?:\\r)?\\n", written):
         return re.split(r"(?:\\r)?\\n", written), "text, split at \\n written out"
     if "\n" in written:
         return written.splitlines(), ""
     if len(parts := [part for part in _INLINE_BULLET.split(written) if part.strip()]) > 1:
         return parts, "text, split at bullets"
+    if kind == "steps" and len(parts := [part for part in re.split(r"\s\|\s", written) if part.strip()]) > 1:
+        return parts, "text of one line, split at |"
     if kind == "steps":
         return split_steps(written), "text of one line, split at numbers or sentence ends"
     for sign in ("[|]", "[;；]"):

@@ -10,13 +10,15 @@ _LISTS = tomllib.loads(Path(__file__).with_name("abbreviations.toml").read_text(
 NEVER, BEFORE_NUMBER, MEASURES, TIMES, CONTINUES = (
     frozenset(_LISTS[name].split()) for name in ("never", "before_number", "measures", "times", "continues")
 )
-_CLOSING = "\"'”’»›)\\]」』"
+_CLOSING = "\"'”’»›)\\]」』）"
 # A full stop, or its like in scripts that put no space after it; "minutes.Add" lost its space on the way.
 _END = re.compile(
     rf"(?:[.!?…؟۔]+(?:[{_CLOSING}]|\s»)*(?=\s|$)|[。！？｡।॥։።။]+[{_CLOSING}]*(?=\s|\S)|(?<=[^\W\d_]{{3}})\.(?=[^\W\d_a-z][^\W\d_A-Z]))"
 )
 _STEP = r"(?:step|schritt|étape|etape|paso|passo|passaggio|stap|steg|krok|шаг|步骤|手順|ステップ)"
-_INLINE = re.compile(rf"(?:(?<=\s)|^)(?:{_STEP}\s*(\d{{1,2}})\s*[:.)\-–—]?|\(?(\d{{1,2}})[.)])\s+", re.IGNORECASE)
+_INLINE = re.compile(
+    rf"(?:(?<=\s)|^)(?:{_STEP}\s*(\d{{1,2}})\s*[:.)\-–—]?|\(?(\d{{1,2}})[.)])\s+|（(\d{{1,2}})）\s*", re.IGNORECASE
+)
 
 
 def split_steps(text: str) -> list[str]:
@@ -24,9 +26,8 @@ def split_steps(text: str) -> list[str]:
     marks, want = [], 1
     for mark in _INLINE.finditer(text):
         before = text[: mark.start()].rstrip()
-        fits = int(mark[1] or mark[2]) == want and (
-            not before or mark[1] or before[-1] in ".!?:;,)…。" or ")" in mark[0] or text[mark.end() :][:1].isupper()
-        )
+        sure = mark[1] or mark[3] or ")" in mark[0] or text[mark.end() :][:1].isupper()
+        fits = int(mark[1] or mark[2] or mark[3]) == want and (not before or sure or before[-1] in ".!?:;,)…。")
         if fits and (want > 1 or not before):
             marks.append(mark)
             want += 1

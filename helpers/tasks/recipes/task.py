@@ -28,7 +28,7 @@ from helpers.sources.local import RawRows
 from helpers.sources.source import Source
 from helpers.tasks import base, columns, official
 from helpers.tasks.base import LoadReport, Row, Task
-from helpers.tasks.cells import one_text, opened
+from helpers.tasks.cells import one_text, opened, plain_text
 from helpers.tasks.dedupe import check_disjoint, near_duplicate_pairs, without_copies
 from helpers.tasks.leaks import refuse_leaks
 from helpers.tasks.reading import as_text, begin, carried, drop, folded, read, text, with_ids
@@ -226,7 +226,7 @@ def _usable(raw: RawRows, report: LoadReport) -> list[Row]:
     if sum(_is_one_text(cell) for cell in cells) * 2 > len(cells):  # the whole text, in a list of one
         cells = [cell[0] if _is_one_text(cell) else cell for cell in cells]
     for number, (row, cell) in enumerate(zip(picked, cells, strict=True)):
-        title = one_text(row["title"], "title")
+        title = " ".join(plain_text(one_text(row["title"], "title")).split())
         # "For the sauce:" is a heading, not an ingredient
         ingredients = [line for line in as_list(row["ingredients"], "ingredients", shapes) if line[-1] != ":"]
         if row["amounts"] is not None or row["units"] is not None:

@@ -21,7 +21,7 @@ from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row, refuse_unusable
 from helpers.tasks.cells import one_text
 from helpers.tasks.leaks import holds
-from helpers.tasks.pictures import Unusable, as_rgb, check_picture, picture_digest
+from helpers.tasks.pictures import ADDRESS, Unusable, as_rgb, check_picture, is_address, picture_digest, written_out
 from helpers.tasks.protocols import Protocol
 from helpers.tasks.reading import begin, carried, drop, folded, text, with_ids
 from helpers.tasks.scienceqa.answers import read_answers
@@ -157,6 +157,9 @@ def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path], repo
         value = value.get("bytes") or value.get("path")
     if value is None or value == "" or value != value:
         return None
+    value = written_out(value) or value
+    if is_address(value):
+        raise Unusable(ADDRESS)
     if isinstance(value, str):
         try:
             value = _find(value, key, split, folders).read_bytes()
@@ -174,7 +177,8 @@ def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path], repo
 
 def _find(name: str, key: str, split: str, folders: Sequence[Path]) -> Path:
     """The file of a picture: its path from a folder of the data, or the release's ``<split>/<id>/<name>``."""
-    tails = [Path(name), Path("images", name)]
+    names = dict.fromkeys((name, name.replace("\\", "/")))  # as Windows writes paths
+    tails = [tail for name in names for tail in (Path(name), Path("images", name))]
     if split:
         tails += [Path(split, key, name), Path("images", split, key, name)]
     places = (folder / tail for folder in folders for tail in tails)

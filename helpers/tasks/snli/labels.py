@@ -6,10 +6,11 @@ only where it is rare.
 
 from __future__ import annotations
 
+import re
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _refuse_unknown(given: Counter[str], found: Counter[str], source: str) -> No
     shown = _shown(found)
     if not strange:
         _refuse(f"{source} mixes several ways of writing labels; found {shown}", given)
-    near = closest(strange[0], WAYS["words"]) if not strange[0].isdecimal() else None
+    near = _near(strange[0], WAYS["words"])
     hint = f" (nearest is {near!r})" if near else ""
     if set(given) == {"1", "2", "3"}:
         _refuse(f"{source} has the labels {shown}: counted from 1, in an order that is not known", given)
@@ -132,11 +133,19 @@ def _refuse_unknown(given: Counter[str], found: Counter[str], source: str) -> No
 
 
 def _refuse(what: str, codes: Counter[str]) -> None:
-    """DataError with a mapping to fill in, written for the codes of this file."""
-    names = sorted(label for label, _ in codes.most_common(4) if label not in ("none", "nan", "null"))
-    known = {code: LABELS[spelt[code]] for spelt in WAYS.values() for code in names if code in spelt}
-    known |= {code: near for code in names if code not in known and (near := closest(code, LABELS, cutoff=0.8))}
-    guess = iter([name for name in (*LABELS, "none") if name not in known.values()] + ["none"] * len(names))
-    template = ",".join(f"{code}={known.get(code) or next(guess)}" for code in names)
-    cure = f'Say what each one means, with the right classes: -p labels "{template}"; none leaves rows out. '
+    """DataError with a mapping to fill in, written for the codes of this file; ? is what only the reader knows."""
+    names = sorted(label for label, _ in codes.most_common(6) if label not in ("none", "nan", "null"))
+    # Codes may be the usual ones only where none of the three is missing.
+    usual = [spelt for way, spelt in WAYS.items() if way == "words" or spelt.keys() <= codes.keys()]
+    known = {code: LABELS[spelt[code]] for spelt in usual for code in names if code in spelt}
+    known |= {code: near for code in names if code not in known and (near := _near(code, LABELS))}
+    template = ",".join(f"{code}={known.get(code, '?')}" for code in names)
+    cure = f'Say what each one means, with a class in place of ?: -p labels "{template}"; none leaves rows out. '
     raise DataError(what, cure + f"Without it, allowed are 0, 1, 2 ({CLASSES}) or these words")
+
+
+def _near(label: str, words: Iterable[str]) -> str | None:
+    """The word that a label is a slip of; "not_entailment" is none of entailment."""
+    if re.match(r"(?:no|not|non|un)[ _-]", label):
+        return None
+    return closest(label, words, cutoff=0.8)

@@ -164,7 +164,8 @@ def _usable(raw: RawRows, report: LoadReport, mapping: Mapping[str, str]) -> lis
             f"column language has {len(languages)} values: translations of one pair may stand in two splits"
         )
     rows: list[Row] = []
-    pairs: set[tuple[str, str]] = set()
+    pairs: dict[tuple[str, str], int] = {}
+    differ = 0
     for number, (row, label) in enumerate(zip(picked, labels, strict=True)):
         premise, hypothesis = (one_text(row[key], key) for key in ("premise", "hypothesis"))
         pair = (premise.lower(), hypothesis.lower())
@@ -176,11 +177,14 @@ def _usable(raw: RawRows, report: LoadReport, mapping: Mapping[str, str]) -> lis
             drop(report, "no hypothesis", row=row)
         elif pair in pairs and not raw.splits:  # official splits are kept as they are
             report.duplicates_removed += 1
+            differ += pairs[pair] != label
         else:
-            pairs.add(pair)
+            pairs[pair] = label
             key = text(row["id"], "id") or str(number)
             found = {"id": key, "premise": premise, "hypothesis": hypothesis, "label": label}
             rows.append(found | carried(row))
+    if differ:
+        report.notes.append(f"{differ:,} pairs occur again with another label: the first one counts")
     needed = "premise, hypothesis and a label that is entailment, neutral or contradiction"
     base.refuse_unusable(rows, report, f"pairs in {raw.name}", needed)
     return with_ids(rows)

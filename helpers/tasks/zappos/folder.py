@@ -93,6 +93,12 @@ def _is_category(path: Path) -> bool:
     return path.name.title() in CATEGORIES and path.is_dir()
 
 
+def _published(folders: Sequence[Path]) -> bool:
+    """Whether these are the categories, and not kinds of shoes of which one is called "boots"."""
+    kinds = [folder for folder in folders if _is_category(folder)]
+    return bool(kinds) and (len(kinds) == len(folders) or any(c.is_dir() for kind in kinds for c in kind.iterdir()))
+
+
 def _trees(root: Path) -> list[Path]:
     """Folders, at most two levels down, that hold folders named as the categories."""
     if _is_category(root):
@@ -100,7 +106,7 @@ def _trees(root: Path) -> list[Path]:
     level = [root]
     for _ in range(3):
         inner = [sorted(child for child in folder.iterdir() if child.is_dir()) for folder in level]
-        found = [folder for folder, children in zip(level, inner, strict=True) if any(map(_is_category, children))]
+        found = [folder for folder, children in zip(level, inner, strict=True) if _published(children)]
         if found:
             return found
         level = [child for children in inner for child in children]

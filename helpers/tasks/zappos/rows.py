@@ -11,7 +11,7 @@ from helpers.errors import DataError
 from helpers.sources.local import RawRows
 from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row
-from helpers.tasks.pictures import Unusable, check_picture, picture_digest
+from helpers.tasks.pictures import ADDRESS, Unusable, check_picture, is_address, picture_digest, written_out
 from helpers.tasks.reading import begin, carried, drop, text, with_ids
 from helpers.tasks.zappos.words import COLOURS, MATERIALS, colour_of, folded, material_of, type_of
 
@@ -50,6 +50,9 @@ def from_table(raw: RawRows, folders: Sequence[Path], report: LoadReport) -> lis
         kind = folded(words["type"])
         if words["subcategory"] and kind == folded(words["subcategory"]):
             kind = type_of(words["category"], words["subcategory"])
+        if is_address(given["image"]):
+            drop(report, ADDRESS, row=given["image"])
+            continue
         if image is None or not kind:
             drop(report, "no type" if image else "no image")
             continue
@@ -82,12 +85,14 @@ def _image(value: Any, folders: Sequence[Path]) -> dict[str, Any] | None:
         if value.get("bytes"):
             return {"bytes": value["bytes"], "path": None}
         value = value.get("path")
+    value = written_out(value) or value
     if isinstance(value, bytes):
         return {"bytes": value, "path": None}
     name = text(value)
     if not name:
         return None
-    places = [folder / name for folder in folders]
+    # Tables written on Windows say images\\1.jpg, which is another name elsewhere.
+    places = [folder / spelt for folder in folders for spelt in dict.fromkeys((name, name.replace("\\", "/")))]
     try:
         found = next((path for path in places if path.is_file()), places[0])
     except OSError:  # no file name at all; opening it will say so
@@ -157,7 +162,7 @@ def usable(rows: Iterable[Row], need: int | None, report: LoadReport) -> tuple[l
         try:
             mark = opened(row, report)
         except Unusable as why:
-            drop(report, str(why))
+            drop(report, str(why), row=row["image"]["path"])
             continue
         if mark in seen:
             report.duplicates_removed += 1
