@@ -174,7 +174,7 @@ def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any
         return {}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in read_rows(path) if path.stat().st_size else ():
-        if "baseline" in row and tasks.get(name).forms.get(str(row.get("form"))) == kind:
+        if row.get("baseline") is not None and tasks.get(name).forms.get(str(row.get("form"))) == kind:
             found[row["form"]].append(row)
     return found
 
