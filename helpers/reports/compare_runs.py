@@ -5,6 +5,7 @@ Everything here reads records; nothing is measured again.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
-from helpers.evaluation.predictions import read_rows
 from helpers.evaluation.statistics import holm
 from helpers.files import repo_root
 from helpers.runs.display import duration, p_text, peak_memory, test_row
@@ -173,8 +173,9 @@ def paired_answers(record: RunRecord, kind: str) -> dict[str, list[dict[str, Any
     if not path.is_file() or not name:
         return {}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_rows(path) if path.stat().st_size else ():
-        if row.get("baseline") is not None and tasks.get(name).forms.get(str(row.get("form"))) == kind:
+    lines = path.read_text(encoding="utf-8").split("\n")  # a text may hold other signs that end lines
+    for row in map(json.loads, filter(None, lines)):
+        if "baseline" in row and tasks.get(name).forms.get(str(row.get("form"))) == kind:
             found[row["form"]].append(row)
     return found
 
