@@ -27,7 +27,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helpers.errors import DataError
-from helpers.evaluation.statistics import LEVEL, Estimate, FloatArray, as_binary, check_level, score_interval, wilson
+from helpers.evaluation.statistics import (
+    LEVEL,
+    Estimate,
+    FloatArray,
+    as_binary,
+    check_level,
+    of_two_intervals,
+    score_interval,
+    wilson,
+)
 
 Groups = Iterable[Hashable] | NDArray[Any]
 _DIRECT = 10**8  # products up to which a convolution is summed term by term, which keeps the smallest p-values exact
@@ -126,14 +135,7 @@ def group_newcombe(
     added = _smoothed(sizes)[1] ** 2
     spread_x, spread_y = (r @ r + added * (s**2 + (1 - s) ** 2) for r, s in ((x, p), (y, q)))
     phi = float((x @ y + added * (1 - 2 * p) * (1 - 2 * q) / 2) / math.sqrt(spread_x * spread_y))
-    difference = first.value - second.value
-
-    def half(u: float, v: float) -> float:
-        return math.sqrt(max(0.0, u * u - 2 * phi * u * v + v * v))
-
-    low = difference - half(first.value - first.low, second.high - second.value)
-    high = difference + half(first.high - first.value, second.value - second.low)
-    return difference, low, high
+    return of_two_intervals(first, second, phi)
 
 
 def sign_flips(correct_a: ArrayLike, correct_b: ArrayLike, groups: Groups) -> SignFlips:

@@ -228,6 +228,11 @@ def newcombe(correct_a: ArrayLike, correct_b: ArrayLike, level: float = LEVEL) -
     if margins:
         cross = both * neither - only_a * only_b
         phi = (max(cross - n / 2, 0.0) if cross > 0 else cross) / math.sqrt(margins)
+    return of_two_intervals(first, second, phi)
+
+
+def of_two_intervals(first: Estimate, second: Estimate, phi: float) -> tuple[float, float, float]:
+    """Difference first − second with its interval: their sides, squared and added, with their correlation ``phi``."""
     difference = first.value - second.value
 
     def half(x: float, y: float) -> float:
