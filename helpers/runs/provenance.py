@@ -22,6 +22,18 @@ def seed_everything(seed: int) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
+def torch_on_cpu(isa: str | None) -> dict[str, Any]:
+    """What torch computes with on the CPU: {"cpu_isa", "torch_threads"}; the latter is None before torch is imported.
+
+    Args:
+        isa: the instruction set as the processor names it; where it does not, torch's own kind of kernels is taken.
+    """
+    if (torch := sys.modules.get("torch")) is None:
+        return {"cpu_isa": isa, "torch_threads": None}
+    kernels = str(torch.backends.cpu.get_cpu_capability()).lower()
+    return {"cpu_isa": isa or (None if kernels == "default" else kernels), "torch_threads": torch.get_num_threads()}
+
+
 def git_state() -> dict[str, Any] | None:
     """{"commit", "changed"} of the repository, None outside one."""
 
