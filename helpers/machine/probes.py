@@ -31,18 +31,10 @@ PACKAGES = (
 )  # fmt: skip
 GB = 1e9
 CPU_INFO = Path("/proc/cpuinfo")
-# Instruction sets by what torch's kernels ask for, from narrow to wide, and the processor flag that shows each.
+# Instruction sets that torch has kernels for, from narrow to wide, and the processor flag that shows each.
 ISA = {
     "neon": "asimd", "sve": "sve", "sse": "sse4_1", "avx": "avx", "avx2": "avx2", "avx512": "avx512bw",
     "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16",
-}  # fmt: skip
-# Variables that make torch and oneDNN use less than there is; PyTorch's AVX512 kernels have no wider kind.
-_LIMITS = {
-    "ATEN_CPU_CAPABILITY": {"default": "sse", "avx2": "avx2"},
-    "ONEDNN_MAX_CPU_ISA": {
-        "sse41": "sse", "avx": "avx", "avx2": "avx2", "avx2_vnni": "avx2", "avx512_core": "avx512",
-        "avx512_core_vnni": "avx512", "avx512_core_bf16": "avx512_bf16", "avx512_core_fp16": "avx512_bf16",
-    },
 }  # fmt: skip
 SMI_TIMEOUT = 8.0  # seconds; a broken driver makes nvidia-smi hang
 NET_TIMEOUT = 3.0  # seconds for all questions to the network together
@@ -192,13 +184,10 @@ def _search(pattern: str, file: Path) -> str:
 
 
 def cpu_isa() -> str | None:
-    """The widest of ``ISA`` that this processor has and that the variables in ``_LIMITS`` leave; None if unknown."""
+    """The widest of ``ISA`` that this processor has; None where the system does not say."""
     flags = _search(r"^(?:flags|Features).*?:(.*)$", CPU_INFO).split()
-    found = next((name for name, flag in reversed(ISA.items()) if flag in flags), None)
-    if found is None:  # another system than Linux: only what all such processors have is known
-        return "neon" if platform.machine().lower() in ("arm64", "aarch64") else None
-    limits = (names.get(os.environ.get(variable, "").lower()) for variable, names in _LIMITS.items())
-    return min([found, *filter(None, limits)], key=list(ISA).index)
+    everywhere = "neon" if platform.machine().lower() in ("arm64", "aarch64") else None
+    return next((name for name, flag in reversed(ISA.items()) if flag in flags), everywhere)
 
 
 def cpu_count() -> int:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from helpers.files import repo_root
+from helpers.machine.probes import ISA
 
 
 def seed_everything(seed: int) -> None:
@@ -26,12 +27,15 @@ def torch_on_cpu(isa: str | None) -> dict[str, Any]:
     """What torch computes with on the CPU: {"cpu_isa", "torch_threads"}; the latter is None before torch is imported.
 
     Args:
-        isa: the instruction set as the processor names it; where it does not, torch's own kind of kernels is taken.
+        isa: the processor's, one of ``probes.ISA``, or None where that is not known. What torch says of its own kernels
+            is taken in its place, and where that is narrower (ATEN_CPU_CAPABILITY makes it so).
     """
     if (torch := sys.modules.get("torch")) is None:
         return {"cpu_isa": isa, "torch_threads": None}
-    kernels = str(torch.backends.cpu.get_cpu_capability()).lower()
-    return {"cpu_isa": isa or (None if kernels == "default" else kernels), "torch_threads": torch.get_num_threads()}
+    kernels, order = str(torch.backends.cpu.get_cpu_capability()).lower(), list(ISA)
+    if kernels in order and (isa is None or order.index(kernels) < order.index(isa)):
+        isa = kernels
+    return {"cpu_isa": isa, "torch_threads": int(torch.get_num_threads())}
 
 
 def git_state() -> dict[str, Any] | None:

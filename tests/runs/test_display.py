@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 
 from helpers.runs import provenance
-from helpers.runs.display import labelled_texts
+from helpers.runs.display import computed_in, labelled_texts
 
 
 def test_texts_stand_below_each_other_behind_their_labels() -> None:
@@ -20,6 +24,39 @@ def test_long_texts_are_wrapped_and_cut() -> None:
     assert len(lines) > 2 and max(map(len, lines)) <= 30
     assert all(line.startswith("   ") for line in lines[1:]) and lines[-1].endswith("…")
     assert labelled_texts({}) == ""
+
+
+CPU = {"device": "cpu", "dtype": "bfloat16", "cpu_isa": "avx512_bf16", "torch_threads": 2}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "text"),
+    [
+        (CPU, "bfloat16, AVX512-BF16, 2 threads"),
+        (CPU | {"dtype": "float32", "cpu_isa": "avx2", "torch_threads": 1}, "float32, AVX2, 1 thread"),
+        (CPU | {"cpu_isa": None}, "bfloat16, 2 threads"),
+        (CPU | {"device": "cuda", "dtype": "float16"}, "float16"),
+        ({"device": "cpu", "dtype": "bfloat16"}, "bfloat16 (instruction set, threads not recorded)"),
+        ({"device": "cuda", "dtype": "float16"}, "float16"),
+        ({}, "unknown (number format, instruction set, threads not recorded)"),
+    ],
+)
+def test_what_a_run_computed_in(hardware: dict[str, Any], text: str) -> None:
+    assert computed_in(hardware) == text
+
+
+def test_torchs_own_kernels_are_named_where_they_are_narrower() -> None:
+    """ATEN_CPU_CAPABILITY is read when torch is imported, so by another process."""
+    code = (
+        "from helpers.runs.provenance import torch_on_cpu; print(torch_on_cpu('avx2')); import torch; "
+        "print(torch.backends.cpu.get_cpu_capability(), torch_on_cpu('avx512_bf16'), torch_on_cpu(None))"
+    )
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    before, after = done.stdout.splitlines()
+    assert before == "{'cpu_isa': 'avx2', 'torch_threads': None}"
+    if after.startswith("AVX2 "):  # on a processor that has it
+        assert after == "AVX2 " + " ".join(["{'cpu_isa': 'avx2', 'torch_threads': 1}"] * 2)
 
 
 @pytest.mark.parametrize(("cuda", "text"), [(5.24, "5.2 GB GPU"), (None, None)])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,10 @@ LLAMA2 = (
     "{{ bos_token + '[INST] ' + message['content'].strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
     "{{ ' '  + message['content'].strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
 )
-NO_END = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}{{ 'assistant:' }}"
-TURNS = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-NO_END = TURNS + "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+NO_END = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+)
 TALKS: list[dict[str, Any]] = conversations()[:5]
 
 
@@ -57,9 +58,18 @@ def without_template(name: str, folder: Path) -> Any:
     return tokenizer
 
 
-def smolvlm() -> Any:
-    processor = idefics3_processor(models.load_tokenizer("tiny/llama"))
-    return processor.tokenizer
+def letters() -> Any:
+    """A token for each letter, and spaces as Llama-2's tokenizer writes them: one more in front of every text."""
+    from tokenizers import Tokenizer, decoders, normalizers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["<unk>", "<s>", "</s>", "▁", *sorted({*string.printable, "é"} - {" "})]
+    tokenizer = Tokenizer(BPE({name: i for i, name in enumerate(names)}, [], unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    marks = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=LLAMA2, padding_side="right", **marks)
 
 
 # Where the tokenizer comes from, and how the answer "salt" ends in its template.
@@ -70,6 +80,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "phi-2's": (lambda folder: without_template("phi", folder), " salt<|im_end|>"),
     "Llama-2's, from its card": (lambda folder: without_template("llama", folder), " salt <|im_end|>"),
     "Llama-2's": (lambda _: templated(LLAMA2), " salt <|im_end|>"),
+    "Llama-2's, on its kind of tokenizer": (lambda _: letters(), " salt </s>"),
     "SmolLM2's": (lambda _: templated(SMOLLM2), "salt<|im_end|>"),
     "without an end": (lambda _: templated(NO_END), " salt\n<|im_end|>"),
 }
