@@ -13,7 +13,14 @@ from helpers.config.profiles import PROFILES
 from helpers.evaluation.metrics import METRICS
 from helpers.reports.documents import write_page
 from helpers.runs.display import (
-    Row, computed_in, duration, markdown_table, peak_memory, system_rows, test_row, text_table,
+    Row,
+    computed_in,
+    duration,
+    markdown_table,
+    peak_memory,
+    system_rows,
+    test_row,
+    text_table,
 )  # fmt: skip
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 

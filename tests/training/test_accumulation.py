@@ -70,7 +70,7 @@ def token_loss(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def completion_loss(model: Any, tokenizer: Any, talks: list[dict[str, Any]]) -> torch.Tensor:
     """Mean over the ids of all completions, each row read alone: no collator, no labels."""
     losses = []
-    for prompt, ids in (encode(tokenizer, talk) for talk in talks):
+    for prompt, ids in (encode(tokenizer, row) for row in talks):
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].float()
         losses.append(functional.cross_entropy(logits, torch.tensor(ids), reduction="none"))

@@ -171,7 +171,8 @@ def test_the_validation_loss_is_the_logarithm_of_the_perplexity(tmp_path: Path) 
         at = logits[len(prompt) - 1 : -1]
         losses += functional.cross_entropy(at.float(), torch.tensor(completion), reduction="none").tolist()
     nll, tokens = inference.completion_nll(model, tokenizer, TALKS)
-    assert tokens.sum() == len(losses) and nll.sum() / tokens.sum() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert tokens.sum() == len(losses)
+    assert nll.sum() / tokens.sum() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     for size in (1, 2, 5):
         trainer = trained(tmp_path, tokenizer, TALKS, per_device_eval_batch_size=size)
         assert trainer.evaluate()["eval_loss"] == pytest.approx(nll.sum() / tokens.sum(), rel=1e-5)
