@@ -28,12 +28,12 @@ def torch_on_cpu(isa: str | None) -> dict[str, Any]:
 
     Args:
         isa: the processor's, one of ``probes.ISA``, or None where that is not known. What torch says of its own kernels
-            is taken in its place, and where that is narrower (ATEN_CPU_CAPABILITY makes it so).
+            is taken in its place, and where those are for AVX2 only, which ATEN_CPU_CAPABILITY=avx2 makes them.
     """
     if (torch := sys.modules.get("torch")) is None:
         return {"cpu_isa": isa, "torch_threads": None}
-    kernels, order = str(torch.backends.cpu.get_cpu_capability()).lower(), list(ISA)
-    if kernels in order and (isa is None or order.index(kernels) < order.index(isa)):
+    kernels = str(torch.backends.cpu.get_cpu_capability()).lower()  # "avx512" at most, where bfloat16 is multiplied too
+    if (isa is None and kernels in ISA) or (kernels == "avx2" and str(isa).startswith(("avx512", "amx"))):
         isa = kernels
     return {"cpu_isa": isa, "torch_threads": int(torch.get_num_threads())}
 

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
 from helpers.runs import provenance
 from helpers.runs.display import computed_in, labelled_texts
@@ -57,6 +58,9 @@ def test_torchs_own_kernels_are_named_where_they_are_narrower() -> None:
     assert before == "{'cpu_isa': 'avx2', 'torch_threads': None}"
     if after.startswith("AVX2 "):  # on a processor that has it
         assert after == "AVX2 " + " ".join(["{'cpu_isa': 'avx2', 'torch_threads': 1}"] * 2)
+    if torch.backends.cpu.get_cpu_capability() == "AVX512":  # of this process; it has no name for bfloat16
+        assert provenance.torch_on_cpu("avx512_bf16")["cpu_isa"] == "avx512_bf16"
+        assert provenance.torch_on_cpu(None)["cpu_isa"] == "avx512"
 
 
 @pytest.mark.parametrize(("cuda", "text"), [(5.24, "5.2 GB GPU"), (None, None)])
