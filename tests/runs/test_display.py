@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -46,21 +43,22 @@ def test_what_a_run_computed_in(hardware: dict[str, Any], text: str) -> None:
     assert computed_in(hardware) == text
 
 
-def test_torchs_own_kernels_are_named_where_they_are_narrower() -> None:
-    """ATEN_CPU_CAPABILITY is read when torch is imported, so by another process."""
-    code = (
-        "from helpers.runs.provenance import torch_on_cpu; print(torch_on_cpu('avx2')); import torch; "
-        "print(torch.backends.cpu.get_cpu_capability(), torch_on_cpu('avx512_bf16'), torch_on_cpu(None))"
-    )
-    environment = os.environ | {"ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    before, after = done.stdout.splitlines()
-    assert before == "{'cpu_isa': 'avx2', 'torch_threads': None}"
-    if after.startswith("AVX2 "):  # on a processor that has it
-        assert after == "AVX2 " + " ".join(["{'cpu_isa': 'avx2', 'torch_threads': 1}"] * 2)
-    if torch.backends.cpu.get_cpu_capability() == "AVX512":  # of this process; it has no name for bfloat16
-        assert provenance.torch_on_cpu("avx512_bf16")["cpu_isa"] == "avx512_bf16"
-        assert provenance.torch_on_cpu(None)["cpu_isa"] == "avx512"
+@pytest.mark.parametrize(
+    ("processor", "kernels", "isa"),
+    [
+        ("avx512_bf16", "AVX512", "avx512_bf16"),  # torch has no name for kernels that multiply bfloat16
+        ("avx512_bf16", "AVX2", "avx2"),  # as with ATEN_CPU_CAPABILITY=avx2
+        ("avx2", "AVX2", "avx2"),
+        ("neon", "DEFAULT", "neon"),
+        (None, "AVX512", "avx512"),  # on Windows, say
+        (None, "DEFAULT", None),
+    ],
+)
+def test_the_instruction_set_that_torch_uses(
+    processor: str | None, kernels: str, isa: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kernels)
+    assert provenance.torch_on_cpu(processor) == {"cpu_isa": isa, "torch_threads": torch.get_num_threads()}
 
 
 @pytest.mark.parametrize(("cuda", "text"), [(5.24, "5.2 GB GPU"), (None, None)])
