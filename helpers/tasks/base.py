@@ -116,7 +116,7 @@ class Task(ABC):
 
     @staticmethod
     def to_messages(example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
-        """The example as chat turns, in the prompt/completion shape that SFTTrainer takes."""
+        """The example as chat turns, question and answer apart; ``inference.encode`` makes token ids of them."""
         return {
             "prompt": [{"role": "user", "content": example["prompt"]}],
             "completion": [{"role": "assistant", "content": example["completion"]}],

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from begun_cases import QLORA, begin, fill
 
 from helpers.errors import ParameterError, RunError
 from helpers.evaluation.metrics import score_texts
 from helpers.evaluation.statistics import Estimate
+from helpers.runs.display import computed_in
 from helpers.runs.records import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +51,9 @@ def test_a_finished_run_has_the_agreed_record(tmp_path: Path, capsys: pytest.Cap
     assert info["fallbacks"] == [{"what": "the hashing embedder", "why": "minilm is not fetched"}]
     assert info["wall_time_s"] >= 0 and 0.01 < info["peak_rss_gb"] < 64
     assert info["versions"]["torch"] and info["hardware"]["device"] == run.device
+    assert info["hardware"]["torch_threads"] == torch.get_num_threads() >= 1
+    assert {"dtype", "cpu_isa"} <= set(info["hardware"])
+    assert f"computes in {computed_in(info['hardware'])}" in " ".join(shown.split())
     assert info["process"]["pid"] == os.getpid()
     assert {p.name for p in run.folder.iterdir()} == {"metrics.json", "run.json"}
 
