@@ -10,16 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
-from helpers.evaluation.statistics import (
-    DRAWS,
-    LEVEL,
-    Estimate,
-    FloatArray,
-    as_binary,
-    bootstrap,
-    check_level,
-    wilson,
-)
+from helpers.evaluation.intervals import LEVEL, Estimate, as_binary, check_level, wilson
+from helpers.evaluation.statistics import DRAWS, FloatArray, bootstrap
 
 BINS = 10
 

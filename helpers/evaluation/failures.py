@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from helpers.evaluation.intervals import newcombe, wilson
 from helpers.evaluation.pairing import matched
-from helpers.evaluation.statistics import McNemar, holm, mcnemar_exact, newcombe, wilson
+from helpers.evaluation.statistics import McNemar, holm, mcnemar_exact
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,16 +30,9 @@ from helpers.evaluation import text_stats
 from helpers.evaluation.aggregates import MAX_ORDER, aggregate, bleu_from_stats, perplexity_from_stats, with_count
 from helpers.evaluation.clusters import group_newcombe, sign_flips
 from helpers.evaluation.embeddings import Embedder
+from helpers.evaluation.intervals import LEVEL, newcombe
 from helpers.evaluation.scores import PROPORTIONS, Part, Scores, check_lengths, check_name, fingerprint
-from helpers.evaluation.statistics import (
-    DRAWS,
-    LEVEL,
-    FloatArray,
-    TestResult,
-    mcnemar_exact,
-    newcombe,
-    paired_bootstrap,
-)
+from helpers.evaluation.statistics import DRAWS, FloatArray, TestResult, mcnemar_exact, paired_bootstrap
 from helpers.evaluation.text_stats import References
 from helpers.evaluation.tokens import choose, cut_words
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
-from helpers.evaluation.statistics import DRAWS, LEVEL, FloatArray, check_level
+from helpers.evaluation.intervals import LEVEL, check_level
+from helpers.evaluation.statistics import DRAWS, FloatArray
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation.aggregates import aggregate
 from helpers.evaluation.clusters import Groups, group_codes, group_sums, group_wilson
-from helpers.evaluation.statistics import DRAWS, LEVEL, Estimate, FloatArray, bootstrap, wilson
+from helpers.evaluation.intervals import LEVEL, Estimate, wilson
+from helpers.evaluation.statistics import DRAWS, FloatArray, bootstrap
 from helpers.hints import nearest_and_all
 
 PROPORTIONS = frozenset({"accuracy", "valid_rate"})

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from helpers.evaluation.intervals import Estimate
     from helpers.evaluation.metrics import Scores
-    from helpers.evaluation.statistics import Estimate, TestResult
+    from helpers.evaluation.statistics import TestResult
 
 PUBLISHED = ("what", "published", "reproduced", "repaired")
 

@@ -11,7 +11,8 @@ from helpers.errors import DataError
 from helpers.evaluation import compare, score_choices, score_nll, score_values
 from helpers.evaluation.aggregates import macro_f1_from_stats
 from helpers.evaluation.clusters import group_codes, group_newcombe, group_sums, group_wilson, sign_flips
-from helpers.evaluation.statistics import bootstrap, mcnemar_exact, newcombe, paired_bootstrap, wilson
+from helpers.evaluation.intervals import newcombe, wilson
+from helpers.evaluation.statistics import bootstrap, mcnemar_exact, paired_bootstrap
 
 GROUPS, SIZE, DRAWS = 100, 3, 1000
 TRIPLES = np.repeat(np.arange(GROUPS), SIZE)

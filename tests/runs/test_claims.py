@@ -11,7 +11,8 @@ import pytest
 from begun_cases import QLORA, begin, fill
 
 from helpers import start
-from helpers.evaluation.statistics import Estimate, TestResult
+from helpers.evaluation.intervals import Estimate
+from helpers.evaluation.statistics import TestResult
 from helpers.runs.records import read_run
 from helpers.runs.run import Run
 

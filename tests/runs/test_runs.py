@@ -16,8 +16,8 @@ import pytest
 from begun_cases import QLORA, begin, fill
 
 from helpers.errors import ParameterError, RunError
+from helpers.evaluation.intervals import Estimate
 from helpers.evaluation.metrics import score_texts
-from helpers.evaluation.statistics import Estimate
 from helpers.runs.records import read_run
 
 ROOT = Path(__file__).resolve().parents[2]

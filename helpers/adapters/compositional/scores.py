@@ -17,7 +17,8 @@ from helpers.adapters.compositional.measures import (
     compositional_measures,
 )
 from helpers.errors import DataError
-from helpers.evaluation.statistics import DRAWS, Estimate, TestResult, difference_of_draws
+from helpers.evaluation.intervals import Estimate
+from helpers.evaluation.statistics import DRAWS, TestResult, difference_of_draws
 
 METRICS = ("harmonic_mean", "auc")
 PERCENTILES = (0.025, 0.975)
