@@ -37,7 +37,7 @@ class Selective:
     accuracy: Estimate | None
 
     def __str__(self) -> str:
-        right = f"{self.accuracy.value:.2f}" if self.accuracy else "none"
+        right = str(self.accuracy) if self.accuracy else "none"
         return f"{right} of the {self.coverage.value:.0%} answered"
 
 
@@ -134,6 +134,46 @@ def selective(right: ArrayLike, answered: ArrayLike) -> Selective:
         raise DataError(f"{len(r)} results for {len(given)} answers", "give one result for each example")
     n = int(given.sum())
     return Selective(wilson(n, len(r)), wilson(int(r[given].sum()), n) if n else None)
+
+
+def discrimination(confidence: ArrayLike, right: ArrayLike, level: float = LEVEL) -> Estimate | None:
+    """Chance that a right answer is surer than a wrong one (AUROC, the Mann-Whitney statistic), with its interval.
+
+    0.5 says that confidence tells nothing about being right, 1 that every right answer is surer than every wrong one;
+    ties count half. The interval is Newcombe's method 5 (2006, "Confidence intervals for an effect size measure based
+    on the Mann-Whitney statistic", part 2): like Wilson's it has a width also where all pairs are in order.
+
+    Args:
+        confidence: (n,) finite numbers on any scale, higher is surer.
+        right: (n,) whether the answer was right, as booleans or 0/1.
+
+    Returns:
+        None where all answers are right or all are wrong: there is nothing to tell apart.
+
+    Raises:
+        DataError: as ``coverage_curve``, or ``right`` has other values.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    check_level(level)
+    coverage_curve(confidence, right)  # refuses what does not fit
+    r = as_binary(right)
+    n, m = int(r.sum()), int((~r).sum())
+    if not n or not m:
+        return None
+    value = (float(rankdata(np.asarray(confidence, dtype=np.float64))[r].sum()) - n * (n + 1) / 2) / (n * m)
+    z, pairs = float(ndtri((1 + level) / 2)), (n + m) / 2 - 1
+
+    def outside(t: float) -> float:
+        spread = t * (1 - t) * (1 + pairs * (1 - t) / (2 - t) + pairs * t / (1 + t)) / (n * m)
+        return float((value - t) ** 2 - z * z * spread)
+
+    tiny = 1e-9  # at 0 and 1 there is no spread
+    low = brentq(outside, 0, min(value, 1 - tiny)) if value > 0 else 0.0
+    high = brentq(outside, max(value, tiny), 1) if value < 1 else 1.0
+    return Estimate(value, float(low), float(high), len(r))
 
 
 def coverage_curve(confidence: ArrayLike, right: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -107,8 +107,22 @@ class Findings:
             found: the figures; without them, why there are none.
         """
         known = None if holds is None else bool(holds)
-        self._claims[sentence] = told = claims.Claim(sentence, known, found, self._as_recorded)
-        print(told)
+        self._hear(claims.Claim(sentence, known, found, self._as_recorded))
+
+    def not_tested(self, sentence: str, why: str) -> None:
+        """Say that this run cannot test a claim, such as one about pictures with a model that reads text only.
+
+        It counts neither as holding nor, on the course's own data, as an error.
+
+        Args:
+            sentence: as for ``claim``.
+            why: what it would need.
+        """
+        self._hear(claims.Claim(sentence, None, why, checked=False))
+
+    def _hear(self, claim: claims.Claim) -> None:
+        self._claims[claim.sentence] = claim
+        print(claim)
         self.note("claims", list(self._claims.values()))
 
     def claim_difference(
