@@ -65,8 +65,8 @@ def curves(
     """Lines over a common axis (memory against length, time against batch, vocabulary against text read).
 
     Args:
-        series: name → one number, or one estimate with its interval, for each ``x``; None and NaN leave a gap. Intervals
-            are shaded.
+        series: name → one number, or one estimate with its interval, for each ``x``; None and NaN leave a gap.
+            Intervals are shaded.
     """
     with panels((6.4, 3.6)) as (fig, (axis,)):
         for i, (name, values) in enumerate(series.items()):

@@ -1,5 +1,6 @@
 """Task ``scienceqa``: multiple-choice questions of school science, about half of them with a picture."""
 
+from helpers.tasks.scienceqa.rows import picture_groups
 from helpers.tasks.scienceqa.task import (
     ScienceqaTask,
     answers_after,
