@@ -51,6 +51,16 @@ def test_a_calibrated_model_has_a_small_error_and_an_overconfident_one_a_large_o
     assert bad.low < 0.25 < bad.high and bad.value == pytest.approx(0.25, abs=0.02)
 
 
+def test_related_answers_make_the_interval_of_the_error_wider() -> None:
+    rng = np.random.default_rng(3)
+    p, r = np.repeat(rng.random(100), 3), np.repeat(rng.random(100) < 0.5, 3)
+    alone, triples = (
+        calibration.expected_calibration_error(p, r, groups=groups) for groups in (None, np.arange(300) // 3)
+    )
+    assert (triples.value, triples.n) == (alone.value, 300)
+    assert triples.high - triples.low > 1.4 * (alone.high - alone.low)
+
+
 def test_softmax_equals_scipy_also_for_large_logits() -> None:
     logits = np.array([[1.0, 2.0, 3.0], [1000.0, 0.0, -1000.0], [0.0, 0.0, 0.0]])
     assert np.allclose(calibration.softmax(logits), scipy_softmax(logits, axis=1))

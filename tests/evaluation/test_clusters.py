@@ -169,6 +169,23 @@ def test_scores_in_different_groups_do_not_compare() -> None:
     assert compare(grouped, scores.grouped([0, 0, 1]), "one", "two", draws=10)[0].difference == 0
 
 
+def test_examples_that_are_each_their_own_group_are_independent_ones() -> None:
+    scores = score_choices([0, 1, 1, 0], [0, 1, 0, 0])
+    own = scores.grouped(["d", "c", "b", "a"])
+    assert own.estimates() == scores.estimates() and not own.notes
+    assert compare(own, scores, "a", "b", ["accuracy"])[0].test == "exact McNemar"
+    assert score_choices([0], [0]).grouped(["alone"]).estimates()["accuracy"] == wilson(1, 1)
+
+
+def test_one_answer_to_all_of_balanced_groups_has_no_width_where_groups_are_resampled_and_has_one_elsewhere() -> None:
+    """In a triple with each label once it is right once, whichever triples are drawn."""
+    gold = np.tile([0, 1, 2], GROUPS)
+    found = score_choices(np.zeros(300, dtype=int), gold, 3).grouped(TRIPLES).estimates()
+    assert found["macro_f1"].low == found["macro_f1"].value == found["macro_f1"].high
+    as_if_independent = wilson(100, 300)
+    assert found["accuracy"].high - found["accuracy"].low >= as_if_independent.high - as_if_independent.low
+
+
 # ---- promises, where the truth is known ---------------------------------------------------------------
 
 
