@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from helpers.tasks.scienceqa import picture_groups
 from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, draw, sample
 from tools.tiny.pictures import describe
 
@@ -79,11 +78,3 @@ def test_wider_gaps_and_faster_particles_take_more_room() -> None:
     image = np.asarray(draw(Picture("particles", {"speeds": (4, 2)}), 2))
     inked = [sum(near(half, COLOURS[c]).sum() for c in ("red", "green", "purple")) for half in np.split(image, 2, 1)]
     assert inked[0] > 1.3 * inked[1]
-
-
-def test_questions_about_one_picture_are_one_group() -> None:
-    one, other = ({"image": {"bytes": data, "path": None}} for data in (b"one", b"other"))
-    text = {"image": None}
-    assert picture_groups([one, other, text, text]) is None, "no two share a picture"
-    labels = picture_groups([one, other, one, text, text])
-    assert labels is not None and labels[0] == labels[2] and len(set(labels)) == 4

@@ -1,6 +1,5 @@
 """Task ``scienceqa``: multiple-choice questions of school science, about half of them with a picture."""
 
-from helpers.tasks.scienceqa.rows import picture_groups
 from helpers.tasks.scienceqa.task import (
     ScienceqaTask,
     answers_after,

@@ -21,16 +21,7 @@ from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row, refuse_unusable
 from helpers.tasks.cells import one_text
 from helpers.tasks.leaks import holds
-from helpers.tasks.pictures import (
-    ADDRESS,
-    Unusable,
-    as_rgb,
-    check_picture,
-    is_address,
-    picture_digest,
-    undecoded,
-    written_out,
-)
+from helpers.tasks.pictures import ADDRESS, Unusable, as_rgb, check_picture, is_address, picture_digest, written_out
 from helpers.tasks.protocols import Protocol
 from helpers.tasks.reading import begin, carried, drop, folded, text, with_ids
 from helpers.tasks.scienceqa.answers import read_answers
@@ -137,16 +128,6 @@ def groups_by_scene(rows: Sequence[Row]) -> list[list[Row]]:
     for row in rows:
         groups[scene(row)].append(row)
     return list(groups.values())
-
-
-def picture_groups(rows: Any) -> list[str] | None:
-    """Which questions are about one picture: a label for each row, for ``Scores.grouped``; None if no two share one.
-
-    Args:
-        rows: of the task, a Dataset or a list. A question without a picture is a group of its own.
-    """
-    labels = [picture_digest(row["image"]) or f"row {i}" for i, row in enumerate(undecoded(rows))]
-    return labels if len(set(labels)) < len(labels) else None
 
 
 def _clean(
