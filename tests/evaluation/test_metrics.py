@@ -13,6 +13,7 @@ from text_cases import random_pairs
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation import text_stats
 from helpers.evaluation.aggregates import aggregate, bleu_from_stats
+from helpers.evaluation.intervals import wilson
 from helpers.evaluation.metrics import (
     TEXT_METRICS,
     Scores,
@@ -330,3 +331,13 @@ def test_a_mean_of_values_has_the_interval_and_test_of_any_other_mean() -> None:
         compare(a, score_values("slot_accuracy", y, REFERENCES[::-1]), "a", "b")
     with pytest.raises(DataError, match="not finite"):
         score_values("slot_accuracy", [np.nan], ["x"])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_an_interval_has_a_width_where_all_examples_are_alike(value: float) -> None:
+    names = [str(i) for i in range(40)]
+    scores = score_values("slot_accuracy", [value] * 40, names)
+    assert scores.estimates()["slot_accuracy"] == wilson(40 * int(value), 40)
+    triples = scores.grouped([i // 4 for i in range(40)]).estimates()["slot_accuracy"]
+    assert (triples.low, triples.high) == (wilson(10 * int(value), 10).low, wilson(10 * int(value), 10).high)
+    assert score_values("clip_score", [value] * 40, names).estimates()["clip_score"].low == value
