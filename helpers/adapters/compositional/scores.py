@@ -49,7 +49,7 @@ class CompositionalScores:
             value, n = getattr(self.measures, metric), sizes.get(metric, seen + unseen)
             if metric in self.drawn:
                 low, high = (float(bound) for bound in np.quantile(self.drawn[metric], PERCENTILES))
-            else:
+            if metric not in self.drawn or low == high in (0.0, 1.0):  # no resample differs where all are alike
                 low, high = score_interval(value, n)
             found[metric] = Estimate(value, low, high, n)
         return found
