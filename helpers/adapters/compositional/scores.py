@@ -50,7 +50,7 @@ class CompositionalScores:
             if metric in self.drawn:
                 low, high = (float(bound) for bound in np.quantile(self.drawn[metric], PERCENTILES))
             if metric not in self.drawn or low == high in (0.0, 1.0):  # no resample differs where all are alike
-                low, high = score_interval(value, n)
+                low, high = score_interval(value, min(seen, unseen) if metric in METRICS else n)
             found[metric] = Estimate(value, low, high, n)
         return found
 
