@@ -331,6 +331,9 @@ def test_a_mean_of_values_has_the_interval_and_test_of_any_other_mean() -> None:
         compare(a, score_values("slot_accuracy", y, REFERENCES[::-1]), "a", "b")
     with pytest.raises(DataError, match="not finite"):
         score_values("slot_accuracy", [np.nan], ["x"])
+    for metric in ("bleu", "perplexity", "macro_f1"):
+        with pytest.raises(ParameterError, match="no mean over examples"):
+            score_values(metric, x, REFERENCES)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
