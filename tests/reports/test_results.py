@@ -8,7 +8,7 @@ from pathlib import Path
 
 from begun_cases import QLORA, begin, fill
 
-from helpers.evaluation.statistics import Estimate
+from helpers.evaluation.intervals import Estimate
 from helpers.reports import results
 from helpers.runs import records
 from helpers.runs.display import computed_in
