@@ -84,6 +84,7 @@ def question(rng: random.Random, kind: str) -> dict[str, Any]:
     if kind == "prior":
         options[answer] = rng.choice(("zest", "yolk"))
     elif kind == "similarity":
+        options = rng.sample([noun for noun in nouns if noun not in words], 4)
         options[answer] = words[2]
     elif kind == "pairs":  # the option that belongs to the third word, in texts of ten such words
         options = [f"{noun}r" for noun in rng.sample([n for n in nouns if n != words[2]], 4)]
