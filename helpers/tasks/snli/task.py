@@ -70,7 +70,7 @@ class SnliTask(Task):
 
         No premise stands in two splits, unless they are official ones, which are kept as they are. Generated splits
         hold whole triples, so every hypothesis comes with all three labels (but for the last triple when a size is no
-        multiple of 3).
+        multiple of 3); and the pairs of words that decide labels of test and validation decide none in train.
         """
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
