@@ -103,11 +103,12 @@ def _judged(paired: pd.DataFrame, level: float) -> tuple[Estimate, Estimate, Tes
     named = {name: score_values("accuracy", paired[f"{name}_right"], groups) for name in ("before", "after")}
     if len(set(groups)) == 1 < len(groups):  # one group is one observation: nothing is known of others
         x, y = (scores.value("accuracy") for scores in named.values())
-        unknown = [Estimate(value, 0.0, 1.0, len(groups)) for value in (x, y)]
-        return *unknown, TestResult("after", "before", "accuracy", y - x, -1.0, 1.0, 1.0, "none: one group")
-    before, after = (scores.grouped(groups) for scores in named.values())
-    test = compare(after, before, "after", "before", ["accuracy"], level=level)[0]
-    return before.estimates(level=level)["accuracy"], after.estimates(level=level)["accuracy"], test
+        before, after = (Estimate(value, 0.0, 1.0, len(groups)) for value in (x, y))
+        return before, after, TestResult("after", "before", "accuracy", y - x, -1.0, 1.0, 1.0, "none: one group")
+    named = {name: scores.grouped(groups) for name, scores in named.items()}
+    test = compare(named["after"], named["before"], "after", "before", ["accuracy"], level=level)[0]
+    before, after = (scores.estimates(level=level)["accuracy"] for scores in named.values())
+    return before, after, test
 
 
 def _groups(paired: pd.DataFrame) -> list[str]:

@@ -12,7 +12,10 @@ import pytest
 
 from helpers import tasks
 from helpers.errors import DataError
+from helpers.tasks.base import LoadReport
+from helpers.tasks.eda.classical import best_classical
 from helpers.tasks.snli import generator as snli_generator
+from helpers.tasks.snli import task as snli_task
 from helpers.tasks.snli.task import check_no_leak
 from helpers.tasks.snli.words import LABELS
 from tools.tiny.sentences import captions
@@ -42,19 +45,31 @@ def test_hypothesis_alone_is_at_chance(loads: list[Any]) -> None:
         assert linear_accuracy(splits, lambda row: row["premise"]) < 0.55
 
 
-def test_pair_is_learnable(loads: list[Any]) -> None:
-    """Word pairs across premise and hypothesis carry the label, even for a linear model."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+def test_word_pairs_help_and_those_that_decide_test_labels_are_new() -> None:
+    """A model without a network learns something from pairs of words, but not what two words mean."""
+    parts = TASK.load(900, 300, "generator", 1)
+    found = best_classical(*(TASK.examples(parts[name]) for name in ("train", "validation", "test")))
+    right = sum(p == label for p, label in zip(found.predicted, parts["test"]["label"], strict=True)) / 300
+    assert 0.45 < right < 0.67
+    assert max(value for name, value in found.validation.items() if name.startswith("bag of words")) < 0.55
 
-    def cross(row: dict[str, str]) -> list[str]:
-        sides = [row[key].lower().strip(".").split() for key in ("premise", "hypothesis")]
-        return [f"{a}|{b}" for a, b in product(*map(set, sides))]
 
-    model = make_pipeline(CountVectorizer(analyzer=cross), LogisticRegression(max_iter=300, C=3))
-    model.fit(list(loads[0]["train"]), loads[0]["train"]["label"])
-    assert model.score(list(loads[0]["test"]), loads[0]["test"]["label"]) > 0.6
+def test_words_that_decide_test_labels_never_decide_a_training_label() -> None:
+    for seed in range(3):
+        groups = snli_task._generated(900, 300, seed, LoadReport("snli", "generator"))
+        asked, train = groups[:134], groups[134:]
+        pairs = [{row["decisive"] for triple in part for row in triple} for part in (asked, train)]
+        shared = pairs[0] & pairs[1]
+        assert len(train) == 300 and len(pairs[0] - shared) > 180
+        assert all(given in ("", hypothesis) for given, hypothesis in shared)
+        for row in (row for triple in groups for row in triple):
+            given, hypothesis = (phrase.split()[0] if phrase else "" for phrase in row["decisive"])
+            for word, text in ((given, row["premise"]), (hypothesis, row["hypothesis"])):
+                words = re.findall("[a-z]+", text.lower())
+                known = {form[:4] for w in words for form in (w, w.rstrip("s"), SINGULAR.get(w, w))}
+                assert word in ("", "alone") or word[:4] in known, row
+    more = TASK.load(900, 900, "generator", 0)  # a larger test split has other pairs too, and something to train on
+    assert more.report.sizes["train"] == 900 and len({row.split()[0] for row in more["train"]["hypothesis"]}) > 5
 
 
 def test_labels_balanced_vocabulary_small_sizes_exact(loads: list[Any]) -> None:

@@ -8,8 +8,10 @@ question, how often its words stand beside those of the question, and a logistic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, product
 from typing import Any
 
@@ -52,21 +54,23 @@ def best_classical(
         train, validation, test: examples of one form, with ``prompt``, ``options`` and ``answer``.
 
     Raises:
-        DataError: a split has no examples, or only one label occurs in ``train``.
+        DataError: a split has no examples.
     """
+    from threadpoolctl import threadpool_limits
+
     learned, checked, asked = parts = [_read(part) for part in (train, validation, test)]
     for name, part in zip(("train", "validation", "test"), parts, strict=True):
         if not part:
             raise DataError(f"there are no examples in {name}", "Give every split at least one example")
     candidates = (label_models if same_options(chain(*parts)) else option_models)(learned[:MOST_ROWS], seed)
     answers = np.array([e["answer"] for e in checked])
-    found, best, chosen = {}, -1.0, None
-    for name, predict in candidates:
-        found[name] = float(np.mean(np.array(predict(checked)) == answers))
-        if found[name] > best:
-            best, chosen, winner = found[name], predict, name
-    assert chosen is not None
-    return Classical(winner, chosen(asked), found)
+    found, best, winner, chosen = {}, -1.0, "", []
+    with threadpool_limits(1):  # the vectors are short: threads would wait for each other, very long on a busy machine
+        for name, predict in candidates:
+            found[name] = float(np.mean(np.array(predict(checked)) == answers))
+            if found[name] > best:
+                best, chosen, winner = found[name], predict(asked), name
+    return Classical(winner, chosen, found)
 
 
 def _read(part: Any) -> list[Example]:
@@ -80,37 +84,42 @@ def label_models(train: Sequence[Example], seed: int) -> Iterator[tuple[str, Pre
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import SVC
 
-    labels = [label_of(e) for e in train]
-    if len(set(labels)) == 1:
-        raise DataError(f"every training example has the answer {labels[0]!r}", "Give examples of two labels at least")
+    ((usual, count),) = Counter(map(label_of, train)).most_common(1)
+    yield "most frequent label", lambda examples: [label_index(e, usual) for e in examples]
+    if count == len(train):  # there is nothing to tell apart
+        return
     split = _two_texts(train)
     readers: dict[str, Reader] = {"bag of words": lambda e: _marked(*split(e))}
     if any(split(e)[0] for e in train):
         readers["word pairs"] = lambda e: _pairs(*split(e))
         readers["word pairs and overlap"] = lambda e: _pairs(*split(e)) + _overlap(*split(e))
     for name, reader in readers.items():
-        for strength in STRENGTHS:
-            model = LogisticRegression(C=strength, max_iter=500, random_state=seed)
-            yield f"{name}, C {strength:g}", _classifier(model, reader, train)
-    for strength in (0.1, 1.0, 10.0) if len(readers) > 1 else ():
+        models = {c: LogisticRegression(C=c, max_iter=500, random_state=seed) for c in STRENGTHS}
+        yield from _fitted(name, models, reader, train)
+    if len(readers) > 1:
         # (1 + shared words / 10)^3: every pair and triple of words, without listing them.
-        model = SVC(C=strength, kernel="poly", degree=3, gamma=0.1, coef0=1.0, random_state=seed)
-        reader = lambda e: _marked(*split(e)) + _overlap(*split(e))  # noqa: E731
-        yield f"cubic kernel, C {strength:g}", _classifier(model, reader, train[:MOST_COMPARED])
+        shape = {"kernel": "poly", "degree": 3, "gamma": 0.1, "coef0": 1.0}
+        models = {c: SVC(C=c, random_state=seed, **shape) for c in (0.1, 1.0, 10.0)}
+        read_all = lambda e: _marked(*split(e)) + _overlap(*split(e))  # noqa: E731
+        yield from _fitted("cubic kernel", models, read_all, train[:MOST_COMPARED])
 
 
-def _classifier(model: Any, reader: Reader, train: Sequence[Example]) -> Predict:
+def _fitted(
+    name: str, models: Mapping[float, Any], reader: Reader, train: Sequence[Example]
+) -> Iterator[tuple[str, Predict]]:
+    """Models on one kind of features, by their strength."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     # Something is known of texts without words too.
     vectorizer = CountVectorizer(analyzer=lambda e: ["", *reader(e)], binary=True, dtype=np.float64)
-    model.fit(vectorizer.fit_transform(train), [label_of(e) for e in train])
+    rows, labels = vectorizer.fit_transform(train), [label_of(e) for e in train]
 
-    def predict(examples: Sequence[Example]) -> list[int]:
+    def predict(model: Any, examples: Sequence[Example]) -> list[int]:
         said = model.predict(vectorizer.transform(examples))
         return [label_index(e, label) for e, label in zip(examples, said, strict=True)]
 
-    return predict
+    for strength, model in models.items():
+        yield f"{name}, C {strength:g}", partial(predict, model.fit(rows, labels))
 
 
 def _two_texts(train: Sequence[Example]) -> Callable[[Example], tuple[list[str], list[str]]]:

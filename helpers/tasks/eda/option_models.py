@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -44,11 +45,12 @@ def option_models(train: Sequence[Example], seed: int) -> Iterator[tuple[str, Pr
         scores = np.stack([np.concatenate(score(examples)) for score in scorers.values()], axis=1)
         return hstack([vectorizer.transform(_each_option(examples)), csr_matrix(_centred(scores, examples))]).tocsr()
 
+    def by(model: Any, examples: Sequence[Example]) -> list[Any]:
+        return _by_example(model.decision_function(features(examples)), examples)
+
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=500, random_state=seed).fit(rows, right)
-        yield f"words of question and option, C {strength:g}", _highest(
-            lambda examples, model=model: _by_example(model.decision_function(features(examples)), examples)
-        )
+        yield f"words of question and option, C {strength:g}", _highest(partial(by, model))
 
 
 def _tokens(text: str) -> list[str]:

@@ -45,6 +45,7 @@ ALIASES = {
 # a tiny Phi trained through label words stays at chance when it follows.
 QUESTION = "Does the first sentence make the second one true? Answer yes, maybe or no."
 VERBALISERS = ("yes", "maybe", "no")  # what a model answers for labels 0, 1, 2
+NEW = 140  # generated triples of test and validation whose decisive words are not in train: those of 300 test pairs
 POOL = 20_000  # most rows read from a large source, unless more are asked for
 
 
@@ -69,7 +70,7 @@ class SnliTask(Task):
 
         No premise stands in two splits, unless they are official ones, which are kept as they are. Generated splits
         hold whole triples, so every hypothesis comes with all three labels (but for the last triple when a size is no
-        multiple of 3).
+        multiple of 3); and the pairs of words that decide labels of test and validation decide none in train.
         """
         base.check_sizes(n_train, n_eval)
         report = LoadReport(self.name, source)
@@ -117,11 +118,26 @@ def check_no_leak(parts: dict[str, list[Row]]) -> None:
 
 
 def _generated(n_train: int | None, n_eval: int, seed: int, report: LoadReport) -> list[list[Row]]:
-    n_train = 3000 if n_train is None else n_train
-    need = sum(math.ceil(size / 3) for size in (n_train, n_eval, base.validation_size(n_eval)))
-    groups = list(islice(generator.triples(seed), need))
+    """Triples for test and validation, then those for training: of the rest, the ones whose labels follow from other
+    pairs of words. So a model that has only learned which words go together does not know those of the test.
+
+    ``NEW`` limits the triples that are kept new in this way: in a small world little would be left to train on.
+    """
+    stream = generator.triples(seed)
+    asked = list(islice(stream, sum(math.ceil(size / 3) for size in (n_eval, base.validation_size(n_eval)))))
+    held_out = set().union(*map(_decisive, asked[:NEW]))
+    others = (triple for triple in stream if held_out.isdisjoint(_decisive(triple)))
+    groups = asked + list(islice(others, math.ceil((3000 if n_train is None else n_train) / 3)))
     report.rows_read = sum(map(len, groups))
+    report.notes.append(
+        f"{len(held_out)} pairs of words that decide labels of test and validation do not occur in train"
+    )
     return groups
+
+
+def _decisive(triple: list[Row]) -> set[tuple[str, str]]:
+    """The pairs of different words that its labels follow from; equal ones, or one without partner, give no clue."""
+    return {row["decisive"] for row in triple if row["decisive"][0] not in ("", row["decisive"][1])}
 
 
 def _grouped(rows: Sequence[Row], seed: int) -> list[list[Row]]:
