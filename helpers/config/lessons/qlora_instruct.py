@@ -19,6 +19,7 @@ LESSON = Lesson(
         "n_text": (600, 100, 2000),
         "n_eval": (120, 800, 300),
         "n_generate": (40, 160, 150),
+        "n_shots": 3,
         "epochs": (2.0, 1.0, 1.0),
         "learning_rate": (5e-3, 1e-3, 2e-4),
         "batch_size": (8, 8, 4),
