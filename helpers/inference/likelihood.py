@@ -102,7 +102,10 @@ def score_options(
     if any(len(o) == 0 for o in options):
         raise DataError("a prompt has no options to score", "give at least one option per prompt")
     pairs = [
-        [encode(tokenizer, {"prompt": [*shots, *p], "completion": [{"role": "assistant", "content": o}]}) for o in choices]
+        [
+            encode(tokenizer, {"prompt": [*shots, *p], "completion": [{"role": "assistant", "content": o}]})
+            for o in choices
+        ]
         for p, choices in zip(prompts, options, strict=True)
     ]
     logp = [np.zeros(len(o), dtype=np.float64) for o in options]

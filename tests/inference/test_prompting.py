@@ -149,7 +149,10 @@ def test_a_shared_start_changes_nothing(
     longer = [[*shots, *p] for p in prompts]
     together, counts = inference.score_options(model, tokenizer, prompts, options, shots=shots, batch_size=size)
     apart, same = inference.score_options(model, tokenizer, longer, options, batch_size=size)
-    assert all(np.allclose(a, b, atol=1e-3) and (m == n).all() for a, b, m, n in zip(together, apart, counts, same, strict=True))
+    assert all(
+        np.allclose(a, b, atol=1e-3) and (m == n).all()
+        for a, b, m, n in zip(together, apart, counts, same, strict=True)
+    )
     written = inference.generate(model, tokenizer, prompts, max_new_tokens=12, shots=shots, batch_size=size)
     assert written == inference.generate(model, tokenizer, longer, max_new_tokens=12, batch_size=size)
     nll, tokens = inference.completion_nll(model, tokenizer, talks, shots=shots, batch_size=size)
