@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
+from helpers.evaluation.clusters import Groups, group_sums
 from helpers.evaluation.statistics import (
     DRAWS,
     LEVEL,
@@ -76,7 +77,13 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> li
 
 
 def expected_calibration_error(
-    confidence: ArrayLike, right: ArrayLike, bins: int = BINS, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
+    confidence: ArrayLike,
+    right: ArrayLike,
+    bins: int = BINS,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
+    groups: Groups | None = None,
 ) -> Estimate:
     """Mean distance of confidence and accuracy over the bins, weighted by their examples (ECE).
 
@@ -84,8 +91,11 @@ def expected_calibration_error(
     estimate is biased upwards on few examples: each bin's accuracy is itself uncertain, and a distance is never
     negative. The interval is a percentile bootstrap over examples and shares that bias.
 
+    Args:
+        groups: (n,) labels of related examples; whole groups are resampled then, see ``clusters``.
+
     Raises:
-        DataError, ParameterError: as ``reliability``.
+        DataError, ParameterError: as ``reliability``, or groups as in ``group_codes``.
     """
     p, r, which = _checked(confidence, right, bins)
     # A bin's |sum of confidence − sum of right| is all that ECE needs: k = 1 + bins columns that can be summed.
@@ -96,7 +106,8 @@ def expected_calibration_error(
     def from_sums(sums: FloatArray) -> FloatArray:
         return np.asarray(np.abs(sums[:, :bins]).sum(axis=1) / sums[:, bins])
 
-    return bootstrap(stats, from_sums, level, draws, seed)
+    drawn = stats if groups is None else group_sums(stats, groups)
+    return replace(bootstrap(drawn, from_sums, level, draws, seed), n=len(stats))
 
 
 def fit_temperature(logits: ArrayLike, gold: ArrayLike) -> float:

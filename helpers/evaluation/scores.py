@@ -62,6 +62,8 @@ class Scores:
     def grouped(self, groups: Groups) -> Scores:
         """The same scores of related examples: ``estimates`` and ``compare`` then draw whole groups, see ``clusters``.
 
+        Where every example is a group of its own, nothing changes.
+
         Args:
             groups: (n,) labels; examples that share a premise, a picture or a recipe have the same one.
 
@@ -69,7 +71,13 @@ class Scores:
             DataError: not one label for each example, a missing label, or all examples in one group.
         """
         labels = groups if isinstance(groups, np.ndarray) else list(groups)
-        return Scores(replace(p, groups=group_codes(labels, len(p.stats))) for p in self.parts.values())
+        def of(part: Part) -> Part:
+            if len(part.stats) == len(labels) == 1:
+                return part
+            codes = group_codes(labels, len(part.stats))
+            return replace(part, groups=codes if codes.max() + 1 < len(codes) else None)
+
+        return Scores(map(of, self.parts.values()))
 
     @property
     def metrics(self) -> tuple[str, ...]:

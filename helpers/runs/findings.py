@@ -75,8 +75,11 @@ class Findings:
                 hint = did_you_mean(metric, METRICS)
                 raise ParameterError(f"unknown metric {metric!r}{hint}", f"Metrics: {', '.join(METRICS)}")
             if metric in wanted:
-                values = {key: records.rounded(getattr(estimate, key)) for key in ("value", "low", "high")}
-                known = known | {metric: values | {"n": int(estimate.n)}}
+                entry = {key: records.rounded(getattr(estimate, key)) for key in ("value", "low", "high")}
+                entry |= {"n": int(estimate.n)}
+                if groups := 0 if isinstance(scores, Mapping) else scores.parts[metric].n_groups:
+                    entry |= {"groups": groups}  # what was drawn for the interval, in place of examples
+                known = known | {metric: entry}
         self._systems[name] = {m: known[m] for m in METRICS if m in known}
         self._write_metrics()
 

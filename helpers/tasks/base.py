@@ -108,6 +108,12 @@ class Task(ABC):
         if not asked:
             raise DataError(f"no row can be asked in form {' or '.join(given)}", "; ".join(splits.report.notes[-2:]))
 
+    def groups(self, rows: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """A label for each row of a split, the same for rows that share what makes them right or wrong together: a
+        premise, a picture. Intervals and tests draw whole groups, see ``Scores.grouped``. Here every row is its own.
+        """
+        return [row["id"] for row in rows]
+
     def form_kind(self, form: str) -> str:
         """``"generation"`` or ``"choice"``; DataError for a form this task does not have."""
         if form not in self.forms:

@@ -58,8 +58,9 @@ def test_outcomes_equal_a_loop_over_the_rows(paired: pd.DataFrame) -> None:
     assert list(paired["after"]) == [row["prediction"] for row in y]
     assert {"premise", "hypothesis", "id"} <= set(paired.columns)
     test = failures.test_change(paired)
-    assert (test.only_a, test.only_b) == (expected["fixed"], expected["broken"])
-    assert test.p_value == pytest.approx(binomtest(test.only_a, test.only_a + test.only_b).pvalue)
+    fixed, broken = expected["fixed"], expected["broken"]
+    assert test.difference == pytest.approx((fixed - broken) / len(x))
+    assert test.p_value == pytest.approx(binomtest(fixed, fixed + broken).pvalue)
 
 
 def test_slices_equal_independent_counts(paired: pd.DataFrame) -> None:
