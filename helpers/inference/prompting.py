@@ -142,7 +142,9 @@ def try_prompts(
         Ways named "zero-shot, RULE" and "few-shot, RULE".
     """
     examples = {part: [dict(e) for e in questions[part]] for part in ("validation", "test")}
-    prompts = {part: [Task.to_messages(e)["prompt"] for e in rows] for part, rows in examples.items()}
+    prompts = {
+        part: [Task.to_messages({"completion": "", **e})["prompt"] for e in rows] for part, rows in examples.items()
+    }
     options = {part: [list(e["options"]) for e in rows] for part, rows in examples.items()}
     answers = [text for part in options.values() for texts in part for text in texts]
     longest = max(len(ids) for ids in tokenizer(answers, add_special_tokens=False)["input_ids"]) + 1

@@ -56,6 +56,7 @@ def plain(loaded: models.LoadedModel, rows: Dataset, before: list[Any]) -> dict[
     asked = [[*before, {"role": "user", "content": row["prompt"]}] for row in rows]
     measured = [[one_option(loaded, talk, o) for o in row["options"]] for talk, row in zip(asked, rows, strict=True)]
     everywhere: dict[str, list[float]] = {}
+    bare = {o: one_option(loaded, [*before, *BARE], o)[0] for row in rows for o in row["options"]}
     for row, values in zip(rows, measured, strict=True):
         for option, (logp, _) in zip(row["options"], values, strict=True):
             everywhere.setdefault(option, []).append(logp)
@@ -63,10 +64,7 @@ def plain(loaded: models.LoadedModel, rows: Dataset, before: list[Any]) -> dict[
         scores = {
             "sum": [logp for logp, _ in values],
             "mean": [logp / n for logp, n in values],
-            "contextual": [
-                logp - one_option(loaded, [*before, *BARE], o)[0]
-                for o, (logp, _) in zip(row["options"], values, strict=True)
-            ],
+            "contextual": [logp - bare[o] for o, (logp, _) in zip(row["options"], values, strict=True)],
             "batch": [logp - np.mean(everywhere[o]) for o, (logp, _) in zip(row["options"], values, strict=True)],
         }
         for rule, numbers in scores.items():
