@@ -64,6 +64,6 @@ def common_start(rows: Sequence[Sequence[int]]) -> int:
     """How many tokens all rows begin with; the last token of a row is never one of them."""
     if not rows:
         return 0
-    low, high = min(rows), max(rows)  # in lexical order all others lie between these two
+    low, high = min(rows, key=list), max(rows, key=list)  # in lexical order all others lie between these two
     room = min(map(len, rows)) - 1
     return next((i for i in range(room) if low[i] != high[i]), max(room, 0))
