@@ -1,4 +1,4 @@
-"""What three habits of helpers/inference gain, each against the plain way, paired in one run.
+"""What four habits of helpers/inference gain, each against the plain way, paired in one run.
 
     python benchmarks/inference_speed.py [--model ID] [--repeats N] [--rows N]
 
@@ -6,6 +6,7 @@
   dequantise it in every forward pass.
 - ``shared prompt``: scoring the options of a question with the prompt computed once, against a full forward
   pass for each option.
+- ``shared examples``: the same after three worked examples that are read once, against prompts that each repeat them.
 - ``sorted batches``: perplexity with batches of similar length, against batches in the order of the data.
 
 Both ways do the same work on the same examples and must agree on the answer. They take turns, the order swapped
@@ -93,7 +94,8 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
 
     model, tokenizer = loaded.model, loaded.tokenizer
     task = tasks.get("recipes")
-    test = task.load(8, rows, source, seed=0)["test"]
+    parts = task.load(30, rows, source, seed=0)
+    test = parts["test"]
     texts = [task.to_messages(example) for example in task.examples(test, "steps", seed=0)]
     prompts = [text["prompt"] for text in texts]
     quiz = list(task.examples(test, "missing", seed=0))
@@ -121,6 +123,17 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
         size = BATCH * max(map(len, choices))
         return -inference.completion_nll(model, tokenizer, pairs, batch_size=size)[0]
 
+    solved = [task.to_messages(example) for example in list(task.examples(parts["train"], "missing", seed=0))[:3]]
+    shots = [turn for talk in solved for turn in (*talk["prompt"], *talk["completion"])]
+    longer = [[*shots, *question] for question in questions]
+
+    def few_shot() -> Any:
+        rows, _ = inference.score_options(model, tokenizer, questions, choices, batch_size=BATCH, shots=shots)
+        return np.concatenate(rows)
+
+    def few_shot_plain() -> Any:
+        return np.concatenate(inference.score_options(model, tokenizer, longer, choices, batch_size=BATCH)[0])
+
     def perplexity() -> Any:
         return inference.completion_nll(model, tokenizer, texts, batch_size=BATCH, max_length=MAX_LENGTH)[0]
 
@@ -139,6 +152,7 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
     return {
         "dequantised": (generate, generate_plain, most_equal),
         "shared prompt": (score, score_plain, close),
+        "shared examples": (few_shot, few_shot_plain, close),
         "sorted batches": (perplexity, perplexity_plain, close),
     }
 

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from helpers.inference.prompting import RULES
 from helpers.runs.records import RunRecord
 
-QLORA, NLI, SIDE_BY_SIDE = "04_qlora_instruct", "03_qlora_nli", "09_evaluation"
+BASELINES, QLORA, NLI, SIDE_BY_SIDE = "02_zero_shot_baselines", "04_qlora_instruct", "03_qlora_nli", "09_evaluation"
 PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"
 PROMPTS, CAPTIONS = "07_compositional_prompts", "08_blip2_captioning"
 
@@ -68,8 +69,32 @@ def captions(record: RunRecord) -> None:
     assert constant["rougeL"]["value"] > 0.65 and constant["slot_accuracy"]["value"] < 0.3, "the frame gives it away"
 
 
+PROMPTED = {f"{shots}, {rule}" for shots in ("zero-shot", "few-shot") for rule in RULES}
+
+
+def baselines(record: RunRecord) -> None:
+    """Every way of asking and the best classical model are compared, and one of the ways is chosen beforehand."""
+    rivals = {"best classical", "generation", *PROMPTED}
+    tested = {test["a"] for test in record.tests if (test["b"], test["metric"]) == ("most frequent", "accuracy")}
+    assert tested == rivals
+    assert {"zero-shot", "few-shot"} <= {test["a"] for test in record.tests if test["metric"] == "rougeL"}
+    sizes = {record.systems[name]["accuracy"]["n"] for name in rivals}
+    assert sizes == {record.notes["bar"]["questions"]}, "all on the same questions"
+    chosen, classical = record.notes["bar"]["accuracy"]
+    assert chosen in PROMPTED and classical == "best classical"
+    assert any((test["a"], test["b"]) == (chosen, classical) for test in record.tests)
+
+
 def instruct(record: RunRecord) -> None:
-    """Fine-tuning beats zero-shot."""
+    """Fine-tuning beats zero-shot, and is compared with every cheap rival on the same questions."""
+    rivals = {
+        "accuracy": {"zero-shot", "best classical", *PROMPTED},
+        "rougeL": {"zero-shot", "few-shot", "one text for all"},
+        "perplexity": {"zero-shot", "few-shot"},
+    }
+    for metric, names in rivals.items():
+        assert {t["b"] for t in record.tests if (t["a"], t["metric"]) == ("qlora", metric)} == names
+        assert len({record.systems[name][metric]["n"] for name in ("qlora", *names)}) == 1
     for metric, better in (("perplexity", -1), ("rougeL", 1)):
         # Comparisons of a tuned system with the untouched one, turned so that the tuned one comes first.
         gains = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.inference.batching import Message, batches, evaluation, pad_id, pad_left, positions, render
+from helpers.inference.shared import Start
 from helpers.machine.out_of_memory import explained
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def generate(
     *,
     max_new_tokens: int,
     batch_size: int = 16,
+    shots: Sequence[Message] = (),
 ) -> list[str]:
     """Greedy answers to `prompts`, in their order.
 
@@ -31,18 +33,26 @@ def generate(
         prompts: one list of messages each.
         max_new_tokens: longest answer, in tokens; an answer ends earlier at the end-of-turn token.
         batch_size: prompts per forward pass.
+        shots: worked examples that stand in front of every prompt; their keys and values are computed once.
 
     Returns:
         Decoded answers without special tokens, stripped.
     """
-    encoded = [render(tokenizer, list(p), add_generation_prompt=True) for p in prompts]
+    import torch
+
+    encoded = [render(tokenizer, [*shots, *p], add_generation_prompt=True) for p in prompts]
     answers = [""] * len(encoded)
     with evaluation(model) as device:
+        start = Start(model, encoded if shots else [], device)
         for batch in batches([len(e) for e in encoded], batch_size):
-            ids, mask = pad_left([encoded[i] for i in batch], pad_id(tokenizer), device)
+            ids, mask = pad_left([start.rest(encoded[i]) for i in batch], pad_id(tokenizer), device)
+            # The whole text is given; what the cache has already is not read again.
+            shared = torch.tensor([encoded[0][: start.length]] * len(batch), dtype=ids.dtype, device=device)
+            ids = torch.cat([shared, ids], dim=1)
             output = generating_model(model).generate(
                 input_ids=ids,
-                attention_mask=mask,
+                attention_mask=start.mask(mask),
+                **start.cache(len(batch)),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 pad_token_id=pad_id(tokenizer),

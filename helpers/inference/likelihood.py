@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.errors import DataError
-from helpers.inference.batching import Conversation, Message, batches, encode, evaluation, pad_id, pad_left, positions
+from helpers.inference.batching import Conversation, Message, batches, encode, evaluation, pad_id, pad_left, render
+from helpers.inference.shared import Start
 from helpers.machine.out_of_memory import explained
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LOGITS = 2**27  # most logits held at once by completion_nll: half a GiB in float32
 OPTION_ROWS = 128  # options in one forward pass: their logits take rows × tokens × vocabulary × 4 bytes
+OPTION_CACHE = 2**31  # bytes of keys and values copied for the options in one forward pass
 
 
 @explained("measuring the loss")
@@ -29,12 +31,14 @@ def completion_nll(
     *,
     batch_size: int = 16,
     max_length: int | None = None,
+    shots: Sequence[Message] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Negative log-likelihood of each completion given its prompt.
 
     Args:
         conversations: ``{"prompt": messages, "completion": messages}`` each.
         max_length: tokens of prompt + completion that are kept, from the left, as in training.
+        shots: worked examples that stand in front of every prompt; they do not count for ``max_length``.
 
     Returns:
         ``(nll, tokens)``: summed nats, float64 of shape ``(n,)``, and scored tokens, int64 of shape ``(n,)``
@@ -43,22 +47,20 @@ def completion_nll(
     pairs = [encode(tokenizer, c) for c in conversations]
     if max_length is not None:
         pairs = [(p[:max_length], c[: max(0, max_length - len(p))]) for p, c in pairs]
+    if shots:  # the tokens that are scored stay the same
+        prompts = [render(tokenizer, [*shots, *c["prompt"]], add_generation_prompt=True) for c in conversations]
+        pairs = [(prompt, completion) for prompt, (_, completion) in zip(prompts, pairs, strict=True)]
     nll = np.zeros(len(pairs), dtype=np.float64)
     tokens = np.array([len(c) for _, c in pairs], dtype=np.int64)
     scored = [i for i in range(len(pairs)) if tokens[i]]
     with evaluation(model) as device:
         room = max(1, LOGITS // int(model.config.get_text_config().vocab_size))
+        start = Start(model, [pairs[i][0] for i in scored] if shots else [], device)
         for batch in batches([len(pairs[i][0]) + len(pairs[i][1]) for i in scored], batch_size, room):
             rows = [pairs[scored[j]] for j in batch]
-            ids, mask = pad_left([p + c for p, c in rows], pad_id(tokenizer), device)
+            ids, mask = pad_left([start.rest(p + c) for p, c in rows], pad_id(tokenizer), device)
             keep = max(len(c) for _, c in rows)
-            logits = model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions(mask),
-                logits_to_keep=keep + 1,
-                use_cache=False,
-            ).logits[:, :-1]
+            logits = model(**start.inputs(ids, mask), logits_to_keep=keep + 1, use_cache=False).logits[:, :-1]
             logp = _token_logp(logits, ids[:, -keep:])
             for j, (_, completion), row in zip(batch, rows, logp, strict=True):
                 nll[scored[j]] = -row[-len(completion) :].double().sum().item()
@@ -79,14 +81,16 @@ def score_options(
     options: Sequence[Sequence[str]],
     *,
     batch_size: int = 8,
+    shots: Sequence[Message] = (),
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Log-likelihood of each given option as the answer to its prompt, end-of-turn token included.
 
-    The prompt's keys and values are computed once and shared by its options.
+    The prompt's keys and values are computed once and shared by its options, those of ``shots`` by all prompts.
 
     Args:
         prompts: one list of messages each.
         options: the candidate answers of each prompt; their number may differ between prompts.
+        shots: worked examples that stand in front of every prompt.
 
     Returns:
         ``(logp, tokens)``: for each prompt a float64 array with one summed log-probability (nats) per option,
@@ -98,14 +102,18 @@ def score_options(
     if any(len(o) == 0 for o in options):
         raise DataError("a prompt has no options to score", "give at least one option per prompt")
     pairs = [
-        [encode(tokenizer, {"prompt": p, "completion": [{"role": "assistant", "content": o}]}) for o in choices]
+        [
+            encode(tokenizer, {"prompt": [*shots, *p], "completion": [{"role": "assistant", "content": o}]})
+            for o in choices
+        ]
         for p, choices in zip(prompts, options, strict=True)
     ]
     logp = [np.zeros(len(o), dtype=np.float64) for o in options]
     tokens = [np.array([len(c) for _, c in row], dtype=np.int64) for row in pairs]
     with evaluation(model) as device:
+        start = Start(model, [row[0][0] for row in pairs] if shots else [], device)
         for batch in batches([len(row[0][0]) for row in pairs], batch_size):
-            values = _score_batch(model, [pairs[i] for i in batch], pad_id(tokenizer), device)
+            values = _score_batch(model, [pairs[i] for i in batch], pad_id(tokenizer), device, start)
             for i, row in zip(batch, values, strict=True):
                 logp[i][:] = row
     return logp, tokens
@@ -116,6 +124,8 @@ def context_prior(
     tokenizer: PreTrainedTokenizerBase,
     prompt: Sequence[Message],
     options: Sequence[Sequence[str]],
+    *,
+    shots: Sequence[Message] = (),
 ) -> list[np.ndarray]:
     """What the model thinks of each option after a prompt that asks about nothing.
 
@@ -124,12 +134,14 @@ def context_prior(
     Args:
         prompt: the messages that stand for no question, for example a task's ``bare_prompt``.
         options: the candidate answers of each question; every distinct one is scored once.
+        shots: worked examples that stand in front of the prompt, as they do for the questions.
 
     Returns:
         For each question a float64 array with the log-likelihood (nats) of each of its options.
     """
     distinct = sorted({option for choices in options for option in choices})
-    prior = dict(zip(distinct, score_options(model, tokenizer, [prompt], [distinct])[0][0], strict=True))
+    logp, _ = score_options(model, tokenizer, [[*shots, *prompt]], [distinct])
+    prior = dict(zip(distinct, logp[0], strict=True))
     return [np.array([prior[option] for option in choices]) for choices in options]
 
 
@@ -164,18 +176,25 @@ def batch_prior(logp: Sequence[np.ndarray], options: Sequence[Sequence[str]]) ->
 
 
 def _score_batch(
-    model: PreTrainedModel, rows: list[list[tuple[list[int], list[int]]]], pad: int, device: torch.device
+    model: PreTrainedModel,
+    rows: list[list[tuple[list[int], list[int]]]],
+    pad: int,
+    device: torch.device,
+    start: Start,
 ) -> list[list[float]]:
     """Summed log-probabilities for the options of a few prompts: one pass over prompts, one over options."""
-    ids, mask = pad_left([row[0][0] for row in rows], pad, device)
-    first = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), logits_to_keep=1, use_cache=True)
+    ids, mask = pad_left([start.rest(row[0][0]) for row in rows], pad, device)
+    first = model(**start.inputs(ids, mask), logits_to_keep=1, use_cache=True)
+    mask = start.mask(mask)
     flat = [(r, o, completion) for r, row in enumerate(rows) for o, (_, completion) in enumerate(row)]
     flat.sort(key=lambda entry: -len(entry[2]))  # options of one length together: little is padded
     values = [[0.0] * len(row) for row in rows]
-    for start in range(0, len(flat), OPTION_ROWS):
-        part = flat[start : start + OPTION_ROWS]
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in first.past_key_values.layers) // len(rows)
+    size = max(1, min(OPTION_ROWS, OPTION_CACHE // max(1, held)))
+    for begin in range(0, len(flat), size):
+        part = flat[begin : begin + size]
         # Selecting rows changes a cache in place, so all but the last part work on a copy.
-        cache = first.past_key_values if start + OPTION_ROWS >= len(flat) else copy.deepcopy(first.past_key_values)
+        cache = first.past_key_values if begin + size >= len(flat) else copy.deepcopy(first.past_key_values)
         scored = _score_part(model, first.logits, cache, mask, [(r, completion) for r, _, completion in part], pad)
         for (r, o, _), value in zip(part, scored, strict=True):
             values[r][o] = value

@@ -43,7 +43,7 @@ def resolve(given: dict[str, Any], notebook: str = QLORA, machine: Facts | None 
     [
         ({"lora_rank": 8}, ["unknown parameter 'lora_rank'", "'lora_r'"]),
         ({"n_trains": 8}, ["unknown parameter 'n_trains'", "'n_train'"]),
-        ({"n_shots": 3}, ["04_qlora_instruct has no parameter 'n_shots'"]),
+        ({"classifier": "head"}, ["04_qlora_instruct has no parameter 'classifier'"]),
         ({"lora_r": "8"}, ["lora_r must be a whole number", "Write lora_r = 8 without quotes"]),
         ({"lora_r": 8.0}, ["lora_r must be a whole number", "Write lora_r = 8"]),
         ({"lora_r": True}, ["lora_r must be a whole number", "not bool True"]),

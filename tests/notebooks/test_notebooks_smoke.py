@@ -6,7 +6,20 @@ from dataclasses import dataclass
 
 import pytest
 from conftest import attempts
-from lesson_claims import CAPTIONS, CLAIMS, NLI, PREFIX, PROMPTS, QLORA, SIDE_BY_SIDE, VLM, instruct, shown
+from lesson_claims import (
+    BASELINES,
+    CAPTIONS,
+    CLAIMS,
+    NLI,
+    PREFIX,
+    PROMPTS,
+    QLORA,
+    SIDE_BY_SIDE,
+    VLM,
+    baselines,
+    instruct,
+    shown,
+)
 
 from helpers.config.lessons import LESSONS
 from helpers.runs import headless
@@ -56,7 +69,7 @@ def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
         assert (outcome.folder / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("notebook", ["02_zero_shot_baselines", NLI, QLORA, PREFIX, VLM, PROMPTS, CAPTIONS])
+@pytest.mark.parametrize("notebook", [BASELINES, NLI, QLORA, PREFIX, VLM, PROMPTS, CAPTIONS])
 def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, notebook: str) -> None:
     folder = smoke.outcomes[notebook].folder
     assert folder is not None
@@ -68,6 +81,12 @@ def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, no
             assert entry["low"] <= entry["value"] <= entry["high"], name
             assert name in ("perplexity", "clip_score") or 0 <= entry["value"] <= 1, name
     assert (folder / "predictions.jsonl").stat().st_size > 0
+
+
+def test_every_way_of_asking_is_compared(smoke: SmokeRuns) -> None:
+    folder = smoke.outcomes[BASELINES].folder
+    assert folder is not None
+    baselines(read_run(folder))
 
 
 def test_fine_tuning_beats_zero_shot(smoke: SmokeRuns) -> None:

@@ -16,7 +16,7 @@ def test_inference_speed(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "inference_speed-tiny_llama.json").read_text(encoding="utf-8"))
-    assert set(record["ratios"]) == {"dequantised", "shared prompt", "sorted batches"}
+    assert set(record["ratios"]) == {"dequantised", "shared prompt", "shared examples", "sorted batches"}
     for name, result in record["ratios"].items():
         assert 0 < result["min"] <= result["median"] <= result["max"] and len(result["ratios"]) == 2
         assert f"{name:<16} {result['median']:.2f}x" in done.stdout
