@@ -33,6 +33,7 @@ class Machine:
         dtype: what to compute in. "bfloat16" where the GPU has it in hardware (8.0 and up), "float16" on
             older GPUs, "float32" on the CPU: half precision is slower there, and float16 training overflows.
         disk_free_gb: the scarcer of the outputs' disk and the cache's.
+        gpu_free_gb: of ``gpu_memory_gb`` free when ``free.refreshed`` looked; ``None`` when it has not, or cannot tell.
     """
 
     platform: str
@@ -50,6 +51,7 @@ class Machine:
     python: str
     versions: dict[str, str] = field(hash=False)
     problems: tuple[Problem, ...]
+    gpu_free_gb: float | None = None
 
     def supports(self) -> dict[str, bool]:
         """What works here: 4-bit NF4, 8-bit, bfloat16 in hardware, torch.compile, several GPUs."""

@@ -155,6 +155,7 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
     """Every parameter and buffer gets a fake storage in the format it has after loading."""
     dtype = getattr(torch, job.dtype)
     inner = _inner(model)
+    own32 = job.mixed or job.method != "full"  # what is trained: adapters, and weights under autocast
     kept32 = re.compile("") if job.prepared else float32_names(inner, dtype)
     made: dict[int, Any] = {}  # a matrix that two modules share stays one
     with run:
@@ -164,7 +165,7 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
                     continue
                 if id(parameter) not in made:
                     full = f"{name}.{key}"
-                    exact = parameter.requires_grad or kept32.search(full) is not None
+                    exact = (parameter.requires_grad and own32) or kept32.search(full) is not None
                     made[id(parameter)] = (parameter, _filled(module, key, parameter, dtype, exact, job, run))
                 module._parameters[key] = made[id(parameter)][1]
             for key, buffer in list(module._buffers.items()):

@@ -65,6 +65,7 @@ EVERY: dict[str, Callable[[], Figure]] = {
     "memory": lambda: plots.memory(
         {"a": [{"part": "weights", "GB": 2.0}, {"part": "activations", "GB": 1.0}]}, {"T4": 4}
     ),
+    "agreement": lambda: plots.agreement({"a": [(1.0, 1.1), (20.0, 18.0)], "b": []}, "measured", "planned", 0.07),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [2, 3]}, "length (tokens)", "memory (GB)"),
 }
 
