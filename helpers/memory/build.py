@@ -21,6 +21,7 @@ from helpers.models.skeletons import configuration, skeleton
 
 WEIGHTS, SCALES, ADAPTERS, BUFFERS = "weights", "quantisation scales", "adapters", "buffers"
 BLOCK = 64  # weights that share a scale in NF4
+KEPT = ("lm_head", HEAD)  # linear layers that are not quantised, where a family does not name its own
 
 
 def shell(job: Job, config: Any) -> Any:
@@ -88,7 +89,7 @@ def _quantise(model: Any, job: Job, kind: str) -> None:
         return
     import bitsandbytes as bnb
 
-    kept = FAMILIES[kind].kept if kind in FAMILIES else ("lm_head", HEAD)
+    kept = FAMILIES[kind].kept if kind in FAMILIES else KEPT
     for name, module in list(model.named_modules()):
         if type(module) is not nn.Linear or any(name == k or name.startswith(k + ".") for k in kept):
             continue

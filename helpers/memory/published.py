@@ -9,15 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from helpers.memory.jobs import Job
+from helpers.memory.older import THEN
 from helpers.memory.planner import CONTEXT, Plan, plan
 
 MEASUREMENTS = Path(__file__).with_name("published.toml")
@@ -127,54 +126,6 @@ def _software() -> dict[str, str]:
     from helpers.machine.versions import installed_version
 
     return {name: installed_version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = owner.__dict__[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-@contextmanager
-def inputs_kept() -> Iterator[None]:
-    """Until version 0.43 a 4-bit layer of bitsandbytes kept its input for the backward pass, which does not read it.
-
-    Removed in July 2024 (bitsandbytes 9e753741, "fix QLoRA mem bug").
-    """
-    from bitsandbytes.autograd._functions import MatMul4Bit
-
-    own = MatMul4Bit.forward
-
-    def forward(ctx: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        out = own(ctx, x, *args, **kwargs)
-        ctx.input = x if any(ctx.needs_input_grad[:2]) else None
-        return out
-
-    with _replaced(MatMul4Bit, "forward", staticmethod(forward)):
-        yield
-
-
-@contextmanager
-def one_gelu() -> Iterator[None]:
-    """GELU's tanh form in one operation, which keeps its input only; transformers writes phi's as several."""
-    from transformers.activations import NewGELUActivation
-
-    def forward(_self: Any, x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.gelu(x, approximate="tanh")
-
-    with _replaced(NewGELUActivation, "forward", forward):
-        yield
-
-
-# How software differed -> a context in which the installed one behaves so.
-THEN: dict[str, Any] = {
-    "4-bit layers keep their input": inputs_kept,
-    "gelu in one operation": one_gelu,
-}
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

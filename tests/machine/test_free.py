@@ -24,7 +24,7 @@ MIXED = "0, GPU-33cc, Quadro P400, 1900\n1, GPU-44dd, NVIDIA A100-SXM4-40GB, 400
         (T4_X2, "Tesla T4", "1", 9000),
         (T4_X2, "Tesla T4", "GPU-22", 9000),
         (T4_X2, "Tesla T4", "1,0", 9000),
-        (MIXED, "NVIDIA A100-SXM4-40GB", "0", 40000),  # CUDA's number 0 is the fastest, nvidia-smi's the first in a slot
+        (MIXED, "NVIDIA A100-SXM4-40GB", "0", 40000),  # CUDA counts the fastest first, nvidia-smi by slots
         (MIXED, "Tesla T4", None, None),
         ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", "Tesla T4", None, None),
         ("", "Tesla T4", None, None),
