@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 
-from helpers.memory import build, fake
+from helpers.memory import build, fake, steps
 from helpers.models.heads import HEAD
 
 
@@ -75,10 +75,41 @@ def one_gelu() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def shifted_copy() -> Iterator[None]:
+    """Until 2025 transformers shifted the logits against the labels, which copies them; since then the labels."""
+    from torch.nn.functional import cross_entropy
+    from transformers.loss.loss_utils import LOSS_MAPPING
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor, vocab_size: int, **_: Any) -> torch.Tensor:
+        logits = logits.float()
+        shifted = logits[..., :-1, :].contiguous()
+        return cross_entropy(shifted.view(-1, vocab_size), labels[..., 1:].contiguous().view(-1))
+
+    with patch.dict(LOSS_MAPPING, {"ForCausalLM": loss}):
+        yield
+
+
+@contextmanager
+def grouped_adamw() -> Iterator[None]:
+    """AdamW over lists of tensors (``foreach``), which holds the roots of all second moments at once.
+
+    It is PyTorch's own choice on a GPU, and was the Trainer's until its default became the fused kernel.
+    """
+
+    def made(job: Any, trained: list[Any]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, foreach=True)
+
+    with patch.object(steps, "make_optimizer", made):
+        yield
+
+
 # How software differed -> the context.
 THEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "4-bit layers keep their input": inputs_kept,
     "4-bit weights unpacked as float16 first": unpacked_as_half,
     "output head in 4 bits": head_packed,
     "GELU in one operation": one_gelu,
+    "logits shifted as a copy": shifted_copy,
+    "AdamW in groups": grouped_adamw,
 }

@@ -33,6 +33,7 @@ KEPT_SIZES = {
     "meta-llama/Llama-3.2-3B": "llama-3.2-3b",
     "microsoft/phi-1_5": "phi-1.5",
     "microsoft/phi-2": "phi-2",
+    "mistralai/Mistral-7B-v0.1": "mistral-7b",
     "openai/clip-vit-base-patch32": "clip-vit-b-32",
 }
 
@@ -40,7 +41,7 @@ KEPT_SIZES = {
 def published(name: str) -> Any:
     """Configuration of a published model, from the sizes kept here.
 
-    ``blip2-opt-2.7b`` is the model of 2023, with 50,272 rows of token embeddings. The Hub's files of today have 50,304
+    ``mistral-7b`` is without its sliding window of 4,096 tokens, which shorter texts do not reach. ``blip2-opt-2.7b`` is the model of 2023, with 50,272 rows of token embeddings. The Hub's files of today have 50,304
     (room for the image token, rounded up), 81,920 parameters more.
 
     Raises:
