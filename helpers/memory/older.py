@@ -25,7 +25,8 @@ def inputs_kept() -> Iterator[None]:
 
     def forward(ctx: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         out = own(ctx, x, *args, **kwargs)
-        ctx.input = x if any(ctx.needs_input_grad[:2]) else None
+        if any(ctx.needs_input_grad[:2]):
+            ctx.save_for_backward(x)  # which checkpointing drops, as the one of that time did
         return out
 
     with patch.object(MatMul4Bit, "forward", staticmethod(forward)):

@@ -152,15 +152,15 @@ def test_cells_command_line_and_search_judge_alike(spare: float, verdict: str) -
 
 
 def test_a_card_is_judged_by_what_is_free_on_it() -> None:
-    """The same lesson on a recorded T4: empty, half taken by another notebook, and where nobody says what is free."""
+    """The same lesson on a recorded T4: empty, nearly all taken by another notebook, and where nobody says."""
     t4 = hardware.describe(machine_cases.ready("colab_t4"))
-    settings = resolve("03_qlora_nli", {"profile": "full"}, t4)
-    verdicts = {}
-    for left in (t4.gpu_memory_gb, 0.5 * t4.gpu_memory_gb, None):
+    settings = resolve("05_prefix_tuning", {"profile": "smoke"}, t4)
+    verdicts = []
+    for left in (t4.gpu_memory_gb, 0.51, None):
         fit = check(settings, dataclasses.replace(t4, gpu_free_gb=left))
-        verdicts[left] = fit.verdict
+        verdicts.append(fit.verdict)
         assert ("what is free cannot be read" in str(fit)) == (left is None)
-    assert list(verdicts.values()) == ["fits", "does not fit", "fits"]
+    assert verdicts == ["fits", "does not fit", "fits"]
 
 
 def test_a_model_that_no_change_makes_fit_is_said_so() -> None:

@@ -60,7 +60,7 @@ def test_a_difference_is_explained_only_where_its_cause_brings_the_plan_there(
     assert verdict(ratio, then, cause) == says
 
 
-LIVE = ("Llama-2-7B, NF4, answering", "phi-1.5, QLoRA")  # among the quickest; the rest is planned anew in the slow test
+LIVE = ("phi-1.5, NF4, answering", "Llama-3.2-3B, prefix of 200")  # among the quickest; the rest is planned anew in the slow test
 
 
 @pytest.mark.parametrize("name", LIVE)
@@ -99,9 +99,7 @@ def test_an_older_four_bit_layer_keeps_its_input() -> None:
 
 def test_readme_says_how_far_plans_are_off() -> None:
     found = summary(comparison())
-    said = f"{found['n']} published measurements"
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert said in text
-    assert f"{found['agree']} of them within {AGREES:.0%}".replace("%", " %") in text
-    assert f"median {found['median']:.1%}".replace("%", " %") in text
-    assert f"largest {found['largest']:.0%}".replace("%", " %") in text
+    error = f"error in the median {found['median']:.1%}, largest {found['largest']:.0%}"
+    for said in (f"{found['n']} published measurements", f"{found['agree']} of them within {AGREES:.0%}", error):
+        assert said.replace("%", " %") in text
