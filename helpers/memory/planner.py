@@ -35,8 +35,9 @@ CARDS: dict[str, tuple[float, tuple[int, int]]] = {
     "A100 80 GB": (84.97e9, (8, 0)),
     "H100 80 GB": (84.97e9, (9, 0)),
 }
-# Share of a plan that has to be free beyond it before it "fits". Published measurements of the software that is
-# planned with are at most this much above their plans (``published``); and CUDA's own part is assumed.
+# Share of a plan that has to be free beyond it before it "fits". Measurements that others published, with software that
+# takes memory like the one that is planned with, are at most 5 % above their plans (``published``); and CUDA's own
+# part is assumed.
 MARGIN = 0.07
 FITS, CLOSE, TOO_LARGE, NO_KERNELS = "fits", "close", "does not fit", "no kernels"
 PROCESS = 0.7e9  # Python and its libraries, where everything is in one memory
