@@ -23,7 +23,7 @@ MEASUREMENTS = Path(__file__).with_name("published.toml")
 PLANS = Path(__file__).with_name("published_plans.json")
 AGREES = 0.07  # a ratio further from 1 needs a cause
 UNITS = {"GB": 10**9, "GiB": 2**30}
-OWN_KEYS = {"name", "like", "published", "then", "cause"}  # of a row; all others are fields of its job
+OWN_KEYS = {"name", "like", "published", "then"}  # of a row; all others are fields of its job
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Measurement:
         source: who measured, with what, and what is not known, as in ``published.toml``.
         published: in ``source["unit"]``.
         then: how the software of that time differed, keys of ``THEN``.
-        cause: of a difference, where it is known and cannot be planned with.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Measurement:
     job: Job
     published: float
     then: tuple[str, ...] = ()
-    cause: str = ""
 
     def planned(self) -> float:
         """What is planned for the job with the software that is installed, in the source's unit and way to count."""
@@ -72,9 +70,7 @@ def measurements() -> tuple[Measurement, ...]:
         source = kept["sources"][shared["source"]]
         fields = {name: value for name, value in (shared | row).items() if name not in OWN_KEYS | {"source"}}
         job = Job(**fields, capability=tuple(source["capability"]))
-        found.append(
-            Measurement(row["name"], source, job, row["published"], tuple(row.get("then", ())), row.get("cause", ""))
-        )
+        found.append(Measurement(row["name"], source, job, row["published"], tuple(row.get("then", ()))))
     return tuple(found)
 
 
@@ -82,8 +78,7 @@ def comparison() -> list[dict[str, Any]]:
     """A row a published figure, for a table: what was measured, planned (as kept in ``published_plans.json``), why.
 
     "ratio" is planned / published; "then" the same planned with the software of that time, where the row says how it
-    differed; "says" is "agrees" within ``AGREES``, "explained" where the ratio then agrees or a cause is known, else
-    "unexplained".
+    differed; "says" is "agrees" within ``AGREES``, "explained" where that other plan agrees, else "unexplained".
     """
     plans = json.loads(PLANS.read_text(encoding="utf-8"))["plans"]
     rows = []
@@ -95,18 +90,18 @@ def comparison() -> list[dict[str, Any]]:
             {
                 "what": m.name, "source": m.source["title"], "date": m.source["date"], "counts": m.source["counts"],
                 "unit": m.source["unit"], "published": m.published, "planned": round(kept["planned"], 2),
-                "ratio": round(ratio, 3), "then": then and round(then, 3), "says": verdict(ratio, then, m.cause),
-                "why": "; ".join(m.then) or m.cause,
+                "ratio": round(ratio, 3), "then": then and round(then, 3), "says": verdict(ratio, then),
+                "why": "; ".join(m.then),
             }
         )  # fmt: skip
     return rows
 
 
-def verdict(ratio: float, then: float | None, cause: str) -> str:
+def verdict(ratio: float, then: float | None) -> str:
     """ "agrees", "explained" or "unexplained"; see ``comparison``."""
     if abs(ratio - 1) <= AGREES:
         return "agrees"
-    return "explained" if cause or (then is not None and abs(then - 1) <= AGREES) else "unexplained"
+    return "explained" if then is not None and abs(then - 1) <= AGREES else "unexplained"
 
 
 def plan_all() -> dict[str, Any]:

@@ -41,8 +41,8 @@ KEPT_SIZES = {
 def published(name: str) -> Any:
     """Configuration of a published model, from the sizes kept here.
 
-    ``mistral-7b`` is without its sliding window of 4,096 tokens, which shorter texts do not reach. ``blip2-opt-2.7b`` is
-    the model of 2023, with 50,272 rows of token embeddings. The Hub's files of today have 50,304 (room for the image
+    ``mistral-7b`` is without its window of 4,096 tokens, which shorter texts do not reach. ``blip2-opt-2.7b`` is the
+    model of 2023, with 50,272 rows of token embeddings. The Hub's files of today have 50,304 (room for the image
     token, rounded up), 81,920 parameters more.
 
     Raises:
