@@ -4,6 +4,9 @@ On a CPU: one step of small models on real tensors, measured by PyTorch's profil
 fake ones; also SmolLM2-135M, with random weights. On a GPU: two steps of the taught models with random weights, and
 `torch.cuda.max_memory_allocated` beside the plan; the table goes to outputs/reference/memory/ with the device's name
 and the date. Ratio: planned / measured. Seconds: what planning took.
+
+With --published it measures nothing: it plans the jobs whose memory others have published (some minutes), prints the
+plans beside those figures, and keeps them in helpers/memory/published_plans.json.
 """
 
 from __future__ import annotations
@@ -108,12 +111,31 @@ def compare(jobs: list[Any], device: Any) -> list[dict[str, Any]]:
     return rows
 
 
+def plan_published() -> int:
+    """Plan what others measured, keep the plans and print them beside the measurements."""
+    from helpers.memory import published
+
+    published.keep(published.plan_all())
+    rows = published.comparison()
+    for row in rows:
+        then = f"{row['then']:.3f}" if row["then"] else ""
+        print(
+            f"{row['what']:<34} {row['published']:>7.2f} {row['planned']:>7.2f} {row['unit']:<4}"
+            f"{row['ratio']:>7.3f} {then:>6}  {row['says']:<12}{row['why']}"
+        )
+    print(", ".join(f"{name} {value:.3g}" for name, value in published.summary(rows).items()))
+    return 0
+
+
 def main() -> int:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--most", type=float, help="fail when a ratio is further from 1 than this; 0.02, on a GPU 0.07")
+    parser.add_argument("--published", action="store_true", help="plan what others have published instead")
     arguments = parser.parse_args()
+    if arguments.published:
+        return plan_published()
     gpu = torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
     jobs = gpu_jobs(torch.cuda.get_device_capability()) if gpu else cpu_jobs()

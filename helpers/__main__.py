@@ -107,18 +107,18 @@ def plan(
     as_json: _AsJson = False,
 ) -> None:
     """Say whether a lesson's or a model's training fits a GPU, and what for memory is needed. Loads no weights."""
-    from helpers.machine import hardware
-    from helpers.memory import fit, report
+    from helpers.machine import free, hardware
+    from helpers.memory import fit, planner, report
     from helpers.runs.records import to_json
 
-    machine = hardware.probe()
+    machine = free.refreshed(hardware.probe())
     if card == "cpu":
         machine = report.without_card(machine)
     elif card is not None or machine.device == "cpu":
         machine = report.machine_with(report.card_named(card or "T4"), machine)
     found = fit.check_named(what, profile, _given(parameter), machine)
     typer.echo(to_json(report.as_dict(found)) if as_json else report.describe(found))
-    raise typer.Exit(0 if found.fits else 1)
+    raise typer.Exit(1 if found.verdict == planner.TOO_LARGE else 0)
 
 
 @app.command()

@@ -36,6 +36,7 @@ class Machine:
             or AMX-BF16), else "float16" on GPUs and "float32" on CPUs: half precision is slower there, and float16
             training overflows.
         disk_free_gb: the scarcer of the outputs' disk and the cache's.
+        gpu_free_gb: of ``gpu_memory_gb`` free when ``free.refreshed`` looked; ``None`` when it has not, or cannot tell.
     """
 
     platform: str
@@ -54,6 +55,7 @@ class Machine:
     python: str
     versions: dict[str, str] = field(hash=False)
     problems: tuple[Problem, ...]
+    gpu_free_gb: float | None = None
 
     def supports(self) -> dict[str, bool]:
         """What works here: 4-bit NF4, 8-bit, bfloat16 in hardware, torch.compile, several GPUs."""

@@ -24,7 +24,7 @@ def is_shortage(error: BaseException) -> bool:
     return told or isinstance(error, MemoryError)
 
 
-def _torch_on_gpu() -> Any:
+def torch_on_gpu() -> Any:
     """torch, where it is imported and has started CUDA; None elsewhere."""
     torch = sys.modules.get("torch")
     return torch if torch and torch.cuda.is_available() and torch.cuda.is_initialized() else None
@@ -32,7 +32,7 @@ def _torch_on_gpu() -> Any:
 
 def in_use() -> str:
     """How much memory is taken at this moment: of the GPU where torch uses one, else of the computer."""
-    if torch := _torch_on_gpu():
+    if torch := torch_on_gpu():
         held, (_, total) = torch.cuda.memory_allocated(), torch.cuda.mem_get_info()
         return f"{held / 2**30:.1f} of the GPU's {total / 2**30:.1f} GiB in use"
     import psutil
@@ -44,7 +44,7 @@ def in_use() -> str:
 def release() -> None:
     """Give back what nothing refers to any more, to the GPU too."""
     gc.collect()
-    if torch := _torch_on_gpu():
+    if torch := torch_on_gpu():
         torch.cuda.empty_cache()
 
 

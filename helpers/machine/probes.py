@@ -36,6 +36,7 @@ ISA = {
     "neon": "asimd", "sve": "sve", "sse": "sse4_1", "avx": "avx", "avx2": "avx2", "avx512": "avx512bw",
     "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16",
 }  # fmt: skip
+CGROUP = Path("/sys/fs/cgroup")
 SMI_TIMEOUT = 8.0  # seconds; a broken driver makes nvidia-smi hang
 NET_TIMEOUT = 3.0  # seconds for all questions to the network together
 
@@ -195,26 +196,30 @@ def cpu_count() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        quota, period = (CGROUP / "cpu.max").read_text(encoding="ascii").split()
         if quota != "max":
             count = min(count, max(1, round(int(quota) / int(period))))
     return count
 
 
 def memory() -> tuple[float, float]:
-    """(total, available) in GB; a container's limit counts as the total."""
+    """(total, available) in GB; a container's limit counts as the total, and files kept in memory as available."""
     total = free = 0.0
     with contextlib.suppress(ImportError, OSError, RuntimeError):
         import psutil
 
         found = psutil.virtual_memory()
         total, free = found.total / GB, found.available / GB
-    older = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
-    for names in (("memory.max", "memory.current"), older):
+    newer = ("memory.max", "memory.current", "memory.stat", "inactive_file")
+    v1 = "memory/memory."
+    older = (f"{v1}limit_in_bytes", f"{v1}usage_in_bytes", f"{v1}stat", "total_inactive_file")
+    for *names, stat, key in (newer, older):
         with contextlib.suppress(OSError, ValueError):
-            limit, used = (int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii")) / GB for name in names)
+            limit, used = (int((CGROUP / name).read_text(encoding="ascii")) / GB for name in names)
             if limit < (total or float("inf")):
-                total, free = limit, min(free or limit, max(0.0, limit - used))
+                # A downloaded model's file stays in the cache, counts as used and is given up when memory is needed.
+                cached = float(_search(rf"^{key} (\d+)$", CGROUP / stat) or 0) / GB
+                total, free = limit, min(free or limit, max(0.0, limit - used + cached))
     return round(total, 2), round(free, 2)
 
 

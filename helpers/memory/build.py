@@ -21,6 +21,7 @@ from helpers.models.skeletons import configuration, skeleton
 
 WEIGHTS, SCALES, ADAPTERS, BUFFERS = "weights", "quantisation scales", "adapters", "buffers"
 BLOCK = 64  # weights that share a scale in NF4
+KEPT = ("lm_head", HEAD)  # linear layers that are not quantised, where a family does not name its own
 
 
 def shell(job: Job, config: Any) -> Any:
@@ -88,7 +89,7 @@ def _quantise(model: Any, job: Job, kind: str) -> None:
         return
     import bitsandbytes as bnb
 
-    kept = FAMILIES[kind].kept if kind in FAMILIES else ("lm_head", HEAD)
+    kept = FAMILIES[kind].kept if kind in FAMILIES else KEPT
     for name, module in list(model.named_modules()):
         if type(module) is not nn.Linear or any(name == k or name.startswith(k + ".") for k in kept):
             continue
@@ -155,6 +156,7 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
     """Every parameter and buffer gets a fake storage in the format it has after loading."""
     dtype = getattr(torch, job.dtype)
     inner = _inner(model)
+    own32 = job.mixed or job.method != "full"  # what is trained: adapters, and weights under autocast
     kept32 = re.compile("") if job.prepared else float32_names(inner, dtype)
     made: dict[int, Any] = {}  # a matrix that two modules share stays one
     with run:
@@ -164,7 +166,7 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
                     continue
                 if id(parameter) not in made:
                     full = f"{name}.{key}"
-                    exact = parameter.requires_grad or kept32.search(full) is not None
+                    exact = (parameter.requires_grad and own32) or kept32.search(full) is not None
                     made[id(parameter)] = (parameter, _filled(module, key, parameter, dtype, exact, job, run))
                 module._parameters[key] = made[id(parameter)][1]
             for key, buffer in list(module._buffers.items()):

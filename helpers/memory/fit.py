@@ -13,7 +13,7 @@ from helpers.errors import HardwareError, ParameterError
 from helpers.hints import did_you_mean
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import PARAMETER, lesson_jobs
-from helpers.memory.planner import GB, Plan, plan
+from helpers.memory.planner import CLOSE, FITS, GB, MARGIN, TOO_LARGE, Plan, judged, plan
 from helpers.memory.search import FIELDS, cheapest
 from helpers.models.families import FAMILIES
 from helpers.models.skeletons import configuration
@@ -26,8 +26,9 @@ class Fit:
     Attributes:
         plans: "training", "answers" -> plan.
         available: bytes that can be used here.
-        where: what has them.
-        change: parameter -> value that makes all of them fit; empty when they do, ``None`` when nothing helps.
+        where: "free on Tesla T4": what has them.
+        change: parameter -> value that makes all of them fit with a margin; empty when they do, ``None`` when nothing
+            helps.
     """
 
     plans: dict[str, Plan]
@@ -36,8 +37,13 @@ class Fit:
     change: dict[str, Any] | None
 
     @property
+    def verdict(self) -> str:
+        """Of the largest plan: "fits", "close" (it should run, with less than ``MARGIN`` to spare), "does not fit"."""
+        return judged(self.largest.total, self.available) if self.plans else FITS
+
+    @property
     def fits(self) -> bool:
-        return all(p.fits(self.available) for p in self.plans.values())
+        return self.verdict == FITS
 
     @property
     def largest(self) -> Plan:
@@ -57,22 +63,25 @@ class Fit:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {p.total / GB:.1f} GB" for name, p in self.plans.items())
-        verdict = "fits" if self.fits else "does not fit"
-        return f"planned peak: {parts}; {self.where} has {self.available / GB:.1f} GB: {verdict}"
+        line = f"planned peak: {parts}; {self.available / GB:.1f} GB are {self.where}: {self.verdict}"
+        if self.verdict != CLOSE:
+            return line
+        line += f", a plan can be {MARGIN:.0%} too low"
+        return line if not self.change else f"{line}. To be safe set {assignments(self.change)}"
 
     def require(self) -> None:
-        """Stop where it does not fit.
+        """Stop where it does not fit; what is close is tried.
 
         Raises:
             HardwareError: says by how much, and the cheapest change.
         """
-        if self.fits:
+        if self.verdict != TOO_LARGE:
             return
         name, worst = next((n, p) for n, p in self.plans.items() if p is self.largest)
         row = max(worst.rows(), key=lambda r: r["GB"])
         what = (
-            f"{name} would take {worst.total / GB:.1f} GB, {row['GB']:.1f} of them {row['part']}, and {self.where} has "
-            f"{self.available / GB:.1f} GB"
+            f"{name} would take {worst.total / GB:.1f} GB, {row['GB']:.1f} of them {row['part']}, and "
+            f"{self.available / GB:.1f} GB are {self.where}"
         )
         cure = "Use a smaller model_id" if self.change is None else f"Set {assignments(self.change)}"
         raise HardwareError(what, f"{cure}; check_memory = False runs it anyway")
@@ -84,10 +93,12 @@ def assignments(values: dict[str, Any]) -> str:
 
 
 def available(machine: Any) -> tuple[float, str]:
-    """(bytes that can be used here, what has them)."""
-    if machine.device == "cuda":
-        return machine.gpu_memory_gb * GB, machine.device_name
-    return machine.ram_free_gb * GB, "this machine's free RAM"
+    """(bytes that can be used here, what has them); ``machine.free.refreshed`` looks what is free now."""
+    if machine.device != "cuda":
+        return machine.ram_free_gb * GB, "free in this machine's RAM"
+    if machine.gpu_free_gb is None:
+        return machine.gpu_memory_gb * GB, f"on {machine.device_name} in all (what is free cannot be read)"
+    return machine.gpu_free_gb * GB, f"free on {machine.device_name}"
 
 
 def check(settings: Any, machine: Any, prompt: int | None = None, completion: int | None = None) -> Fit:

@@ -9,9 +9,10 @@ from helpers.config.parameters import QUANTISATIONS
 from helpers.errors import ParameterError
 from helpers.hints import did_you_mean
 
-# What is done: learning completions, a new classification head, classes as words, a vision-language model's answers,
-# words of CLIP's prompts; or answering without learning.
-STEPS = ("completion", "classify", "label_words", "vision", "contrast", "generate")
+# What is done: learning completions with the course's own loss, any text with the loss that transformers' models take
+# themselves, a new classification head, classes as words, a vision-language model's answers, words of CLIP's prompts;
+# or answering without learning.
+STEPS = ("completion", "causal", "classify", "label_words", "vision", "contrast", "generate")
 METHODS = ("lora", "key_value", "embedding", "peft", "soft", "full", "none")
 OPTIMIZERS = {  # name in TrainingArguments -> bytes an adapted number's state takes on the device
     "adamw_torch": 8.0,
@@ -34,7 +35,8 @@ class Job:
         method: one of ``METHODS``; "none" for the model as it is.
         quant: storage of the base weights, one of nf4-double, nf4, int8, none.
         dtype: what is computed in, and what the weights that are not quantised are stored in.
-        mixed: a half-precision training runs under autocast, with what is trained in float32.
+        mixed: a half-precision training runs under autocast, with what is trained in float32; without it a model that
+            is trained itself stays in `dtype`, adapters are in float32 as PEFT makes them.
         device: "cuda" or "cpu".
         capability: compute capability of the GPU; decides which attention kernel runs.
         prepared: all but the packed weights is in float32, as after PEFT's ``prepare_model_for_kbit_training``.

@@ -8,9 +8,9 @@ from typing import Any
 from helpers.errors import ParameterError
 from helpers.hints import did_you_mean
 from helpers.memory.fit import Fit, assignments
-from helpers.memory.planner import CARDS, CONTEXT, GB, Plan
+from helpers.memory.planner import CARDS, CLOSE, CONTEXT, FITS, GB, Plan
 
-MEASURED = "not yet measured on a GPU"  # until a table of measurements is part of the repository
+MEASURED = "lesson 00 compares plans with published measurements"
 
 
 def card_named(text: str) -> str:
@@ -36,6 +36,7 @@ def machine_with(card: str, machine: Any) -> Any:
         device_name=card,
         capability=capability,
         gpu_memory_gb=size / GB,
+        gpu_free_gb=size / GB,
         dtype="bfloat16" if capability >= (8, 0) else "float16",
     )
 
@@ -44,7 +45,8 @@ def without_card(machine: Any) -> Any:
     """`machine` without its GPU."""
     if machine.device == "cpu":
         return machine
-    return dataclasses.replace(machine, device="cpu", capability=None, gpu_memory_gb=0.0, dtype="float32")
+    gone = {"capability": None, "gpu_memory_gb": 0.0, "gpu_free_gb": None}
+    return dataclasses.replace(machine, device="cpu", dtype="float32", **gone)
 
 
 def table(plan: Plan) -> str:
@@ -64,9 +66,11 @@ def describe(fit: Fit) -> str:
             rows += f", {job.accumulation} passes an update"
         lines += [f"{name}: {job.model}, {kind}; {rows}", table(plan), ""]
     if fit.largest.job.device == "cuda":
-        yes = [name for name, fits in fit.largest.cards().items() if fits]
-        no = [name for name in CARDS if name not in yes]
-        lines.append(f"fits on {', '.join(yes) or 'none'}; not on {', '.join(no) or 'none'}")
+        cards = fit.largest.cards()
+        yes, near = ([name for name in CARDS if cards[name] == verdict] for verdict in (FITS, CLOSE))
+        no = [name for name in CARDS if name not in yes + near]
+        between = f"; close on {', '.join(near)}" if near else ""
+        lines.append(f"fits on {', '.join(yes) or 'none'}{between}; not on {', '.join(no) or 'none'}")
     lines.append(str(fit))
     if not fit.fits:
         change = "nothing that was tried makes it fit" if fit.change is None else assignments(fit.change)
@@ -82,6 +86,7 @@ def as_dict(fit: Fit) -> dict[str, Any]:
         "where": fit.where,
         "available_gb": round(fit.available / GB, 2),
         "fits": fit.fits,
+        "verdict": fit.verdict,
         "change": fit.change,
         "plans": {
             name: {

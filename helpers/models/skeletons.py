@@ -21,13 +21,19 @@ KEPT_SIZES = {
     "NousResearch/Llama-2-7b-chat-hf": "llama-2-7b",
     "NousResearch/Llama-2-7b-hf": "llama-2-7b",
     "Qwen/Qwen2-VL-2B-Instruct": "qwen2-vl-2b",
+    "Qwen/Qwen1.5-7B-Chat": "qwen1.5-7b",
+    "Qwen/Qwen2.5-14B-Instruct": "qwen2.5-14b",
+    "Qwen/Qwen2.5-7B-Instruct": "qwen2.5-7b",
     "Salesforce/blip2-opt-2.7b": "blip2-opt-2.7b",
     "google/paligemma-3b-pt-224": "paligemma-3b-224",
     "meta-llama/Llama-2-13b-chat-hf": "llama-2-13b",
     "meta-llama/Llama-2-70b-chat-hf": "llama-2-70b",
     "meta-llama/Llama-2-7b-chat-hf": "llama-2-7b",
     "meta-llama/Llama-2-7b-hf": "llama-2-7b",
+    "meta-llama/Llama-3.2-3B": "llama-3.2-3b",
+    "microsoft/phi-1_5": "phi-1.5",
     "microsoft/phi-2": "phi-2",
+    "mistralai/Mistral-7B-v0.1": "mistral-7b",
     "openai/clip-vit-base-patch32": "clip-vit-b-32",
 }
 
@@ -35,8 +41,9 @@ KEPT_SIZES = {
 def published(name: str) -> Any:
     """Configuration of a published model, from the sizes kept here.
 
-    ``blip2-opt-2.7b`` is the model of 2023, with 50,272 rows of token embeddings. The Hub's files of today have 50,304
-    (room for the image token, rounded up), 81,920 parameters more.
+    ``mistral-7b`` is without its window of 4,096 tokens, which shorter texts do not reach. ``blip2-opt-2.7b`` is the
+    model of 2023, with 50,272 rows of token embeddings. The Hub's files of today have 50,304 (room for the image
+    token, rounded up), 81,920 parameters more.
 
     Raises:
         ModelError: its sizes are not kept here.

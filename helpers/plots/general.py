@@ -140,6 +140,32 @@ def memory(
     return fig
 
 
+def agreement(series: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, within: float) -> Figure:
+    """Points beside the diagonal, both axes logarithmic and alike: predictions against measurements, for example.
+
+    Args:
+        series: name -> (x, y) of its points, all positive.
+        within: relative distance from the diagonal that is shaded, 0.07 for 7 %.
+    """
+    points = [point for found in series.values() for point in found]
+    if not points or min(min(point) for point in points) <= 0:
+        raise ValueError("points on logarithmic axes have to be positive, and there has to be one")
+    low, high = 0.85 * min(map(min, points)), 1.15 * max(map(max, points))
+    with panels((5.2, 4.6)) as (fig, (axis,)):
+        axis.plot([low, high], [low, high], color=GREY, lw=1)
+        edges = [[edge * (1 + sign * within) for edge in (low, high)] for sign in (-1, 1)]
+        axis.fill_between([low, high], *edges, color=GREY, alpha=0.18, lw=0, label=f"within {within:.0%}")
+        for i, (name, found) in enumerate(series.items()):
+            x, y = zip(*found, strict=True) if found else ((), ())
+            axis.plot(x, y, ls="", marker=MARKERS[i], color=PALETTE[i], ms=5.5, label=f"{name} ({len(found)})")
+        axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), xlabel=xlabel, ylabel=ylabel)
+        for one in (axis.xaxis, axis.yaxis):
+            one.set_major_formatter(lambda value, _: f"{value:g}")
+            one.set_minor_formatter(lambda value, _: "")
+        axis.legend()
+    return fig
+
+
 def pictures(
     images: Sequence[Any], captions: Sequence[str], columns: int = 5, right: Sequence[bool] | None = None
 ) -> Figure:

@@ -93,7 +93,7 @@ class Run(Findings):
         self._write_info()
 
     def check_memory(self, prompt: int | None = None, completion: int | None = None) -> Fit:
-        """Plan the largest steps of this lesson and stop where they would not fit; nothing is loaded for it.
+        """Plan the largest steps of this lesson and stop where they would not fit into what is free; loads nothing.
 
         Args:
             prompt, completion: tokens of the longest texts, from ``memory.tokens_of``.
@@ -102,11 +102,13 @@ class Run(Findings):
             HardwareError: it would not fit; names the cheapest change. With ``check_memory=False`` nothing is planned.
         """
         from helpers import memory
+        from helpers.machine import free
 
+        machine = free.refreshed(self.machine)
         if not self.settings.check_memory:
             print("memory is not planned: check_memory = False")
-            return memory.Fit({}, *memory.available(self.machine), {})
-        fit = memory.check(self.settings, self.machine, prompt, completion)
+            return memory.Fit({}, *memory.available(machine), {})
+        fit = memory.check(self.settings, machine, prompt, completion)
         self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})
         print(fit)
         fit.require()

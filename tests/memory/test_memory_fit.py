@@ -11,14 +11,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import machine_cases
 import pytest
 
 from helpers import memory
 from helpers.config.lessons import LESSONS
 from helpers.config.settings import resolve
 from helpers.errors import HardwareError, ParameterError
-from helpers.machine import hardware
-from helpers.memory import report, search
+from helpers.machine import free, hardware
+from helpers.memory import planner, report, search
 from helpers.memory.fit import Fit, check, check_named
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import lesson_jobs, tokens_of
@@ -113,14 +114,53 @@ def test_jobs_are_what_the_settings_say(notebook: str) -> None:
 
 
 def test_what_does_not_fit_says_by_how_much_and_what_to_change() -> None:
-    machine = _machine(gpu_memory_gb=0.575)
+    machine = _machine(gpu_free_gb=0.615)
     given = {"profile": "smoke", "max_length": 512, "padding": "max_length", "batch_size": 16}
     fit = check(resolve("03_qlora_nli", given, machine), machine)
     assert not fit.fits and fit.change
-    with pytest.raises(HardwareError, match=r"training would take .* GB, .* CUDA context, .*Set batch_size = \d"):
+    says = r"training would take .* GB, .* CUDA context, and 0\.\d GB are free on T4 16 GB.*Set batch_size = \d"
+    with pytest.raises(HardwareError, match=says):
         fit.require()
     again = check(resolve("03_qlora_nli", given | fit.change, machine), machine)
     assert again.fits, "the change that is named makes it fit"
+
+
+@pytest.mark.parametrize(
+    ("spare", "verdict"),
+    [(0.0, "close"), (0.5 * planner.MARGIN, "close"), (1.01 * planner.MARGIN, "fits"), (-0.001, "does not fit")],
+)
+def test_cells_command_line_and_search_judge_alike(spare: float, verdict: str) -> None:
+    """Within the margin it runs, and is told what would be safe; what is told fits with the margin."""
+    given = {"profile": "smoke", "max_length": 256, "padding": "max_length", "batch_size": 8}
+    machine = _machine()
+    settings = resolve("03_qlora_nli", given, machine)
+    needed = check(settings, machine).largest.total
+    tight = dataclasses.replace(machine, gpu_free_gb=needed * (1 + spare) / GB)
+    fit = check(settings, tight)
+    assert (fit.verdict, fit.largest.verdict(fit.available), fit.fits) == (verdict, verdict, verdict == "fits")
+    assert report.as_dict(fit)["verdict"] == verdict and verdict in report.describe(fit)
+    assert bool(fit.change) == (verdict != "fits")
+    found = search.cheapest(fit.largest.job, fit.available)
+    assert found is not None and found.plan.total * (1 + planner.MARGIN) <= fit.available
+    assert (found.changed == {}) == (verdict == "fits")
+    if verdict == "does not fit":
+        with pytest.raises(HardwareError):
+            fit.require()
+        return
+    fit.require()
+    assert ("To be safe set" in str(fit)) == (verdict == "close")
+
+
+def test_a_card_is_judged_by_what_is_free_on_it() -> None:
+    """The same lesson on a recorded T4: empty, nearly all taken by another notebook, and where nobody says."""
+    t4 = hardware.describe(machine_cases.ready("colab_t4"))
+    settings = resolve("05_prefix_tuning", {"profile": "smoke"}, t4)
+    verdicts = []
+    for left in (t4.gpu_memory_gb, 0.51, None):
+        fit = check(settings, dataclasses.replace(t4, gpu_free_gb=left))
+        verdicts.append(fit.verdict)
+        assert ("what is free cannot be read" in str(fit)) == (left is None)
+    assert verdicts == ["fits", "does not fit", "fits"]
 
 
 def test_a_model_that_no_change_makes_fit_is_said_so() -> None:
@@ -153,8 +193,7 @@ def test_tokens_are_rather_too_many() -> None:
 def test_a_run_stops_before_anything_is_loaded_unless_told_not_to(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    poor = dataclasses.replace(hardware.probe(), ram_free_gb=0.5)
-    monkeypatch.setattr(hardware, "probe", lambda: poor)
+    monkeypatch.setattr(free, "memory", lambda: (16.0, 0.5))
     run = start("03_qlora_nli", {"profile": "smoke", "run_name": "poor"})
     with pytest.raises(HardwareError, match="check_memory = False"):
         run.check_memory()
@@ -189,7 +228,7 @@ def test_a_model_that_sees_is_planned_with_pictures_and_clip_with_prompts() -> N
 
 
 def test_only_what_a_lesson_has_a_parameter_for_is_changed() -> None:
-    poor = _machine(gpu_memory_gb=0.51)
+    poor = _machine(gpu_free_gb=0.51)
     fit = check(resolve("05_prefix_tuning", {"profile": "smoke"}, poor), poor)
     assert not fit.fits
     assert set(fit.change or {}) <= set(LESSONS["05_prefix_tuning"].parameters)

@@ -66,6 +66,7 @@ EVERY: dict[str, Callable[[], Figure]] = {
         {"a": [{"part": "weights", "GB": 2.0}, {"part": "activations", "GB": 1.0}]}, {"T4": 4}
     ),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [wilson(4, 9), None]}, "length (tokens)", "memory (GB)"),
+    "agreement": lambda: plots.agreement({"a": [(1.0, 1.1), (20.0, 18.0)], "b": []}, "measured", "planned", 0.07),
 }
 
 
