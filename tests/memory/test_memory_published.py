@@ -78,8 +78,8 @@ def test_an_older_four_bit_layer_keeps_its_input() -> None:
         then = planner.plan.__wrapped__(job)
     assert planner.plan.__wrapped__(job).tensors == now.tensors, "and only within the block"
     sizes = configuration(job.model)
-    # A number's two bytes for both norms' outputs and the feed-forward product; flash attention keeps its own in any case,
-    # and what goes into the first layer needs no gradient.
+    # A number's two bytes for both norms' outputs and the feed-forward product; flash attention keeps its own in any
+    # case, and what goes into the first layer needs no gradient.
     widths = sizes.num_hidden_layers * (2 * sizes.hidden_size + sizes.intermediate_size) - sizes.hidden_size
     assert then.tensors - now.tensors == 2 * widths * job.batch_size * job.length
 
