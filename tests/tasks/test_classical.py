@@ -140,3 +140,9 @@ def test_questions_of_other_scripts_and_without_words_are_answered() -> None:
     rows = [{"prompt": "？！", "options": ["+", "−"], "answer": 0}]
     rows += [{"prompt": "料理は？", "options": ["魚"], "answer": 0}]
     assert best_classical(rows, rows, rows).predicted == [0, 0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_few_questions_that_share_no_word(n: int) -> None:
+    rows = [{"prompt": f"q{i}", "options": [f"a{i}", f"b{i}"], "answer": i % 2} for i in range(n)]
+    assert len(best_classical(rows, rows[:1], rows).predicted) == n

@@ -162,6 +162,6 @@ def _paired_with(train: Sequence[Example]) -> Callable[[tuple[str, str]], list[s
     def read(pair: tuple[str, str]) -> list[str]:
         question, option = pair
         pairs = product(rarest(question, MOST_WORDS[0]), rarest(option, MOST_WORDS[1]))
-        return [*_tokens(option), *(f"{a}|{b}" for a, b in pairs)]
+        return ["", *tokens(option), *(f"{a}|{b}" for a, b in pairs)]  # "": few texts may share no word at all
 
     return read
