@@ -58,6 +58,7 @@ _loaded = sys.modules.get("sitecustomize")
 if not Path(str(getattr(_loaded, "__file__", ""))).is_relative_to(GUARD):  # a worker has started with ours already
     sys.modules.pop("sitecustomize", None)  # the system's own, if any, has done its work
 import sitecustomize  # noqa: E402  (tests/nonet: installs the socket guard in this process)
+from warm_kernels import serving  # noqa: E402
 
 from helpers.models.families import FAMILIES  # noqa: E402
 
@@ -98,6 +99,15 @@ def empty_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PEFT_LAB_CACHE", str(folder / "cache"))
         patch.setenv("HF_HOME", str(folder / "hf"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def warm_kernels() -> Iterator[None]:
+    """Notebooks run in kernels that begin with torch imported, which saves seconds each."""
+    with serving() as variables, pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
         yield
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import nbformat
 import pytest
-from jupyter_client.manager import KernelManager, start_new_kernel
 from nbclient import NotebookClient
 
 from helpers.config.lessons import LESSONS
@@ -43,16 +42,16 @@ def change(parameters: Any, **values: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def kernel(empty_caches: None) -> Iterator[KernelManager]:
-    manager, client = start_new_kernel(cwd=str(NOTEBOOKS))
-    client.stop_channels()
-    yield manager
-    manager.shutdown_kernel(now=True)
+def kernel(empty_caches: None) -> Iterator[Any]:
+    """The kernel's manager."""
+    client = NotebookClient(nbformat.v4.new_notebook(), resources={"metadata": {"path": str(NOTEBOOKS)}})
+    with client.setup_kernel():
+        yield client.km
 
 
 @pytest.mark.parametrize("notebook", LESSONS)
 def test_start_again_after_the_first_table_and_with_a_changed_parameter(
-    notebook: str, tmp_path: Path, kernel: KernelManager
+    notebook: str, tmp_path: Path, kernel: Any
 ) -> None:
     node = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
     code = [cell for cell in node.cells if cell.cell_type == "code"]

@@ -37,7 +37,7 @@ class FullRuns:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Iterator[FullRuns]:
+def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None, warm_kernels: None) -> Iterator[FullRuns]:
     place = tmp_path_factory.mktemp("full")
     shoes = write_folder(place / "shoes", lessons.SHOES, seed=catalog.SEED)
     before = len(attempts())

@@ -42,7 +42,7 @@ class SmokeRuns:
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> SmokeRuns:
+def smoke(tmp_path_factory: pytest.TempPathFactory, empty_caches: None, warm_kernels: None) -> SmokeRuns:
     place = tmp_path_factory.mktemp("outputs")
     before = len(attempts())
     # The longest first, so that the two cores are busy to the end.
