@@ -140,8 +140,8 @@ def test_requirements_are_compared_as_pip_would(root: Path) -> None:
     for line in hosted.lesson_requirements(root / "requirements.txt"):
         requirement = Requirement(line)
         here = metadata.version(requirement.name)
-        assert hosted._is_missing(line) == (Version(here) not in requirement.specifier), line
-        assert hosted._is_missing(f"{requirement.name}>=999") and hosted._is_missing(f"{requirement.name}-x>=0.1")
+        assert hosted.is_missing(line) == (Version(here) not in requirement.specifier), line
+        assert hosted.is_missing(f"{requirement.name}>=999") and hosted.is_missing(f"{requirement.name}-x>=0.1")
 
 
 def test_only_the_standard_library_is_imported(root: Path) -> None:
