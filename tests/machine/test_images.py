@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from machine_cases import NAMES, read
 from packaging.requirements import Requirement
 from service_cases import index
 
@@ -48,6 +50,16 @@ def test_the_record_reaches_everything_that_the_requirements_need(name: str, roo
             todo += [normal(Requirement(need).name) for need in needs]
 
 
+def test_recorded_machines_hold_what_their_image_holds() -> None:
+    for name in NAMES:
+        record = read(name)["record"]
+        if record["platform"] != "local":
+            image = images.read(record["platform"])
+            held = {normal(package): version for package, version in record["versions"].items()}
+            assert held == {package: image.packages[package] for package in held}, name
+            assert version_tuple(record["python"])[:2] == version_tuple(image.python)[:2]
+
+
 def test_wheels_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """pip resolves for the image's Python; what the image has is not fetched, what it has too old is."""
     image = images.read("kaggle")
@@ -63,6 +75,13 @@ def test_wheels_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(AssetError, match="pip could not fetch the wheels: ERROR: "):
         images.download_wheels(image, tmp_path / "none", said.append)
+
+
+def test_ci_takes_each_image_with_its_python(root: Path) -> None:
+    jobs = yaml.safe_load((root / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    tried = {entry["image"]: entry["python"] for entry in jobs["platforms"]["strategy"]["matrix"]["include"]}
+    short = {name: ".".join(images.read(name).python.split(".")[:2]) for name in images.names()}
+    assert tried == short | {"oldest": ".".join(map(str, problems.PYTHON_MIN))}
 
 
 def test_an_unknown_image() -> None:
