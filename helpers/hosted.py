@@ -86,7 +86,7 @@ def prepare(*, p100: str | None = None, say: Callable[[str], None] = print, run:
         cure = "restart the session (Runtime or Run menu) and run the notebook again; once is enough"
         raise HardwareError(f"packages in use were updated ({', '.join(replaced)})", cure)
     if repaired:
-        say(f"torch {installed_version('torch')} is installed; a kernel that runs already has to be restarted, this not")
+        say(f"torch {installed_version('torch')} is installed. This kernel had none in memory: no restart is needed")
 
 
 def one_gpu() -> None:

@@ -125,8 +125,9 @@ def download_wheels(image: Image, folder: Path, tell: Callable[[str], None]) -> 
             pinned.append(f"{name}=={marked}")
         constraints = Path(work, "keep.txt")
         constraints.write_text("\n".join(pinned) + "\n", encoding="utf-8")
-        tell(f"{image.name} ({image.date}, Python {image.python}) lacks: {', '.join(named(m)[0] for m in image.missing)}")
-        for name in set(UNBUILT) & {normal(named(line)[0]) for line in image.missing}:
+        lacking = [normal(named(line)[0]) for line in image.missing]
+        tell(f"{image.name} ({image.date}, Python {image.python}) lacks: {', '.join(lacking)}")
+        for name in set(UNBUILT) & set(lacking):
             _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(fetched), name])
         _run([
             *pip, "download", "--dest", str(fetched), "--only-binary=:all:", *_target(image.python), "--find-links",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from helpers.errors import HardwareError, ParameterError
 from helpers.machine.probes import SMI_TIMEOUT, gpu_present, torch_cuda
+from helpers.machine.problems.base import dotted
 from helpers.machine.problems.gpu import LAST_PASCAL, WHEELS
 from helpers.machine.versions import installed_version, version_tuple
 from helpers.sources.wheels import NETWORK, error_of_pip
@@ -63,7 +64,7 @@ def repair(
         raise ParameterError(f"{VARIABLE}={wish!r}", "leave it out, or set it to 'install'")
     if not (name := without_kernels()):
         return False
-    here, wanted = f"torch {installed_version('torch')}", f"torch {LINE.usual} for CUDA {LAST_PASCAL[0]}.{LAST_PASCAL[1]}"
+    here, wanted = f"torch {installed_version('torch')}", f"torch {LINE.usual} for CUDA {dotted(LAST_PASCAL)}"
     say(f"{name}: {here} has no kernels for it (sm_60), so without a repair the CPU is used. {T4}.")
     if not wish:
         say(

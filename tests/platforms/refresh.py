@@ -172,7 +172,8 @@ def refresh(platform: str, everything: Versions, python: str, adds: list[str], a
             for item in machine.resolve(*adds):
                 about_one = item["metadata"]
                 everything[normal(about_one["name"])] = about_one["version"]
-        packages = reach(machine, everything, [*names, *KEEP], needs)
+        # torchao is no requirement, but PEFT looks at it and the setup cell removes an old one.
+        packages = reach(machine, everything, [*names, *KEEP, "torchao"], needs)
         pinned = Path(work, "keep.txt")
         replaced = {normal(named(line)[0]) for line in lacking(wanted, everything)}
         for kept in (set(everything) - replaced, set(KEEP) & set(everything)):

@@ -84,7 +84,8 @@ def main() -> int:
             binary = environment(folder, python, packages, exact=image is not None)
         before = installed(binary)
         course = Path(scratch, "course")
-        shutil.copytree(ROOT, course, ignore=shutil.ignore_patterns(".git", ".venv", "outputs", "__pycache__", "wheels"))
+        left = shutil.ignore_patterns(".git", ".venv", "build", "outputs", "__pycache__", "wheels")
+        shutil.copytree(ROOT, course, ignore=left)
         session = {"PEFT_LAB_OUTPUT": str(Path(scratch, "outputs")), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
         if image is not None:
             session |= dict([MARKS[image.name]])
@@ -96,7 +97,8 @@ def main() -> int:
         run([str(binary), "-c", SETUP_CELL], **session)
         after = installed(binary)
         new = {name: version for name, version in after.items() if name not in before}
-        changed = {name: f"{version} -> {after.get(name)}" for name, version in before.items() if after.get(name) != version}
+        now = {name: after.get(name, "none") for name in before}
+        changed = {name: f"{version} -> {now[name]}" for name, version in before.items() if now[name] != version}
         print(f"installed: {', '.join(f'{n} {v}' for n, v in sorted(new.items())) or 'nothing'}")
         print(f"replaced: {', '.join(f'{n} {v}' for n, v in sorted(changed.items())) or 'nothing'}", flush=True)
         run([str(binary), "-m", "helpers", "run", *options.lessons, "--profile", "smoke"], **session)
