@@ -50,7 +50,7 @@ def pins(names: list[str] | tuple[str, ...]) -> list[str]:
 def pins_of_all(wanted: list[str]) -> list[str]:
     """``name==version`` of everything installed, but for what ``wanted`` (lines of requirements.txt) has to replace."""
     replaced = {normal(named(requirement)[0]) for requirement in wanted if is_missing(requirement)}
-    found = {}
+    found: dict[str, str] = {}
     for distribution in metadata.distributions():
         # Half-removed packages have neither name nor version.
         name, version = (distribution.metadata[key] if distribution.metadata else None for key in ("Name", "Version"))
