@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,20 @@ def test_elsewhere_it_only_finds_the_course(root: Path, tmp_path: Path) -> None:
     machine = service("colab", tmp_path, None)
     del machine.environment["COLAB_RELEASE_TAG"]
     assert "No module named 'helpers'" in one_line(machine.run_cell())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "PEFT_LAB_WHEELS" not in os.environ or shutil.which("python3.12") is None,
+    reason="wants PEFT_LAB_WHEELS, a folder made by `python -m helpers wheels kaggle`, Python 3.12 and an index",
+)
+def test_lesson_03_on_kaggle_without_network_from_a_folder_of_wheels(root: Path) -> None:
+    """With the very packages of Kaggle's image, which come from an index; then pip has the folder only."""
+    command = [sys.executable, str(root / "tests" / "platforms" / "session.py"), "kaggle", "03"]
+    command += ["--wheels", os.environ["PEFT_LAB_WHEELS"]]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "replaced: transformers " in done.stdout and "03_qlora_nli  finished" in done.stdout
 
 
 def test_the_cell_fits_on_a_screen() -> None:
