@@ -266,7 +266,7 @@ def _tell_results(runs: list[RunRecord], place: Path, columns: list[str] | None 
     from helpers.reports import results
     from helpers.runs.display import short_path
 
-    tables = (results.results_table(runs, columns), results.gains_table(runs))
+    tables = (results.results_table(runs, columns), results.gains_table(runs), results.formats_lines(runs))
     typer.echo("\n\n".join(table for table in tables if table))
     if runs:
         typer.echo(f"\nresults page: {short_path(results.write_html(place))}")

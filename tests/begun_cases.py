@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from helpers import start
-from helpers.evaluation.statistics import Estimate, TestResult
+from helpers.evaluation.intervals import Estimate
+from helpers.evaluation.statistics import TestResult
 from helpers.runs.run import Run
 
 QLORA = "04_qlora_instruct"

@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, default_data_collator
 
 from helpers import start
-from helpers.evaluation.statistics import Estimate
+from helpers.evaluation.intervals import Estimate
 from helpers.runs import records
 from helpers.training import checkpoints, trainers
 

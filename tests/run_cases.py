@@ -23,6 +23,7 @@ def write_run(
     used = {"profile": "smoke", "task": "snli", "model_id": "tiny/phi", "n_train": 900, "n_eval": 300, "seed": 0}
     info = {
         "notebook": notebook, "run_name": name, "status": status, "settings": used | {"run_name": name} | settings,
+        "hardware": {"device": "cpu", "dtype": "float32", "cpu_isa": "avx2", "torch_threads": 2},
         "notes": notes or {}, "wall_time_s": 60.0, "peak_rss_gb": 2.0, "peak_cuda_gb": None,
     }  # fmt: skip
     systems = {"zero-shot": {"accuracy": entry(0.33)}, "qlora": {"accuracy": entry(accuracy)}}

@@ -16,16 +16,18 @@ from helpers.training import trainers
 ANSWERS = ["salt", "red onion and cream", "1. Chop the leek.\n2. Serve hot.", "é", "butter, flour, milk"] * 4
 
 
-def _rows() -> Dataset:
-    return Dataset.from_list(
-        [
-            {
-                "prompt": [{"role": "user", "content": f"Repeat:\n- {answer} {i}"}],
-                "completion": [{"role": "assistant", "content": answer}],
-            }
-            for i, answer in enumerate(ANSWERS)
-        ]
-    )
+def conversations() -> list[dict[str, list[dict[str, str]]]]:
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"Repeat:\n- {answer} {i}"}],
+            "completion": [{"role": "assistant", "content": answer}],
+        }
+        for i, answer in enumerate(ANSWERS)
+    ]
+
+
+def _rows(tokenizer: Any) -> Dataset:
+    return Dataset.from_list([trainers.completion_row(tokenizer, talk) for talk in conversations()])
 
 
 def _trainer(folder: Path, **changes: Any) -> trainers.CompletionTrainer:
@@ -41,8 +43,9 @@ def _trainer(folder: Path, **changes: Any) -> trainers.CompletionTrainer:
         "dataloader_pin_memory": False, "train_sampling_strategy": "group_by_length",
     }  # fmt: skip
     arguments = SFTConfig(**(options | changes))
+    rows = _rows(loaded.tokenizer)
     trainer = trainers.CompletionTrainer(
-        model=model, args=arguments, train_dataset=_rows(), eval_dataset=_rows(), processing_class=loaded.tokenizer
+        model=model, args=arguments, train_dataset=rows, eval_dataset=rows, processing_class=loaded.tokenizer
     )
     trainers.float32_adapters(trainer.model)
     return trainer

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
-from helpers.evaluation.statistics import (
-    DRAWS,
-    LEVEL,
-    Estimate,
-    FloatArray,
-    as_binary,
-    bootstrap,
-    check_level,
-    wilson,
-)
+from helpers.evaluation.clusters import Groups, group_sums
+from helpers.evaluation.intervals import LEVEL, Estimate, as_binary, check_level, wilson
+from helpers.evaluation.statistics import DRAWS, FloatArray, bootstrap
 
 BINS = 10
 
@@ -45,7 +38,7 @@ class Selective:
     accuracy: Estimate | None
 
     def __str__(self) -> str:
-        right = f"{self.accuracy.value:.2f}" if self.accuracy else "none"
+        right = str(self.accuracy) if self.accuracy else "none"
         return f"{right} of the {self.coverage.value:.0%} answered"
 
 
@@ -76,7 +69,13 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> li
 
 
 def expected_calibration_error(
-    confidence: ArrayLike, right: ArrayLike, bins: int = BINS, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
+    confidence: ArrayLike,
+    right: ArrayLike,
+    bins: int = BINS,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
+    groups: Groups | None = None,
 ) -> Estimate:
     """Mean distance of confidence and accuracy over the bins, weighted by their examples (ECE).
 
@@ -84,8 +83,11 @@ def expected_calibration_error(
     estimate is biased upwards on few examples: each bin's accuracy is itself uncertain, and a distance is never
     negative. The interval is a percentile bootstrap over examples and shares that bias.
 
+    Args:
+        groups: (n,) labels of related examples; whole groups are resampled then, see ``clusters``.
+
     Raises:
-        DataError, ParameterError: as ``reliability``.
+        DataError, ParameterError: as ``reliability``, or groups as in ``group_codes``.
     """
     p, r, which = _checked(confidence, right, bins)
     # A bin's |sum of confidence − sum of right| is all that ECE needs: k = 1 + bins columns that can be summed.
@@ -96,7 +98,8 @@ def expected_calibration_error(
     def from_sums(sums: FloatArray) -> FloatArray:
         return np.asarray(np.abs(sums[:, :bins]).sum(axis=1) / sums[:, bins])
 
-    return bootstrap(stats, from_sums, level, draws, seed)
+    drawn = stats if groups is None else group_sums(stats, groups)
+    return replace(bootstrap(drawn, from_sums, level, draws, seed), n=len(stats))
 
 
 def fit_temperature(logits: ArrayLike, gold: ArrayLike) -> float:
@@ -142,6 +145,46 @@ def selective(right: ArrayLike, answered: ArrayLike) -> Selective:
         raise DataError(f"{len(r)} results for {len(given)} answers", "give one result for each example")
     n = int(given.sum())
     return Selective(wilson(n, len(r)), wilson(int(r[given].sum()), n) if n else None)
+
+
+def discrimination(confidence: ArrayLike, right: ArrayLike, level: float = LEVEL) -> Estimate | None:
+    """Chance that a right answer is surer than a wrong one (AUROC, the Mann-Whitney statistic), with its interval.
+
+    0.5 says that confidence tells nothing about being right, 1 that every right answer is surer than every wrong one;
+    ties count half. The interval is Newcombe's method 5 (2006, "Confidence intervals for an effect size measure based
+    on the Mann-Whitney statistic", part 2): like Wilson's it has a width also where all pairs are in order.
+
+    Args:
+        confidence: (n,) finite numbers on any scale, higher is surer.
+        right: (n,) whether the answer was right, as booleans or 0/1.
+
+    Returns:
+        None where all answers are right or all are wrong: there is nothing to tell apart.
+
+    Raises:
+        DataError: as ``coverage_curve``, or ``right`` has other values.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    check_level(level)
+    coverage_curve(confidence, right)  # refuses what does not fit
+    r = as_binary(right)
+    n, m = int(r.sum()), int((~r).sum())
+    if not n or not m:
+        return None
+    value = (float(rankdata(np.asarray(confidence, dtype=np.float64))[r].sum()) - n * (n + 1) / 2) / (n * m)
+    z, pairs = float(ndtri((1 + level) / 2)), (n + m) / 2 - 1
+
+    def outside(t: float) -> float:
+        spread = t * (1 - t) * (1 + pairs * (1 - t) / (2 - t) + pairs * t / (1 + t)) / (n * m)
+        return float((value - t) ** 2 - z * z * spread)
+
+    tiny = 1e-9  # at 0 and 1 there is no spread
+    low = brentq(outside, 0, min(value, 1 - tiny)) if value > 0 else 0.0
+    high = brentq(outside, max(value, tiny), 1) if value < 1 else 1.0
+    return Estimate(value, float(low), float(high), len(r))
 
 
 def coverage_curve(confidence: ArrayLike, right: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -27,16 +27,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helpers.errors import DataError
-from helpers.evaluation.statistics import (
+from helpers.evaluation.intervals import (
     LEVEL,
     Estimate,
-    FloatArray,
     as_binary,
     check_level,
     of_two_intervals,
+    paired_binary,
     score_interval,
     wilson,
 )
+from helpers.evaluation.statistics import FloatArray
 
 Groups = Iterable[Hashable] | NDArray[Any]
 _DIRECT = 10**8  # products up to which a convolution is summed term by term, which keeps the smallest p-values exact
@@ -180,9 +181,7 @@ def _convolve(x: FloatArray, y: FloatArray) -> FloatArray:
 def _paired(
     correct_a: ArrayLike, correct_b: ArrayLike, groups: Groups
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
-    a, b = as_binary(correct_a), as_binary(correct_b)
-    if a.shape != b.shape:
-        raise DataError(f"A paired test needs the same examples in both systems, got {len(a)} and {len(b)}")
+    a, b = paired_binary(correct_a, correct_b)
     return a, b, group_codes(groups, len(a))
 
 

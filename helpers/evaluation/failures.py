@@ -2,6 +2,8 @@
 
 Two accuracies hide which answers changed. This module pairs two systems' predictions, counts the four outcomes, tests
 the change, and does the same for slices of the data. ``predictions`` reads the files, ``cases`` shows single examples.
+
+Rows that are related, by a column ``group`` or else by their ``premise``, are drawn together: see ``clusters``.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from helpers.evaluation.intervals import LEVEL, Estimate
+from helpers.evaluation.metrics import compare, score_values
 from helpers.evaluation.pairing import matched
-from helpers.evaluation.statistics import McNemar, holm, mcnemar_exact, newcombe, wilson
+from helpers.evaluation.statistics import TestResult, holm
+from helpers.evaluation.verdicts import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OUTCOMES = ("fixed", "broken", "wrong both times", "right both times")
+RELATED = ("group", "premise")  # columns whose equal cells mean related rows
 Slicer = Callable[[Mapping[str, Any]], str]
 
 # Any of these makes a sentence a negated one; "n't" is part of a longer word.
@@ -83,12 +89,32 @@ def counts(paired: pd.DataFrame) -> dict[str, int]:
     return {outcome: int(found.get(outcome, 0)) for outcome in OUTCOMES}
 
 
-def test_change(paired: pd.DataFrame) -> McNemar:
-    """Exact McNemar test of after against before: only fixed and broken examples carry information."""
-    return mcnemar_exact(paired["after_right"], paired["before_right"])
+def test_change(paired: pd.DataFrame, level: float = LEVEL) -> TestResult:
+    """After against before: exact McNemar, or sign flips of whole groups where rows are related."""
+    return _judged(paired, level)[2]
 
 
 test_change.__test__ = False  # type: ignore[attr-defined]  # the name would make pytest collect it
+
+
+def _judged(paired: pd.DataFrame, level: float) -> tuple[Estimate, Estimate, TestResult]:
+    """Accuracy before, accuracy after, and the test of their difference."""
+    groups = _groups(paired)
+    named = {name: score_values("accuracy", paired[f"{name}_right"], groups) for name in ("before", "after")}
+    if len(set(groups)) == 1 < len(groups):  # one group is one observation: nothing is known of others
+        x, y = (scores.value("accuracy") for scores in named.values())
+        unknown = [Estimate(value, 0.0, 1.0, len(groups)) for value in (x, y)]
+        return *unknown, TestResult("after", "before", "accuracy", y - x, -1.0, 1.0, 1.0, "none: one group")
+    before, after = (scores.grouped(groups) for scores in named.values())
+    test = compare(after, before, "after", "before", ["accuracy"], level=level)[0]
+    return before.estimates(level=level)["accuracy"], after.estimates(level=level)["accuracy"], test
+
+
+def _groups(paired: pd.DataFrame) -> list[str]:
+    """A label for each row, from the first of the columns that say which rows are related; its own if none does."""
+    name = next((name for name in RELATED if name in paired), None)
+    told = [as_text(value).strip() for value in paired[name]] if name else [""] * len(paired)
+    return [f"{name} {label}" if label else f"row {i}" for i, label in enumerate(told)]
 
 
 def pair_slices(first: str = "premise", second: str = "hypothesis", label: str = "reference") -> dict[str, Slicer]:
@@ -114,7 +140,7 @@ def pair_slices(first: str = "premise", second: str = "hypothesis", label: str =
     }
 
 
-def slices(paired: pd.DataFrame, by: Mapping[str, Slicer], level: float = 0.95) -> pd.DataFrame:
+def slices(paired: pd.DataFrame, by: Mapping[str, Slicer], level: float = LEVEL) -> pd.DataFrame:
     """Accuracy before and after in each slice, with intervals and a test that knows how many slices there are.
 
     Args:
@@ -123,7 +149,7 @@ def slices(paired: pd.DataFrame, by: Mapping[str, Slicer], level: float = 0.95) 
     Returns:
         One row a slice: ``slice, value, n``; ``before`` and ``after`` (``Estimate``, Wilson); ``fixed, broken``;
         ``difference, low, high`` (Newcombe's paired interval); ``p`` (exact McNemar) and ``p_holm`` (corrected
-        for all slices of the table).
+        for all slices of the table). Where rows are related, what ``clusters`` has in place of each.
     """
     import pandas as pd
 
@@ -133,14 +159,13 @@ def slices(paired: pd.DataFrame, by: Mapping[str, Slicer], level: float = 0.95) 
         values = [slicer(record) for record in records]
         for value in sorted(set(values)):
             part = paired[[v == value for v in values]]
-            x, y = part["before_right"].to_numpy(), part["after_right"].to_numpy()
-            difference, low, high = newcombe(y, x, level)
-            test = mcnemar_exact(y, x)
+            before, after, test = _judged(part, level)
+            found = outcomes(part["before_right"], part["after_right"])
             rows.append(
                 {
-                    "slice": name, "value": value, "n": len(part), "before": wilson(int(x.sum()), len(x), level),
-                    "after": wilson(int(y.sum()), len(y), level), "fixed": test.only_a, "broken": test.only_b,
-                    "difference": difference, "low": low, "high": high, "p": test.p_value,
+                    "slice": name, "value": value, "n": len(part), "before": before, "after": after,
+                    "fixed": found["fixed"], "broken": found["broken"], "difference": test.difference,
+                    "low": test.low, "high": test.high, "p": test.p_value,
                 }
             )  # fmt: skip
     table = pd.DataFrame(rows)

@@ -27,19 +27,19 @@ from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation import text_stats
-from helpers.evaluation.aggregates import MAX_ORDER, aggregate, bleu_from_stats, perplexity_from_stats, with_count
+from helpers.evaluation.aggregates import (
+    MAX_ORDER,
+    aggregate,
+    bleu_from_stats,
+    mean_from_stats,
+    perplexity_from_stats,
+    with_count,
+)
 from helpers.evaluation.clusters import group_newcombe, sign_flips
 from helpers.evaluation.embeddings import Embedder
+from helpers.evaluation.intervals import LEVEL, newcombe
 from helpers.evaluation.scores import PROPORTIONS, Part, Scores, check_lengths, check_name, fingerprint
-from helpers.evaluation.statistics import (
-    DRAWS,
-    LEVEL,
-    FloatArray,
-    TestResult,
-    mcnemar_exact,
-    newcombe,
-    paired_bootstrap,
-)
+from helpers.evaluation.statistics import DRAWS, FloatArray, TestResult, mcnemar_exact, paired_bootstrap
 from helpers.evaluation.text_stats import References
 from helpers.evaluation.tokens import choose, cut_words
 
@@ -166,7 +166,13 @@ def score_values(metric: str, values: ArrayLike, references: Sequence[str]) -> S
     Args:
         values: (n,) finite numbers.
         references: what was scored against; two systems compare only if it is the same.
+
+    Raises:
+        ParameterError: a metric of the whole corpus, such as BLEU, is no mean over examples.
+        DataError: lengths differ, or a value is not finite.
     """
+    if aggregate(metric) is not mean_from_stats:
+        raise ParameterError(f"{metric} is no mean over examples", "Use score_texts, score_choices or score_nll")
     found = np.asarray(values, dtype=np.float64).reshape(-1)
     check_lengths(len(found), len(references))
     if not np.isfinite(found).all():

@@ -1,4 +1,4 @@
-"""Several seeds of one system: what the training run itself adds to the uncertainty."""
+"""Several seeds of one system, what the training run itself adds to the uncertainty; several metrics of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError, ParameterError
-from helpers.evaluation.statistics import DRAWS, LEVEL, FloatArray, check_level
+from helpers.evaluation.aggregates import aggregate
+from helpers.evaluation.intervals import LEVEL, Estimate, check_level
+from helpers.evaluation.scores import Scores
+from helpers.evaluation.statistics import DRAWS, Aggregate, FloatArray, TestResult, bootstrap, paired_bootstrap
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,47 @@ def pool(values: ArrayLike, level: float = LEVEL, draws: int = DRAWS, seed: int 
     )  # fmt: skip
 
 
-def overall(values: Sequence[float]) -> float:
-    """Project B's "overall": the plain mean of metrics on a 0–1 scale, times 100.
+def overall(scores: Scores, metrics: Sequence[str], seed: int = 0) -> Estimate:
+    """Project B's "overall" with its interval: the plain mean of metrics on a 0–1 scale, times 100.
 
     It adds what does not compare: a metric with a wide range of values decides the ranking alone. Reported only
-    to place a system in that project's table.
+    to place a system in that project's table. Each resample of the examples gives one value of every metric.
 
     Raises:
-        DataError: no values, or one that is not on the 0–1 scale.
+        DataError: no metrics, or one that is not on the 0–1 scale.
     """
-    data = _finite(values)
-    if data.min() < 0 or data.max() > 1:
+    stats, mean = _together(scores, metrics)
+    return bootstrap(stats, mean, seed=seed)
+
+
+def overall_difference(
+    a: Scores, b: Scores, name_a: str, name_b: str, metrics: Sequence[str], seed: int = 0
+) -> TestResult:
+    """Paired comparison of two "overall" scores; ``difference`` = ``a`` − ``b``, in points.
+
+    What was scored against may differ: that is what comparing two references is about.
+
+    Raises:
+        DataError: as ``overall``, or not the same number of examples.
+    """
+    (x, mean), (y, _) = _together(a, metrics), _together(b, metrics)
+    found = paired_bootstrap(x, y, mean, seed=seed)
+    return TestResult(name_a, name_b, "overall", *found, f"paired bootstrap, {DRAWS} draws")
+
+
+def _together(scores: Scores, metrics: Sequence[str]) -> tuple[FloatArray, Aggregate]:
+    """The statistics of several metrics side by side, and the function from their sums to the overall score."""
+    values = _finite([scores.value(metric) for metric in metrics])
+    if values.min() < 0 or values.max() > 1:
         raise DataError("the overall score is made of metrics between 0 and 1", "Leave perplexity out")
-    return float(100 * data.mean())
+    parts = [scores.parts[metric].independent for metric in metrics]
+    edges = np.cumsum([part.shape[1] for part in parts])[:-1]
+
+    def mean(sums: FloatArray) -> FloatArray:
+        pieces = zip(metrics, np.split(sums, edges, axis=1), strict=True)
+        return np.asarray(100 * np.mean([aggregate(metric)(piece) for metric, piece in pieces], axis=0))
+
+    return np.hstack(parts), mean
 
 
 def _finite(values: ArrayLike) -> FloatArray:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.errors import DataError
-from helpers.evaluation.statistics import DRAWS, LEVEL, Estimate, mcnemar_exact, wilson
+from helpers.evaluation.intervals import LEVEL, Estimate, wilson
+from helpers.evaluation.statistics import DRAWS, mcnemar_exact
 
 if TYPE_CHECKING:
     import pandas as pd

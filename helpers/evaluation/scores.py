@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation.aggregates import aggregate
 from helpers.evaluation.clusters import Groups, group_codes, group_sums, group_wilson
-from helpers.evaluation.statistics import DRAWS, LEVEL, Estimate, FloatArray, bootstrap, wilson
+from helpers.evaluation.intervals import LEVEL, Estimate, score_interval, wilson
+from helpers.evaluation.statistics import DRAWS, FloatArray, bootstrap
 from helpers.hints import nearest_and_all
 
 PROPORTIONS = frozenset({"accuracy", "valid_rate"})
+UNBOUNDED = frozenset({"perplexity", "clip_score"})  # all others lie between 0 and 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,8 @@ class Scores:
     def grouped(self, groups: Groups) -> Scores:
         """The same scores of related examples: ``estimates`` and ``compare`` then draw whole groups, see ``clusters``.
 
+        Where every example is a group of its own, nothing changes.
+
         Args:
             groups: (n,) labels; examples that share a premise, a picture or a recipe have the same one.
 
@@ -69,7 +73,13 @@ class Scores:
             DataError: not one label for each example, a missing label, or all examples in one group.
         """
         labels = groups if isinstance(groups, np.ndarray) else list(groups)
-        return Scores(replace(p, groups=group_codes(labels, len(p.stats))) for p in self.parts.values())
+        def of(part: Part) -> Part:
+            if len(part.stats) == len(labels) == 1:
+                return part
+            codes = group_codes(labels, len(part.stats))
+            return replace(part, groups=codes if codes.max() + 1 < len(codes) else None)
+
+        return Scores(map(of, self.parts.values()))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -102,11 +112,19 @@ class Scores:
         return float(aggregate(metric)(self.parts[metric].stats.sum(axis=0, keepdims=True))[0])
 
     def estimates(self, seed: int = 0, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Estimate]:
-        """Every metric with its interval: Wilson for proportions, percentile bootstrap otherwise."""
+        """Every metric with its interval: Wilson for proportions, percentile bootstrap otherwise.
+
+        Where all examples have 0, or all have 1, no resample differs and the bootstrap has no width. Then the interval
+        is Wilson's of so many examples (groups), as if each could only have had 0 or 1: the widest possible.
+        """
         found = {}
         for metric, part in self.parts.items():
             if metric not in PROPORTIONS:
-                estimate = bootstrap(part.independent, aggregate(metric), level, draws, seed)
+                rows = part.independent
+                estimate = bootstrap(rows, aggregate(metric), level, draws, seed)
+                if estimate.low == estimate.high in (0.0, 1.0) and metric not in UNBOUNDED:
+                    low, high = score_interval(estimate.value, len(rows), level)
+                    estimate = replace(estimate, low=low, high=high)
             elif part.groups is None:
                 estimate = wilson(int(part.stats[:, 0].sum()), part.n, level)
             else:

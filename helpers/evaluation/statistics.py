@@ -1,4 +1,4 @@
-"""Intervals and paired tests. Imports numpy alone, so that it costs nothing; ``clusters`` is for related examples.
+"""Bootstrap and paired tests; ``intervals`` has those of proportions, ``clusters`` what is for related examples.
 
 Every metric of the course is a function of *summed* per-example statistics (see ``metrics``). Resampling
 examples with replacement is then a matrix product, ``weights @ stats``, where row ``d`` of ``weights`` says
@@ -8,44 +8,22 @@ for corpus BLEU as much as for a mean.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helpers.errors import DataError, ParameterError
+from helpers.evaluation.intervals import LEVEL, Estimate, check_level, paired_binary
 
 FloatArray = NDArray[np.float64]
 Aggregate = Callable[[FloatArray], FloatArray]
 """Maps summed statistics of shape (m, k) to one value per row, shape (m,). NaN means undefined."""
 
 DRAWS = 2000
-LEVEL = 0.95
 _CHUNK = 2_000_000  # weights held at once (16 MB), whatever the number of examples
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric with its interval. ``n`` is the number of examples behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def as_dict(self) -> dict[str, float | int]:
-        return asdict(self)
-
-    def __format__(self, spec: str) -> str:
-        spec = spec or ".2f"
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
-
-    def __str__(self) -> str:
-        return format(self)
 
 
 @dataclass(frozen=True)
@@ -89,28 +67,6 @@ class McNemar(NamedTuple):
     only_a: int
     only_b: int
     p_value: float
-
-
-def wilson(k: int, n: int, level: float = LEVEL) -> Estimate:
-    """Wilson score interval for ``k`` successes in ``n`` trials.
-
-    Raises:
-        DataError: ``n`` is not positive, or ``k`` lies outside 0…n.
-    """
-    if n < 1 or not 0 <= k <= n:
-        raise DataError(f"{k} successes in {n} trials is not a proportion", "Score at least one example")
-    return Estimate(k / n, *score_interval(k / n, n, level), n)
-
-
-def score_interval(p: float, n: float, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's interval, (low, high), of a share ``p`` of ``n`` trials, a number that need not be whole."""
-    check_level(level)
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    z2 = z * z
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    # At the ends the formula gives 0 and 1 up to rounding: say so exactly.
-    return 0.0 if p == 0 else max(0.0, centre - half), 1.0 if p == 1 else min(1.0, centre + half)
 
 
 def bootstrap(stats: ArrayLike, fn: Aggregate, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> Estimate:
@@ -201,46 +157,11 @@ def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     """
     from scipy.stats import binomtest
 
-    a, b = as_binary(correct_a), as_binary(correct_b)
-    if a.shape != b.shape:
-        raise DataError(f"A paired test needs the same examples in both systems, got {len(a)} and {len(b)}")
+    a, b = paired_binary(correct_a, correct_b)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     m = only_a + only_b
     tail = binomtest(min(only_a, only_b), m, alternative="less").pvalue if m else 1.0
     return McNemar(only_a, only_b, min(1.0, 2 * float(tail)))
-
-
-def newcombe(correct_a: ArrayLike, correct_b: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:
-    """Difference a − b of two paired proportions with its interval: (difference, low, high).
-
-    Newcombe (1998), method 10: Wilson intervals of the two proportions, squared and added, with their
-    correlation. Unlike a bootstrap it does not collapse to a point when the systems agree everywhere.
-    """
-    a, b = as_binary(correct_a), as_binary(correct_b)
-    if a.shape != b.shape:
-        raise DataError(f"A paired interval needs the same examples, got {len(a)} and {len(b)}")
-    n = len(a)
-    both, only_a, only_b = int((a & b).sum()), int((a & ~b).sum()), int((b & ~a).sum())
-    neither = n - both - only_a - only_b
-    first, second = wilson(both + only_a, n, level), wilson(both + only_b, n, level)
-    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    phi = 0.0
-    if margins:
-        cross = both * neither - only_a * only_b
-        phi = (max(cross - n / 2, 0.0) if cross > 0 else cross) / math.sqrt(margins)
-    return of_two_intervals(first, second, phi)
-
-
-def of_two_intervals(first: Estimate, second: Estimate, phi: float) -> tuple[float, float, float]:
-    """Difference first − second with its interval: their sides, squared and added, with their correlation ``phi``."""
-    difference = first.value - second.value
-
-    def half(x: float, y: float) -> float:
-        return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
-
-    low = difference - half(first.value - first.low, second.high - second.value)
-    high = difference + half(first.high - first.value, second.value - second.low)
-    return difference, low, high
 
 
 def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
@@ -290,15 +211,3 @@ def _as_stats(stats: ArrayLike) -> FloatArray:
     if not np.isfinite(data).all():
         raise DataError("Some per-example statistics are NaN or infinite")
     return data
-
-
-def as_binary(values: ArrayLike) -> NDArray[np.bool_]:
-    data = np.asarray(values).reshape(-1)
-    if not data.size or not np.isin(data, (0, 1)).all():
-        raise DataError("Correctness must be a non-empty list of 0 and 1")
-    return data.astype(bool)
-
-
-def check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ParameterError(f"level = {level} is out of range, it must lie between 0 and 1")

@@ -1,51 +1,21 @@
-"""Rendering chat turns as token ids, batches of similar length, left padding, evaluation mode."""
+"""Batches of similar length, left padding, evaluation mode; the encoding of chat turns is ``models.chat``'s."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from helpers.errors import DataError
+from helpers.models.chat import Conversation, Message, encode, render
 from helpers.models.quantize import dequantised
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Message = Mapping[str, str]
-Conversation = Mapping[str, Sequence[Message]]  # {"prompt": [...], "completion": [...]}
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt and of the completion under the chat template.
-
-    The completion ends with the end-of-turn token; what a template writes after it (a line break, say) is
-    not the model's to predict and is cut.
-
-    Returns:
-        ``(prompt_ids, completion_ids)``; the model sees ``prompt_ids + completion_ids``.
-    """
-    prompt = list(conversation["prompt"])
-    prompt_ids = render(tokenizer, prompt, add_generation_prompt=True)
-    full = render(tokenizer, prompt + list(conversation["completion"]), add_generation_prompt=False)
-    if full[: len(prompt_ids)] != prompt_ids:
-        raise DataError(
-            "the chat template renders a prompt differently once an answer follows",
-            "use a template whose generation prompt is a prefix of the full conversation",
-        )
-    completion = full[len(prompt_ids) :]
-    eos = tokenizer.eos_token_id
-    if eos in completion:
-        completion = completion[: len(completion) - completion[::-1].index(eos)]
-    return prompt_ids, completion
-
-
-def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message], *, add_generation_prompt: bool) -> list[int]:
-    rendered: Any = tokenizer.apply_chat_template(
-        [dict(m) for m in messages], add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=True
-    )
-    return list(rendered["input_ids"])
+__all__ = [
+    "Conversation", "Message", "batches", "encode", "evaluation", "pad_id", "pad_left", "positions", "render",
+]  # fmt: skip
 
 
 @contextmanager

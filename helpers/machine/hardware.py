@@ -17,6 +17,7 @@ from helpers.machine.probes import ask_network, gather
 from helpers.machine.problems import Problem, find_problems, gpu_usable
 from helpers.machine.problems.base import NF4_CAPABILITY, capability_of
 
+CPU_BF16 = ("avx512_bf16", "amx_bf16")  # instruction sets that multiply bfloat16
 # Compute capability that a GPU needs for each quantisation: bitsandbytes' kernels, matrix units for 8-bit integers.
 NEEDED = {"nf4": NF4_CAPABILITY, "int8": (7, 5)}
 
@@ -30,8 +31,10 @@ class Machine:
         device: "cuda" when a GPU is there *and* torch can compute on it, else "cpu".
         capability: compute capability of GPU 0, e.g. (7, 5); None on the CPU.
         arch_list: GPU architectures torch was built for, e.g. ("sm_75", "sm_80").
-        dtype: what to compute in. "bfloat16" where the GPU has it in hardware (8.0 and up), "float16" on
-            older GPUs, "float32" on the CPU: half precision is slower there, and float16 training overflows.
+        cpu_isa: the CPU's widest instruction set, one of ``probes.ISA``, e.g. "avx512_bf16"; None if unknown.
+        dtype: what to compute in. "bfloat16" where the hardware multiplies it (GPUs from 8.0 on, CPUs with AVX512-BF16
+            or AMX-BF16), else "float16" on GPUs and "float32" on CPUs: half precision is slower there, and float16
+            training overflows.
         disk_free_gb: the scarcer of the outputs' disk and the cache's.
         gpu_count, gpu_devices: GPUs that this process sees, and those that are in the machine (0: not known).
     """
@@ -44,6 +47,7 @@ class Machine:
     gpu_memory_gb: float
     gpu_count: int
     cpu_count: int
+    cpu_isa: str | None
     ram_gb: float
     ram_free_gb: float
     disk_free_gb: float
@@ -93,9 +97,9 @@ def describe(record: Mapping[str, Any]) -> Machine:
     """The machine a gathered record describes, problems included. Pure: same record, same answer."""
     gpu = gpu_usable(record)
     capability = capability_of(record) if gpu else None
-    native_bf16 = capability >= (8, 0) if capability else record.get("cpu_bf16")
+    native_bf16 = capability >= (8, 0) if capability else record["cpu_isa"] in CPU_BF16
     disks = [record[key] for key in ("disk_free_gb", "cache_free_gb") if record.get(key) is not None]
-    same = ("platform", "cpu_count", "ram_gb", "ram_free_gb", "python", "versions")
+    same = ("platform", "cpu_count", "cpu_isa", "ram_gb", "ram_free_gb", "python", "versions")
     return Machine(
         **{name: record[name] for name in same},
         device="cuda" if gpu else "cpu",

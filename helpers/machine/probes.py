@@ -31,6 +31,11 @@ PACKAGES = (
 )  # fmt: skip
 GB = 1e9
 CPU_INFO = Path("/proc/cpuinfo")
+# Instruction sets that torch has kernels for, from narrow to wide, and the processor flag that shows each.
+ISA = {
+    "neon": "asimd", "sve": "sve", "sse": "sse4_1", "avx": "avx", "avx2": "avx2", "avx512": "avx512bw",
+    "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16",
+}  # fmt: skip
 SMI_TIMEOUT = 8.0  # seconds; a broken driver makes nvidia-smi hang
 NET_TIMEOUT = 3.0  # seconds for all questions to the network together
 
@@ -45,7 +50,7 @@ def gather() -> dict[str, Any]:
         "os": platform.system(),
         "python": platform.python_version(),
         "cpu_name": _search(r"^model name.*?:(.*)$", CPU_INFO) or platform.processor() or platform.machine() or "CPU",
-        "cpu_bf16": bool({"avx512_bf16", "amx_bf16"} & set(_search(r"^flags.*?:(.*)$", CPU_INFO).split())),
+        "cpu_isa": cpu_isa(),
         "cpu_count": cpu_count(),
         "ram_gb": ram,
         "ram_free_gb": ram_free,
@@ -184,6 +189,13 @@ def _search(pattern: str, file: Path) -> str:
         match = re.search(pattern, file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
         return match[1].strip() if match else ""
     return ""
+
+
+def cpu_isa() -> str | None:
+    """The widest of ``ISA`` that this processor has; None where the system does not say."""
+    flags = _search(r"^(?:flags|Features).*?:(.*)$", CPU_INFO).split()
+    everywhere = "neon" if platform.machine().lower() in ("arm64", "aarch64") else None
+    return next((name for name, flag in reversed(ISA.items()) if flag in flags), everywhere)
 
 
 def cpu_count() -> int:

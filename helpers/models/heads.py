@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import ModelError
+from helpers.models.chat import encode
 from helpers.models.load import LoadedModel, load_with
 
 if TYPE_CHECKING:
@@ -75,11 +76,8 @@ def label_token_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) ->
         ModelError: two words start with the same token, so that one token cannot tell them apart.
     """
     question = [{"role": "user", "content": "?"}]
-    start = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)["input_ids"]
-    ids = []
-    for word in words:
-        turns = [*question, {"role": "assistant", "content": word}]
-        ids.append(int(tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"][len(start)]))
+    answers = [[{"role": "assistant", "content": word}] for word in words]
+    ids = [encode(tokenizer, {"prompt": question, "completion": answer})[1][0] for answer in answers]
     if len(set(ids)) < len(ids):
         raise ModelError(
             f"of the label words {', '.join(words)} two start with the same token of this tokenizer",

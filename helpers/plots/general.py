@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.plots.style import GREY, MARKERS, PALETTE, name_rows, panels
+from helpers.plots.style import GREY, MARKERS, PALETTE, bounds, name_rows, panels
 from helpers.sources.pictures import as_rgb
 
 if TYPE_CHECKING:
@@ -55,18 +56,36 @@ def dots(
 
 
 def curves(
-    x: Sequence[float], series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, title: str = ""
+    x: Sequence[float],
+    series: Mapping[str, Sequence[Any]],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
 ) -> Figure:
-    """Lines over a common axis (memory against length, time against batch, vocabulary against text read)."""
+    """Lines over a common axis (memory against length, time against batch, vocabulary against text read).
+
+    Args:
+        series: name → one number, or one estimate with its interval, for each ``x``; None and NaN leave a gap.
+            Intervals are shaded.
+    """
     with panels((6.4, 3.6)) as (fig, (axis,)):
         for i, (name, values) in enumerate(series.items()):
             marker = None if len(x) > 25 else MARKERS[i % len(MARKERS)]
-            axis.plot(x, values, color=PALETTE[i % len(PALETTE)], marker=marker, ms=4.5, label=name)
+            value, low, high = np.array([_bounds_or_number(v) for v in values], dtype=float).T
+            axis.plot(x, value, color=PALETTE[i % len(PALETTE)], marker=marker, ms=4.5, label=name)
+            if (low < high).any():
+                axis.fill_between(x, low, high, color=PALETTE[i % len(PALETTE)], alpha=0.15, lw=0)
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axis.set_ylim(bottom=0)
         if len(series) > 1:
             axis.legend()
     return fig
+
+
+def _bounds_or_number(value: Any) -> tuple[float, float, float]:
+    if hasattr(value, "low"):
+        return bounds(value)
+    return (math.nan if value is None else float(value),) * 3
 
 
 def quantisation_error(weights: Any, dequantised: Any, name: str = "one layer") -> Figure:

@@ -15,7 +15,7 @@ from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.evaluation.statistics import holm
 from helpers.files import repo_root
-from helpers.runs.display import duration, p_text, peak_memory, test_row
+from helpers.runs.display import computed_in, duration, p_text, peak_memory, test_row
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def overview(records: Sequence[RunRecord]) -> pd.DataFrame:
         rows[label] = {name: record.info["settings"].get(key, "–") for name, key in columns.items()}
         memory = peak_memory(record.info).partition(",")[0]  # of the GPU where there is one
         rows[label] |= {"time": duration(record.info["wall_time_s"]), "peak memory": memory}
+        rows[label]["computed in"] = computed_in(record.info.get("hardware", {}))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 

@@ -42,7 +42,8 @@ _KEPT_PARTS = {
         "scikit-learn",
     ),
     "hardware": (
-        "platform", "device", "device_name", "gpu_memory_gb", "gpu_count", "cpu_count", "ram_gb", "dtype", "python",
+        "platform", "device", "device_name", "gpu_memory_gb", "gpu_count", "cpu_count", "cpu_isa",
+        "torch_threads", "ram_gb", "dtype", "python",
     ),
 }  # fmt: skip
 _NEUTRAL = frozenset({"profile", "run_name", "output_dir", "checkpoint_dir", "resume", "check_memory"})

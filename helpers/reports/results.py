@@ -12,7 +12,16 @@ from helpers.config.lessons import LESSONS, Lesson
 from helpers.config.profiles import PROFILES
 from helpers.evaluation.metrics import METRICS
 from helpers.reports.documents import write_page
-from helpers.runs.display import Row, duration, markdown_table, peak_memory, system_rows, test_row, text_table
+from helpers.runs.display import (
+    Row,
+    computed_in,
+    duration,
+    markdown_table,
+    peak_memory,
+    system_rows,
+    test_row,
+    text_table,
+)  # fmt: skip
 from helpers.runs.records import FINISHED, RunRecord, read_runs
 
 # Columns of the terminal's table: the first three of these that any run has; of README's: a few more.
@@ -44,6 +53,8 @@ def results_rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
     for record in records:
         base: dict[str, Any] = {"notebook": record.notebook, "run": record.run_name, "status": record.status}
         base |= {key: record.info.get(key) for key in ("error", "wall_time_s", "peak_rss_gb", "peak_cuda_gb")}
+        hardware = record.info.get("hardware", {})
+        base |= {key: hardware.get(key) for key in ("device", "dtype", "cpu_isa", "torch_threads")}
         base["folder"] = str(record.folder)
         systems: list[tuple[str | None, Any]] = [*record.systems.items()] or [(None, {})]
         rows += [base | {"system": name, "metrics": values} for name, values in systems]
@@ -92,6 +103,14 @@ def gains_table(records: Iterable[RunRecord]) -> str:
     return text_table(rows) if rows else ""
 
 
+def formats_lines(records: Iterable[RunRecord]) -> str:
+    """What runs computed in, a line for each kind: "bfloat16, AVX512-BF16, 2 threads: 02, 04". "" without runs."""
+    kinds: dict[str, list[str]] = {}
+    for record in records:
+        kinds.setdefault(_computed(record), []).append(record.number)
+    return "\n".join(f"computed in {kind}: {', '.join(dict.fromkeys(runs))}" for kind, runs in kinds.items())
+
+
 def write_html(output_dir: Path | str) -> Path:
     """Regenerate ``output_dir/index.html`` from the records in it; links are relative.
 
@@ -104,6 +123,7 @@ def write_html(output_dir: Path | str) -> Path:
         return quote(path.relative_to(root).as_posix())
 
     tools = {"link": link, "test_row": test_row, "duration": duration, "peak_memory": peak_memory}
+    tools |= {"computed_in": computed_in}
     page = {"runs": read_runs(root), "files": FILES, "system_rows": system_rows}
     return write_page(root / "index.html", "results.html", tools, **page)
 
@@ -116,7 +136,7 @@ def _short(text: str, size: int) -> str:
 
 
 def notebook_block(notebook: str, found: Records) -> str:
-    """A notebook's table profile | model | data | peak memory | time; numbers only from records."""
+    """A notebook's table profile | model | data | peak memory | time | computed in; only what records say."""
     spec = LESSONS[notebook]
     rows = []
     for profile in PROFILES:
@@ -124,7 +144,8 @@ def notebook_block(notebook: str, found: Records) -> str:
         used = record.info["settings"] if record else _planned(profile, spec)
         row = {"profile": f"`{profile}`", "model": _model(spec, used, profile), "data": _data(spec, used)}
         row["peak memory"] = peak_memory(record.info) if record else MISSING.get(profile, NOT_YET)
-        rows.append(row | {"time": duration(record.info["wall_time_s"]) if record else "–"})
+        row["time"] = duration(record.info["wall_time_s"]) if record else "–"
+        rows.append(row | {"computed in": _computed(record) if record else "–"})
     return markdown_table(rows)
 
 
@@ -140,7 +161,17 @@ def readme_block(found: Records, folder: str) -> str:
         parts += ["Paired tests on the same examples:", _tests(cpu)]
     if figures := [link for record in cpu for link in _figures(record, folder)]:
         parts += [f"Figures: {', '.join(figures)}."]
-    return "\n\n".join([*parts, "Time and peak memory of each recorded run:", _costs(found)])
+    used = {}
+    for profile in dict.fromkeys(profile for profile, _ in found):
+        kinds = dict.fromkeys(_computed(record) for (name, _), record in found.items() if name == profile)
+        used[f"`{profile}`"] = " / ".join(kinds)
+    told = "; ".join(f"{profile} in {kinds}" for profile, kinds in used.items())
+    parts.append(f"Time and peak memory of each recorded run{f' ({told})' if told else ''}:")
+    return "\n\n".join([*parts, _costs(found)])
+
+
+def _computed(record: RunRecord) -> str:
+    return computed_in(record.info.get("hardware", {}))
 
 
 def _planned(profile: str, spec: Lesson) -> dict[str, Any]:
@@ -171,7 +202,8 @@ def _machine(runs: Sequence[RunRecord]) -> str:
         hardware, versions = record.info["hardware"], record.info["versions"]
         packages = ", ".join(f"{name} {versions[name].partition('+')[0]}" for name in _PACKAGES if name in versions)
         machine = f"Profile `cpu`, recorded on {hardware['device_name']}, {hardware['cpu_count']} cores"
-        known = commits.setdefault(f"{machine}, {hardware['ram_gb']:.0f} GB RAM; {packages}", [])
+        machine += f", {hardware['ram_gb']:.0f} GB RAM; computed in {_computed(record)}"
+        known = commits.setdefault(f"{machine}; {packages}", [])
         if git := record.info.get("git"):
             known.append(f"`{git['commit'][:7]}`" + (" and changes" if git.get("changed") else ""))
     lines = [f"{m}{'; commit ' if known else ''}{', '.join(dict.fromkeys(known))}." for m, known in commits.items()]

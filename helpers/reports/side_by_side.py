@@ -138,16 +138,15 @@ def texts(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[dict[str, 
 
 
 def changes_frame(paired: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """One row for each (run, form) of ``choices``: the four outcomes, the number of examples, p of exact McNemar."""
+    """One row for each (run, form) of ``choices``: the four outcomes, the number of examples, and the paired test."""
     import pandas as pd
 
     from helpers.evaluation import failures
 
-    rows = {
-        " ".join(key): failures.counts(table)
-        | {"n": len(table), "exact McNemar p": f"{failures.test_change(table).p_value:.2g}"}
-        for key, table in paired.items()
-    }
+    rows = {}
+    for key, table in paired.items():
+        test = failures.test_change(table)
+        rows[" ".join(key)] = failures.counts(table) | {"n": len(table), "p": f"{test.p_value:.2g}", "test": test.test}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from helpers.config.parameters import PARAMETERS, Settings
 from helpers.evaluation.metrics import METRICS
 from helpers.files import repo_root
+from helpers.runs.provenance import torch_on_cpu
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +131,25 @@ def peak_memory(info: Mapping[str, Any]) -> str:
     return ", ".join(f"{gb:.1f} GB {kind}" for kind, gb in found.items() if gb is not None)
 
 
+def computed_in(hardware: Mapping[str, Any]) -> str:
+    """ "bfloat16, AVX512-BF16, 2 threads" of the hardware in a run.json: what moves a result's last digits on a CPU.
+
+    Of a GPU the number format alone. What an older record does not hold is named.
+    """
+    names = {"dtype": "number format", "cpu_isa": "instruction set", "torch_threads": "threads"}
+    if hardware.get("device") == "cuda":
+        names = {"dtype": "number format"}
+    threads = hardware.get("torch_threads")
+    said = {
+        "dtype": hardware.get("dtype"),
+        "cpu_isa": (hardware.get("cpu_isa") or "").upper().replace("_", "-"),
+        "torch_threads": threads and f"{threads} thread{'s' if threads > 1 else ''}",
+    }
+    known = ", ".join(str(said[name]) for name in names if said[name])
+    missing = ", ".join(word for name, word in names.items() if name not in hardware)
+    return f"{known or 'unknown'} ({missing} not recorded)" if missing else known
+
+
 def duration(seconds: float) -> str:
     """12.3 s, 4 min 05 s, 2 h 07 min."""
     if seconds < 60:
@@ -177,4 +197,6 @@ def _machine_line(machine: Machine) -> str:
         parts.append(f"{machine.device_name} with {machine.gpu_memory_gb:.0f} GB{one}")
     parts += [f"{machine.cpu_count} cores", f"{machine.ram_gb:.0f} GB RAM", f"{machine.disk_free_gb:.0f} GB disk"]
     torch = machine.versions.get("torch")
+    here = {"device": machine.device, "dtype": machine.dtype} | torch_on_cpu(machine.cpu_isa)
+    parts[-1] += f"; computes in {computed_in(here)}"
     return ", ".join(parts) + f"; Python {machine.python}" + (f", torch {torch}" if torch else "")

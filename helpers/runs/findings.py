@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from helpers.evaluation.intervals import Estimate
     from helpers.evaluation.metrics import Scores
-    from helpers.evaluation.statistics import Estimate, TestResult
+    from helpers.evaluation.statistics import TestResult
 
 PUBLISHED = ("what", "published", "reproduced", "repaired")
 
@@ -75,8 +76,11 @@ class Findings:
                 hint = did_you_mean(metric, METRICS)
                 raise ParameterError(f"unknown metric {metric!r}{hint}", f"Metrics: {', '.join(METRICS)}")
             if metric in wanted:
-                values = {key: records.rounded(getattr(estimate, key)) for key in ("value", "low", "high")}
-                known = known | {metric: values | {"n": int(estimate.n)}}
+                entry = {key: records.rounded(getattr(estimate, key)) for key in ("value", "low", "high")}
+                entry |= {"n": int(estimate.n)}
+                if groups := 0 if isinstance(scores, Mapping) else scores.parts[metric].n_groups:
+                    entry |= {"groups": groups}  # what was drawn for the interval, in place of examples
+                known = known | {metric: entry}
         self._systems[name] = {m: known[m] for m in METRICS if m in known}
         self._write_metrics()
 
@@ -106,8 +110,22 @@ class Findings:
             found: the figures; without them, why there are none.
         """
         known = None if holds is None else bool(holds)
-        self._claims[sentence] = told = claims.Claim(sentence, known, found, self._as_recorded)
-        print(told)
+        self._hear(claims.Claim(sentence, known, found, self._as_recorded))
+
+    def not_tested(self, sentence: str, why: str) -> None:
+        """Say that this run cannot test a claim, such as one about pictures with a model that reads text only.
+
+        It counts neither as holding nor, on the course's own data, as an error.
+
+        Args:
+            sentence: as for ``claim``.
+            why: what it would need.
+        """
+        self._hear(claims.Claim(sentence, None, why, checked=False))
+
+    def _hear(self, claim: claims.Claim) -> None:
+        self._claims[claim.sentence] = claim
+        print(claim)
         self.note("claims", list(self._claims.values()))
 
     def claim_difference(

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from helpers.files import repo_root
+from helpers.machine.probes import ISA
 
 
 def seed_everything(seed: int) -> None:
@@ -20,6 +21,21 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+
+
+def torch_on_cpu(isa: str | None) -> dict[str, Any]:
+    """What torch computes with on the CPU: {"cpu_isa", "torch_threads"}; the latter is None before torch is imported.
+
+    Args:
+        isa: the processor's, one of ``probes.ISA``, or None where that is not known. What torch says of its own kernels
+            is taken in its place, and where those are for AVX2 only, which ATEN_CPU_CAPABILITY=avx2 makes them.
+    """
+    if (torch := sys.modules.get("torch")) is None:
+        return {"cpu_isa": isa, "torch_threads": None}
+    kernels = str(torch.backends.cpu.get_cpu_capability()).lower()  # "avx512" at most, where bfloat16 is multiplied too
+    if (isa is None and kernels in ISA) or (kernels == "avx2" and str(isa).startswith(("avx512", "amx"))):
+        isa = kernels
+    return {"cpu_isa": isa, "torch_threads": int(torch.get_num_threads())}
 
 
 def git_state() -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from helpers.runs import claims, interruption, records
 from helpers.runs.display import duration, peak_memory, quieten, short_path, start_screen
 from helpers.runs.findings import Findings
 from helpers.runs.folder import kept_in, open_folder
-from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything
+from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything, torch_on_cpu
 from helpers.runs.records import FAILED, FINISHED, RUNNING
 from helpers.training.checkpoints import Mirror, latest_checkpoint, sweep, watch
 
@@ -54,7 +54,8 @@ class Run(Findings):
             "given": list(settings.given), "begun": previous.get("begun") or datetime.now(UTC).isoformat(),
             "notes": dict(previous.get("notes", {})), "fallbacks": [], "git": git_state(),
             "versions": dict(getattr(machine, "versions", {})),
-            "hardware": {k: v for k, v in machine.as_dict().items() if k != "versions"},
+            "hardware": {k: v for k, v in machine.as_dict().items() if k != "versions"}
+            | torch_on_cpu(machine.cpu_isa),
             "process": records.this_process(),
         }  # fmt: skip
         self._before: dict[str, Any] = dict(previous.get("notes", {}))

@@ -108,6 +108,12 @@ class Task(ABC):
         if not asked:
             raise DataError(f"no row can be asked in form {' or '.join(given)}", "; ".join(splits.report.notes[-2:]))
 
+    def groups(self, rows: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """A label for each row of a split, the same for rows that share what makes them right or wrong together: a
+        premise, a picture. Intervals and tests draw whole groups, see ``Scores.grouped``. Here every row is its own.
+        """
+        return [row["id"] for row in rows]
+
     def form_kind(self, form: str) -> str:
         """``"generation"`` or ``"choice"``; DataError for a form this task does not have."""
         if form not in self.forms:
@@ -116,7 +122,7 @@ class Task(ABC):
 
     @staticmethod
     def to_messages(example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
-        """The example as chat turns, in the prompt/completion shape that SFTTrainer takes."""
+        """The example as chat turns, question and answer apart; ``inference.encode`` makes token ids of them."""
         return {
             "prompt": [{"role": "user", "content": example["prompt"]}],
             "completion": [{"role": "assistant", "content": example["completion"]}],

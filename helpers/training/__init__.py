@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 _CLASSIFIERS = ("ClassifierTrainer", "LabelWordTrainer")
-_SHOWN = ("CompletionTrainer", "float32_adapters", "label_table", "precision", "seconds_of", "train")
+_SHOWN = (
+    "CompletionTrainer", "completion_row", "float32_adapters", "label_table", "precision", "seconds_of", "train",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

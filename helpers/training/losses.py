@@ -17,7 +17,8 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) ->
 
     Args:
         inputs: ``input_ids`` and ``labels`` (−100 where no loss is taken), both ``(b, t)``; ``attention_mask``.
-        count: labelled tokens of the whole update; those of this batch when ``None``.
+        count: labelled tokens that the sum is divided by: of the whole update, or as many as a batch has on average;
+            those of this batch when ``None``.
 
     Returns:
         The loss, and the model's output with logits ``(b, positions, vocabulary)``.
@@ -36,7 +37,7 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) ->
     rows = zip(outputs.logits.unbind(0), targets.unbind(0), strict=True)
     total = sum(checkpoint(_summed_loss, logits, target, use_reentrant=False) for logits, target in rows)
     taken = (targets != IGNORED).sum() if count is None else count
-    return total / max(1, int(taken)), outputs
+    return total / max(1.0, float(taken)), outputs
 
 
 def head_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) -> tuple[torch.Tensor, torch.Tensor]:

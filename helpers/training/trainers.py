@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from transformers import Trainer, TrainerCallback
 from trl import SFTTrainer
 
-from helpers.errors import OutOfMemory, RunError, TrainingDiverged
+from helpers.errors import DataError, OutOfMemory, RunError, TrainingDiverged
 from helpers.machine import out_of_memory
+from helpers.models.chat import encode
 from helpers.training.callbacks import Meter, ProgressLine, Restored, ReturnFreedMemory, StopOnNaN
 from helpers.training.checkpoints import latest_checkpoint, mirror_of
 from helpers.training.live_plot import LivePlot
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from helpers.machine.hardware import Machine
+    from helpers.models.chat import Conversation
 
 # What is changed first when memory runs out and nobody has planned: the same update, in smaller parts.
 _HALVE = "halve batch_size and double grad_accumulation"
@@ -53,16 +55,58 @@ def float32_adapters(model: nn.Module) -> int:
     return len(changed)
 
 
+def completion_row(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> dict[str, list[int]]:
+    """A conversation as a row to train on: the ids that the model reads, and which of them are its own to write.
+
+    Returns:
+        ``input_ids``, prompt and completion as ``encode`` gives them, and ``completion_mask``, of the same length,
+        with a 1 for each id of the completion, and ``labels``: the ids there, −100 elsewhere. ``SFTTrainer`` makes
+        these of the mask itself from TRL 1 on, where it finds none.
+    """
+    prompt, completion = encode(tokenizer, conversation)
+    mask = [0] * len(prompt) + [1] * len(completion)
+    labels = [IGNORED] * len(prompt) + completion
+    return {"input_ids": prompt + completion, "completion_mask": mask, "labels": labels}
+
+
 class CompletionTrainer(SFTTrainer):
     """``SFTTrainer`` that applies the output head only where some row of the batch has a label.
 
     Same loss, same gradients. A vocabulary of 49,152 makes the head a fifth of SmolLM2's work and most of its
     memory, and in a batch of questions with four-token answers nearly all of it is spent on tokens without loss.
+
+    Rows come from ``completion_row``. Texts are refused: of them ``SFTTrainer`` makes labels for all that a chat
+    template writes after the answer, a line break after the end-of-turn token say, which a perplexity leaves out.
+
+    The validation loss is the mean over all labelled tokens, the logarithm of the perplexity. ``Trainer`` takes a mean
+    of the batches' means, which changes with ``per_device_eval_batch_size`` where answers differ in length.
     """
+
+    _tokens_a_row: float | None = None  # labelled ones, on average, of the data that are being evaluated
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        columns = set(dataset.column_names)
+        if "input_ids" not in columns or not columns & {"completion_mask", "labels"}:
+            raise DataError(
+                f"CompletionTrainer wants input_ids and completion_mask; the rows have {', '.join(sorted(columns))}",
+                "Make each row with training.completion_row(tokenizer, conversation)",
+            )
+        return super()._prepare_dataset(dataset, *args, **kwargs)
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        labelled = [sum(label != IGNORED for label in row[1:]) for row in dataloader.dataset["labels"]]
+        self._tokens_a_row = sum(labelled) / max(1, len(labelled))
+        try:
+            return super().evaluation_loop(dataloader, *args, **kwargs)
+        finally:
+            self._tokens_a_row = None
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        if num_items_in_batch is None and self._tokens_a_row is not None:
+            # The loop weights each batch by its rows: what comes out is the sum of all losses per labelled token.
+            num_items_in_batch = self._tokens_a_row * len(inputs["input_ids"])
         loss, outputs = completion_loss(model, inputs, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from helpers.adapters.compositional import (
+    accuracy_at,
     bootstrap_measures,
     closed_world,
     compare_compositional,
     compositional_measures,
+    estimates_at,
     score_compositional,
 )
 from helpers.errors import DataError
+from helpers.evaluation import wilson
 
 SEEN = [("red", "cup"), ("red", "hat"), ("blue", "cup")]
 UNSEEN = [("blue", "hat"), ("old", "cup")]
@@ -32,9 +35,29 @@ def test_estimates_are_the_measures_with_percentiles_of_their_draws() -> None:
     plain = compositional_measures(scores, CLOSED.index(truth), CLOSED)
     drawn = bootstrap_measures(scores, CLOSED.index(truth), CLOSED, draws=300, seed=4)
     for metric, estimate in found.estimates(("harmonic_mean", "auc", "best_seen")).items():
-        assert estimate.value == getattr(plain, metric) and estimate.n == 120
+        assert estimate.value == getattr(plain, metric) and estimate.n == (72 if metric == "best_seen" else 120)
         assert (estimate.low, estimate.high) == tuple(np.quantile(drawn[metric], [0.025, 0.975]))
         assert estimate.low < estimate.value < estimate.high
+
+
+def test_words_and_a_bias_chosen_elsewhere_have_intervals_too() -> None:
+    scores, truth = problem(1.0)
+    words = score_compositional(scores, truth, CLOSED, draws=50).estimates(("state", "object"))
+    plain = accuracy_at(scores, CLOSED.index(truth), CLOSED, 0.7)
+    found = estimates_at(scores, truth, CLOSED, 0.7)
+    assert (found["seen"].value, found["unseen"].value) == (plain.seen, plain.unseen)
+    assert found["harmonic mean"].value == pytest.approx(plain.harmonic_mean)
+    assert (found["seen"].n, found["unseen"].n) == (72, 48)
+    assert found["unseen"] == wilson(round(48 * plain.unseen), 48)
+    for estimate in (*found.values(), *words.values()):
+        assert estimate.low < estimate.value < estimate.high
+
+
+def test_an_interval_has_a_width_where_every_picture_is_right() -> None:
+    scores, truth = problem(0.0)
+    found = score_compositional(scores, truth, CLOSED, draws=50).estimates(("best_seen", "auc"))
+    assert found["best_seen"] == wilson(72, 72) and found["auc"].n == 120
+    assert (found["auc"].low, found["auc"].high) == (wilson(48, 48).low, 1), "the fewer pictures limit what is known"
 
 
 def test_a_better_recogniser_is_found_better_and_itself_is_not() -> None:

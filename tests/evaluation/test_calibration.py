@@ -51,6 +51,16 @@ def test_a_calibrated_model_has_a_small_error_and_an_overconfident_one_a_large_o
     assert bad.low < 0.25 < bad.high and bad.value == pytest.approx(0.25, abs=0.02)
 
 
+def test_related_answers_make_the_interval_of_the_error_wider() -> None:
+    rng = np.random.default_rng(3)
+    p, r = np.repeat(rng.random(100), 3), np.repeat(rng.random(100) < 0.5, 3)
+    alone, triples = (
+        calibration.expected_calibration_error(p, r, groups=groups) for groups in (None, np.arange(300) // 3)
+    )
+    assert (triples.value, triples.n) == (alone.value, 300)
+    assert triples.high - triples.low > 1.4 * (alone.high - alone.low)
+
+
 def test_softmax_equals_scipy_also_for_large_logits() -> None:
     logits = np.array([[1.0, 2.0, 3.0], [1000.0, 0.0, -1000.0], [0.0, 0.0, 0.0]])
     assert np.allclose(calibration.softmax(logits), scipy_softmax(logits, axis=1))
@@ -83,6 +93,28 @@ def test_coverage_and_accuracy_equal_those_of_every_threshold() -> None:
     for broken in ([], [0.5, np.nan]):
         with pytest.raises(DataError, match="one finite confidence"):
             calibration.coverage_curve(broken, [1] * len(broken))
+
+
+def test_discrimination_is_the_area_under_the_curve_and_its_interval_covers_it() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(9)
+    c = rng.integers(0, 12, 150) / 12  # many ties
+    r = rng.random(150) < 0.3 + 0.6 * c
+    assert calibration.discrimination(c, r).value == pytest.approx(roc_auc_score(r, c))
+    covered = 0
+    for _ in range(400):  # two normal distributions: the true value is 0.76
+        confidence = np.concatenate([rng.normal(1, 1, 60), rng.normal(0, 1, 20)])
+        found = calibration.discrimination(confidence, np.arange(80) < 60)
+        covered += found.low <= 0.7602 <= found.high
+    assert 0.92 <= covered / 400 <= 0.99
+    assert calibration.discrimination([0.1, 0.2], [1, 1]) is None
+    assert calibration.discrimination(c, np.zeros(150)) is None
+    for ordered, value in (([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], 0.0)):
+        found = calibration.discrimination(ordered, [0, 0, 1, 1])
+        assert found.value == value and found.low < found.high and found.low <= value <= found.high
+    with pytest.raises(DataError, match="one finite confidence"):
+        calibration.discrimination([0.1, np.nan], [0, 1])
 
 
 # ---- the threshold of a model that abstains -----------------------------------------------------------
@@ -177,7 +209,7 @@ def test_the_fitted_temperature_undoes_a_scale_and_has_the_smallest_loss() -> No
 def test_selective_answers_are_scored_on_what_was_answered() -> None:
     found = calibration.selective([1, 1, 0, 0], [True, True, True, False])
     assert (found.coverage.value, found.coverage.n, found.accuracy.n) == (0.75, 4, 3)
-    assert found.accuracy.value == pytest.approx(2 / 3) and str(found) == "0.67 of the 75% answered"
+    assert found.accuracy.value == pytest.approx(2 / 3) and str(found) == "0.67 [0.21, 0.94] of the 75% answered"
     nothing = calibration.selective([1, 0], [False, False])
     assert nothing.accuracy is None and str(nothing) == "none of the 0% answered"
     with pytest.raises(DataError, match="2 results for 1 answers"):

@@ -11,7 +11,8 @@ from helpers.errors import DataError
 from helpers.evaluation import compare, score_choices, score_nll, score_values
 from helpers.evaluation.aggregates import macro_f1_from_stats
 from helpers.evaluation.clusters import group_codes, group_newcombe, group_sums, group_wilson, sign_flips
-from helpers.evaluation.statistics import bootstrap, mcnemar_exact, newcombe, paired_bootstrap, wilson
+from helpers.evaluation.intervals import newcombe, wilson
+from helpers.evaluation.statistics import bootstrap, mcnemar_exact, paired_bootstrap
 
 GROUPS, SIZE, DRAWS = 100, 3, 1000
 TRIPLES = np.repeat(np.arange(GROUPS), SIZE)
@@ -166,6 +167,23 @@ def test_scores_in_different_groups_do_not_compare() -> None:
             with pytest.raises(DataError, match="slot_accuracy of one and two is not about the same groups"):
                 compare(*pair, "one", "two")
     assert compare(grouped, scores.grouped([0, 0, 1]), "one", "two", draws=10)[0].difference == 0
+
+
+def test_examples_that_are_each_their_own_group_are_independent_ones() -> None:
+    scores = score_choices([0, 1, 1, 0], [0, 1, 0, 0])
+    own = scores.grouped(["d", "c", "b", "a"])
+    assert own.estimates() == scores.estimates() and not own.notes
+    assert compare(own, scores, "a", "b", ["accuracy"])[0].test == "exact McNemar"
+    assert score_choices([0], [0]).grouped(["alone"]).estimates()["accuracy"] == wilson(1, 1)
+
+
+def test_one_answer_to_all_of_balanced_groups_has_no_width_where_groups_are_resampled_and_has_one_elsewhere() -> None:
+    """In a triple with each label once it is right once, whichever triples are drawn."""
+    gold = np.tile([0, 1, 2], GROUPS)
+    found = score_choices(np.zeros(300, dtype=int), gold, 3).grouped(TRIPLES).estimates()
+    assert found["macro_f1"].low == found["macro_f1"].value == found["macro_f1"].high
+    as_if_independent = wilson(100, 300)
+    assert found["accuracy"].high - found["accuracy"].low >= as_if_independent.high - as_if_independent.low
 
 
 # ---- promises, where the truth is known ---------------------------------------------------------------

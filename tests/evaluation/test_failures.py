@@ -15,6 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from helpers.errors import DataError
 from helpers.evaluation import cases, failures
+from helpers.evaluation.clusters import group_newcombe, group_wilson, sign_flips
 from helpers.evaluation.predictions import read_predictions
 
 LABELS = ["entailment", "neutral", "contradiction"]
@@ -58,8 +59,9 @@ def test_outcomes_equal_a_loop_over_the_rows(paired: pd.DataFrame) -> None:
     assert list(paired["after"]) == [row["prediction"] for row in y]
     assert {"premise", "hypothesis", "id"} <= set(paired.columns)
     test = failures.test_change(paired)
-    assert (test.only_a, test.only_b) == (expected["fixed"], expected["broken"])
-    assert test.p_value == pytest.approx(binomtest(test.only_a, test.only_a + test.only_b).pvalue)
+    fixed, broken = expected["fixed"], expected["broken"]
+    assert test.difference == pytest.approx((fixed - broken) / len(x))
+    assert test.p_value == pytest.approx(binomtest(fixed, fixed + broken).pvalue)
 
 
 def test_slices_equal_independent_counts(paired: pd.DataFrame) -> None:
@@ -75,6 +77,34 @@ def test_slices_equal_independent_counts(paired: pd.DataFrame) -> None:
     assert np.allclose(table["p_holm"], multipletests(table["p"], method="holm")[1])
     negated = table[(table["slice"] == "negation") & (table["value"] == "negated")]["n"].item()
     assert negated == sum("not" in row["premise"].split() for row in made_up(1))
+
+
+def grouped(paired: pd.DataFrame, seed: int = 5) -> pd.DataFrame:
+    return paired.assign(group=np.random.default_rng(seed).integers(0, 60, len(paired)))
+
+
+def test_related_rows_are_drawn_together(paired: pd.DataFrame) -> None:
+    related = grouped(paired)
+    x, y, groups = (related[c].to_numpy() for c in ("before_right", "after_right", "group"))
+    test = failures.test_change(related)
+    assert test.test == f"exact sign flips of {len(set(groups))} groups"
+    assert (test.p_value, test.low, test.high) == (sign_flips(y, x, groups).p_value, *group_newcombe(y, x, groups)[1:])
+    table = failures.slices(related, failures.pair_slices())
+    for row in table[table["slice"] == "label"].itertuples():
+        part = related[related["reference"] == row.value]
+        assert row.after == group_wilson(part["after_right"], part["group"])
+        assert row.p == sign_flips(part["after_right"], part["before_right"], part["group"]).p_value
+    shared = paired.assign(premise=[f"premise {i // 4}" for i in range(len(paired))])  # no column group
+    assert failures.test_change(shared).test == "exact sign flips of 50 groups"
+    alone = related.assign(group=[None] * 20 + list(related["group"][20:]))  # rows that say nothing are their own
+    assert failures.test_change(alone).test == f"exact sign flips of {len(set(groups[20:])) + 20} groups"
+
+
+def test_a_slice_of_one_group_says_nothing_of_others(paired: pd.DataFrame) -> None:
+    table = failures.slices(paired.head(9).assign(group="one"), {"all": lambda row: "all"})
+    row = table.iloc[0]
+    assert (row["after"].low, row["after"].high, row["low"], row["high"], row["p"]) == (0, 1, -1, 1, 1)
+    assert row["after"].value == paired.head(9)["after_right"].mean()
 
 
 @pytest.mark.parametrize(("text", "expected"), [("he isn't here", "negated"), ("notable nothings", "not negated")])

@@ -13,6 +13,7 @@ from text_cases import random_pairs
 from helpers.errors import DataError, ParameterError
 from helpers.evaluation import text_stats
 from helpers.evaluation.aggregates import aggregate, bleu_from_stats
+from helpers.evaluation.intervals import wilson
 from helpers.evaluation.metrics import (
     TEXT_METRICS,
     Scores,
@@ -161,7 +162,7 @@ def test_empty_predictions_score_zero_and_are_counted() -> None:
     for name in ("rouge1", "rouge2", "rougeL", "cosine"):
         assert scores.value(name) == pytest.approx(1 / 3)
     nothing = score_texts(["", ""], [text] * 2, TEXT_METRICS, get_embedder("hashing")).estimates()
-    assert all((e.value, e.low, e.high) == (0, 0, 0) for e in nothing.values())
+    assert all((e.value, e.low, e.high) == (0, 0, wilson(0, 2).high) for e in nothing.values())
 
 
 # ---- choices ------------------------------------------------------------------------------------------
@@ -330,3 +331,16 @@ def test_a_mean_of_values_has_the_interval_and_test_of_any_other_mean() -> None:
         compare(a, score_values("slot_accuracy", y, REFERENCES[::-1]), "a", "b")
     with pytest.raises(DataError, match="not finite"):
         score_values("slot_accuracy", [np.nan], ["x"])
+    for metric in ("bleu", "perplexity", "macro_f1"):
+        with pytest.raises(ParameterError, match="no mean over examples"):
+            score_values(metric, x, REFERENCES)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_an_interval_has_a_width_where_all_examples_are_alike(value: float) -> None:
+    names = [str(i) for i in range(40)]
+    scores = score_values("slot_accuracy", [value] * 40, names)
+    assert scores.estimates()["slot_accuracy"] == wilson(40 * int(value), 40)
+    triples = scores.grouped([i // 4 for i in range(40)]).estimates()["slot_accuracy"]
+    assert (triples.low, triples.high) == (wilson(10 * int(value), 10).low, wilson(10 * int(value), 10).high)
+    assert score_values("clip_score", [value] * 40, names).estimates()["clip_score"].low == value

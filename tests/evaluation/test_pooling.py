@@ -9,7 +9,9 @@ import pytest
 from scipy import stats
 
 from helpers.errors import DataError, ParameterError
-from helpers.evaluation.pooling import overall, pool
+from helpers.evaluation.metrics import score_nll, score_texts, score_values
+from helpers.evaluation.pooling import overall, overall_difference, pool
+from helpers.evaluation.statistics import bootstrap
 
 
 def test_interval_equals_scipy() -> None:
@@ -32,10 +34,23 @@ def test_one_seed_has_no_spread() -> None:
     assert found.mean == 0.8 and math.isnan(found.sd) and math.isnan(found.low) and "one seed" in str(found)
 
 
-def test_overall_is_the_mean_of_their_five() -> None:
-    assert overall([0.1, 0.2, 0.3, 0.4, 0.5]) == pytest.approx(30.0)
+def test_overall_is_the_mean_of_the_metrics_and_its_interval_is_that_of_their_mean() -> None:
+    rng = np.random.default_rng(0)
+    x, y, names = rng.random(60), rng.random(60), [str(i) for i in range(60)]
+    both = score_values("cosine", x, names) | score_values("meteor", y, names)
+    found, alone = overall(both, ["cosine", "meteor"]), bootstrap((x + y) / 2, lambda sums: 100 * sums[:, 0] / 60)
+    assert found.value == pytest.approx(100 * (x + y).mean() / 2)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high)), "one draw of examples for all metrics"
     with pytest.raises(DataError, match="perplexity"):
-        overall([0.1, 12.0])
+        overall(score_nll([12.0], [2]), ["perplexity"])
+
+
+def test_two_references_are_compared_on_the_same_answers() -> None:
+    texts = ["cut the bread", "boil two eggs", "add some salt"] * 10
+    own, longer = (score_texts(texts, [t + more for t in texts], ["bleu", "rougeL"]) for more in ("", " as we said"))
+    found = overall_difference(own, longer, "own", "longer", ["bleu", "rougeL"])
+    points = [overall(s, ["bleu", "rougeL"]).value for s in (own, longer)]
+    assert found.difference == pytest.approx(points[0] - points[1]) and found.low > 0 and found.p_value < 0.001
 
 
 def test_errors() -> None:

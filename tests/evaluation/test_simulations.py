@@ -11,9 +11,10 @@ import pytest
 
 from helpers.evaluation import calibration, ratings
 from helpers.evaluation.aggregates import macro_f1_from_stats, mean_from_stats, perplexity_from_stats, with_count
+from helpers.evaluation.intervals import newcombe, wilson
 from helpers.evaluation.metrics import score_choices
 from helpers.evaluation.pooling import pool
-from helpers.evaluation.statistics import bootstrap, mcnemar_exact, newcombe, paired_bootstrap, wilson
+from helpers.evaluation.statistics import bootstrap, mcnemar_exact, paired_bootstrap
 
 N, DRAWS = 300, 2000
 RESAMPLES = 400

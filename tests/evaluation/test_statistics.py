@@ -1,9 +1,8 @@
-"""Intervals and tests against statsmodels, scipy and simulation."""
+"""Bootstrap and tests against statsmodels, scipy and simulation."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import subprocess
 import sys
@@ -15,17 +14,15 @@ import numpy as np
 import pytest
 
 from helpers.errors import DataError, ParameterError
+from helpers.evaluation.intervals import Estimate
 from helpers.evaluation.statistics import (
-    Estimate,
     TestResult,
     _weights,
     bootstrap,
     difference_of_draws,
     holm,
     mcnemar_exact,
-    newcombe,
     paired_bootstrap,
-    wilson,
 )
 
 
@@ -41,28 +38,6 @@ def paired_vectors(both: int, only_a: int, only_b: int, neither: int) -> tuple[l
     a = [1] * (both + only_a) + [0] * (only_b + neither)
     b = [1] * both + [0] * only_a + [1] * only_b + [0] * neither
     return a, b
-
-
-# ---- Wilson -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 25), (25, 25), (1, 7), (85, 100), (33, 100), (5, 4000)])
-def test_wilson_equals_statsmodels(k: int, n: int, level: float) -> None:
-    from statsmodels.stats.proportion import proportion_confint
-
-    found = wilson(k, n, level)
-    low, high = proportion_confint(k, n, alpha=1 - level, method="wilson")
-    assert (found.value, found.n) == (k / n, n)
-    assert found.low == pytest.approx(low, abs=1e-12)
-    assert found.high == pytest.approx(high, abs=1e-12)
-    assert 0 <= found.low <= found.value <= found.high <= 1
-
-
-@pytest.mark.parametrize(("k", "n"), [(1, 0), (-1, 5), (6, 5), (0, 0)])
-def test_wilson_refuses_what_is_no_proportion(k: int, n: int) -> None:
-    with pytest.raises(DataError, match="not a proportion"):
-        wilson(k, n)
 
 
 # ---- exact McNemar ------------------------------------------------------------------------------------
@@ -112,18 +87,6 @@ def test_mcnemar_of_a_million_disagreements() -> None:
 def test_mcnemar_refuses_bad_input(a: list[float], b: list[float]) -> None:
     with pytest.raises(DataError):
         mcnemar_exact(a, b)
-
-
-# ---- Newcombe's paired interval -----------------------------------------------------------------------
-
-
-def test_newcombe_keeps_a_width_where_systems_agree_and_swaps_sign() -> None:
-    a, b = paired_vectors(20, 0, 0, 20)
-    difference, low, high = newcombe(a, b)
-    assert difference == 0 and low < 0 < high
-    a, b = paired_vectors(36, 12, 2, 0)
-    forth, back = newcombe(a, b), newcombe(b, a)
-    assert np.allclose(forth, [-back[0], -back[2], -back[1]])
 
 
 # ---- bootstrap ----------------------------------------------------------------------------------------
@@ -252,10 +215,7 @@ def test_holm_equals_statsmodels() -> None:
 # ---- records, speed -----------------------------------------------------------------------------------
 
 
-def test_estimates_and_results_read_well_and_serialise() -> None:
-    e = Estimate(0.4312, 0.38, 0.481, 300)
-    assert str(e) == "0.43 [0.38, 0.48]" and f"{e:.3f}" == "0.431 [0.380, 0.481]"
-    assert json.loads(json.dumps(e.as_dict())) == {"value": 0.4312, "low": 0.38, "high": 0.481, "n": 300}
+def test_results_read_well_and_serialise() -> None:
     r = TestResult("qlora", "base", "rougeL", 0.081, 0.05, 0.11, 0.0005, "paired bootstrap")
     assert str(r) == "rougeL: qlora - base = +0.081 [+0.050, +0.110], p < 0.001 (paired bootstrap)"
     assert set(r.as_dict()) == {"a", "b", "metric", "difference", "low", "high", "p_value", "test"}

@@ -68,6 +68,8 @@ def test_healthy_laptop() -> None:
     assert (laptop.device, laptop.dtype, laptop.capability) == ("cpu", "float32", None)
     assert laptop.device_name == "Some laptop CPU" and laptop.gpu_memory_gb == 0
     assert laptop.supports()["nf4"] and not laptop.supports()["bfloat16"]
+    assert laptop.cpu_isa == "avx2" and describe(machine(cpu_isa="avx512")).dtype == "float32"
+    assert {describe(machine(cpu_isa=isa)).dtype for isa in ("avx512_bf16", "amx_bf16")} == {"bfloat16"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from machine_cases import WHEEL, fresh, ready
 
 from helpers.machine import probes
+from helpers.machine.hardware import describe
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -133,6 +134,33 @@ def test_doctor_asks_the_driver_why_torch_sees_no_gpu(tmp_path: Path, root: Path
     done = subprocess.run(line, cwd=root, capture_output=True, text=True, env=environment, timeout=60)
     assert "Tesla T4 is here, but torch" in done.stdout or "driver 460.32.03 (CUDA 11.2) is too old" in done.stdout
     assert f"pip install torch==2.7.1 {WHEEL}/cu118, then restart" in done.stdout and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "isa"),
+    [
+        ("flags\t\t: fpu sse4_1 avx avx2 avx512f avx512bw avx512_bf16", "avx512_bf16"),
+        ("flags\t\t: fpu sse4_1 avx avx2 avx512bw avx512_bf16 amx_bf16 amx_tile", "amx_bf16"),
+        ("flags\t\t: fpu sse4_1 avx avx2 avx512f avx512bw avx512vl", "avx512"),
+        ("flags\t\t: fpu sse4_1 avx f16c avx2", "avx2"),
+        ("Features\t: fp asimd evtstrm aes", "neon"),
+        ("flags\t\t: fpu mmx", None),
+        ("", None),
+    ],
+)
+def test_the_widest_instruction_set(
+    flags: str, isa: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\nmodel name\t: Some CPU\n{flags}\nbogomips\t: 1\n")
+    monkeypatch.setattr(probes, "CPU_INFO", info)
+    monkeypatch.setattr(probes.platform, "machine", lambda: "x86_64")
+    record = probes.gather()
+    assert record["cpu_isa"] == isa and record["cpu_name"] == "Some CPU"
+    assert (describe(record).dtype == "bfloat16") == (isa in ("avx512_bf16", "amx_bf16")) or record["cuda_available"]
+    monkeypatch.setattr(probes.platform, "machine", lambda: "arm64")  # of a Mac, which has no /proc/cpuinfo
+    monkeypatch.setattr(probes, "CPU_INFO", tmp_path / "none")
+    assert probes.cpu_isa() == "neon"
 
 
 def test_builds_are_read_without_importing_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

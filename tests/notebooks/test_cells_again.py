@@ -1,14 +1,19 @@
-"""Cells run again, as readers do: ``start`` after other cells, then with a changed parameter."""
+"""Cells run again, as readers do: ``start`` after other cells, then with a changed parameter.
+
+One kernel serves all lessons, its names removed between them: importing the libraries takes longer than the cells.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager, start_new_kernel
 from nbclient import NotebookClient
 
 from helpers.config.lessons import LESSONS
@@ -37,22 +42,32 @@ def change(parameters: Any, **values: Any) -> None:
         parameters.source = re.sub(rf"^{name}: .*$", line, parameters.source, flags=re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def kernel(empty_caches: None) -> Iterator[KernelManager]:
+    manager, client = start_new_kernel(cwd=str(NOTEBOOKS))
+    client.stop_channels()
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize("notebook", LESSONS)
 def test_start_again_after_the_first_table_and_with_a_changed_parameter(
-    notebook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_caches: None
+    notebook: str, tmp_path: Path, kernel: KernelManager
 ) -> None:
-    monkeypatch.setenv("PEFT_LAB_OUTPUT", str(tmp_path))
     node = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
     code = [cell for cell in node.cells if cell.cell_type == "code"]
     parameters = next(cell for cell in code if "parameters" in cell.metadata.get("tags", []))
     start = next(cell for cell in code if "run = start(" in cell.source)
     change(parameters, profile="smoke", **{n: v for n, v in SMALL.items() if n in LESSONS[notebook].parameters})
-    client = NotebookClient(node, timeout=300, resources={"metadata": {"path": str(NOTEBOOKS)}})
+    anew = f"%reset -f\nimport os\nos.environ['PEFT_LAB_OUTPUT'] = {str(tmp_path)!r}"
+    node.cells.append(nbformat.v4.new_code_cell(anew))
+    client = NotebookClient(node, km=kernel, timeout=300)
 
     def run(cell: Any) -> None:
         client.execute_cell(cell, node.cells.index(cell))
 
     with client.setup_kernel():
+        run(node.cells[-1])
         for cell in code:
             run(cell)
             if shows_table(cell):

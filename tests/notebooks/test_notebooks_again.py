@@ -23,6 +23,7 @@ from helpers.training.checkpoints import is_complete
 
 ROOT = Path(__file__).resolve().parents[2]
 QLORA = "04_qlora_instruct"
+FEW = {"n_train": 160, "n_text": 80, "n_eval": 60, "n_generate": 20}  # numbers are compared, not what is learned
 
 
 def papermill(*words: str, cwd: Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -74,6 +75,7 @@ def test_killed_in_training_and_resumed_on_a_new_machine_ends_in_the_same_metric
     outputs, drive = tmp_path / "outputs", tmp_path / "drive"
     words = [sys.executable, "-m", "helpers", "run", "04", "--profile", "smoke", "--output-dir", str(outputs)]
     words += ["-p", "checkpoint_dir", str(drive)]
+    words += [word for name, value in FEW.items() for word in ("-p", name, str(value))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 300
@@ -88,7 +90,7 @@ def test_killed_in_training_and_resumed_on_a_new_machine_ends_in_the_same_metric
     assert set(killed.systems) == {"zero-shot", "zero-shot, other task"}, "what was measured before is kept"
     shutil.rmtree(outputs)
 
-    whole = headless.plan([QLORA], {}, profile="smoke", output_dir=tmp_path / "whole")
+    whole = headless.plan([QLORA], FEW, profile="smoke", output_dir=tmp_path / "whole")
     with ThreadPoolExecutor() as beside:
         uninterrupted = beside.submit(headless.run_all, whole, say=lambda line: None)
         again = [*words, "-p", "resume", "True"]

@@ -65,7 +65,7 @@ EVERY: dict[str, Callable[[], Figure]] = {
     "memory": lambda: plots.memory(
         {"a": [{"part": "weights", "GB": 2.0}, {"part": "activations", "GB": 1.0}]}, {"T4": 4}
     ),
-    "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [2, 3]}, "length (tokens)", "memory (GB)"),
+    "curves": lambda: plots.curves([1, 2], {"a": [1, 2], "b": [wilson(4, 9), None]}, "length (tokens)", "memory (GB)"),
 }
 
 

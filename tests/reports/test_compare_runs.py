@@ -38,7 +38,9 @@ def test_names_are_short_and_never_collide(tmp_path: Path) -> None:
     assert list(compare_runs.systems(records)) == [
         "03 one · zero-shot", "03 one · qlora", "03 two · zero-shot", "03 two · qlora", "04 · zero-shot", "04 · qlora",
     ]  # fmt: skip
-    assert list(compare_runs.overview(records).index) == ["03 one", "03 two", "04"]
+    overview = compare_runs.overview(records)
+    assert list(overview.index) == ["03 one", "03 two", "04"]
+    assert set(overview["computed in"]) == {"float32, AVX2, 2 threads"}
 
 
 def test_p_is_corrected_over_all_runs_together(tmp_path: Path) -> None:

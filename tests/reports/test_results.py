@@ -8,9 +8,10 @@ from pathlib import Path
 
 from begun_cases import QLORA, begin, fill
 
-from helpers.evaluation.statistics import Estimate
+from helpers.evaluation.intervals import Estimate
 from helpers.reports import results
 from helpers.runs import records
+from helpers.runs.display import computed_in
 from helpers.runs.records import read_runs
 
 
@@ -37,6 +38,9 @@ def test_results_table_fits_and_has_a_row_for_each_run_and_system(tmp_path: Path
     rows = results.results_rows(runs)
     assert len(rows) == 7 and json.loads(records.to_json(rows)) == rows
     assert results.results_table([]) == "no runs yet"
+    used = computed_in(runs[0].info["hardware"])
+    assert "thread" in used and results.formats_lines(runs) == f"computed in {used}: 04"
+    assert {row["torch_threads"] for row in rows} == {runs[0].info["hardware"]["torch_threads"]} != {None}
 
 
 def test_html_page_is_self_contained_and_its_links_resolve(tmp_path: Path) -> None:
@@ -54,6 +58,7 @@ def test_html_page_is_self_contained_and_its_links_resolve(tmp_path: Path) -> No
         else:
             assert (tmp_path / unquote(link)).is_file(), link
     assert "training%20curve.png" in text
+    assert f"<td>{computed_in(read_runs(tmp_path)[0].info['hardware'])}</td>" in text
 
 
 def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path) -> None:

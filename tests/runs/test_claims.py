@@ -11,7 +11,8 @@ import pytest
 from begun_cases import QLORA, begin, fill
 
 from helpers import start
-from helpers.evaluation.statistics import Estimate, TestResult
+from helpers.evaluation.intervals import Estimate
+from helpers.evaluation.statistics import TestResult
 from helpers.runs.records import read_run
 from helpers.runs.run import Run
 
@@ -109,6 +110,17 @@ def test_a_claim_that_cannot_be_measured_does_not_hold_on_the_course_s_data(tmp_
     run.claim("the moon is round", None, "it is day")
     with pytest.raises(AssertionError, match="the moon is round .it is day."):
         run.finish()
+
+
+def test_a_claim_that_is_not_tested_neither_holds_nor_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begin(tmp_path)
+    run.not_tested("the moon is round", "it is day")
+    assert "could not be measured here: the moon is round: it is day\n" in capsys.readouterr().out
+    run.finish()
+    (claim,) = read_run(run.folder).notes["claims"]
+    assert claim["holds"] is None and not claim["checked"]
 
 
 def test_a_claim_that_is_made_again_replaces_the_earlier_one(tmp_path: Path) -> None:

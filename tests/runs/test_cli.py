@@ -249,7 +249,8 @@ def test_assets_offline_check_says_what_is_missing(tmp_path: Path, monkeypatch: 
 
 def test_results(tmp_path: Path) -> None:
     from helpers import start
-    from helpers.evaluation.statistics import Estimate, TestResult
+    from helpers.evaluation.intervals import Estimate
+    from helpers.evaluation.statistics import TestResult
 
     empty = command("results", "-o", str(tmp_path))
     assert empty.returncode == 0 and "no runs yet" in empty.stdout

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from machine_cases import ready
 
 from helpers.config.settings import resolve
 from helpers.machine.hardware import describe
 from helpers.runs import provenance
-from helpers.runs.display import labelled_texts, start_screen
+from helpers.runs.display import computed_in, labelled_texts, start_screen
 
 
 def test_texts_stand_below_each_other_behind_their_labels() -> None:
@@ -24,6 +26,43 @@ def test_long_texts_are_wrapped_and_cut() -> None:
     assert len(lines) > 2 and max(map(len, lines)) <= 30
     assert all(line.startswith("   ") for line in lines[1:]) and lines[-1].endswith("…")
     assert labelled_texts({}) == ""
+
+
+CPU = {"device": "cpu", "dtype": "bfloat16", "cpu_isa": "avx512_bf16", "torch_threads": 2}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "text"),
+    [
+        (CPU, "bfloat16, AVX512-BF16, 2 threads"),
+        (CPU | {"dtype": "float32", "cpu_isa": "avx2", "torch_threads": 1}, "float32, AVX2, 1 thread"),
+        (CPU | {"cpu_isa": None}, "bfloat16, 2 threads"),
+        (CPU | {"device": "cuda", "dtype": "float16"}, "float16"),
+        ({"device": "cpu", "dtype": "bfloat16"}, "bfloat16 (instruction set, threads not recorded)"),
+        ({"device": "cuda", "dtype": "float16"}, "float16"),
+        ({}, "unknown (number format, instruction set, threads not recorded)"),
+    ],
+)
+def test_what_a_run_computed_in(hardware: dict[str, Any], text: str) -> None:
+    assert computed_in(hardware) == text
+
+
+@pytest.mark.parametrize(
+    ("processor", "kernels", "isa"),
+    [
+        ("avx512_bf16", "AVX512", "avx512_bf16"),  # torch has no name for kernels that multiply bfloat16
+        ("avx512_bf16", "AVX2", "avx2"),  # as with ATEN_CPU_CAPABILITY=avx2
+        ("avx2", "AVX2", "avx2"),
+        ("neon", "DEFAULT", "neon"),
+        (None, "AVX512", "avx512"),  # on Windows, say
+        (None, "DEFAULT", None),
+    ],
+)
+def test_the_instruction_set_that_torch_uses(
+    processor: str | None, kernels: str, isa: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kernels)
+    assert provenance.torch_on_cpu(processor) == {"cpu_isa": isa, "torch_threads": torch.get_num_threads()}
 
 
 @pytest.mark.parametrize(("cuda", "text"), [(5.24, "5.2 GB GPU"), (None, None)])

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from begun_cases import QLORA, begin, fill
 
 from helpers.errors import ParameterError, RunError
-from helpers.evaluation.metrics import score_texts
-from helpers.evaluation.statistics import Estimate
+from helpers.evaluation.intervals import Estimate
+from helpers.evaluation.metrics import score_choices, score_texts
+from helpers.runs.display import computed_in
 from helpers.runs.records import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +51,9 @@ def test_a_finished_run_has_the_agreed_record(tmp_path: Path, capsys: pytest.Cap
     assert info["fallbacks"] == [{"what": "the hashing embedder", "why": "minilm is not fetched"}]
     assert info["wall_time_s"] >= 0 and 0.01 < info["peak_rss_gb"] < 64
     assert info["versions"]["torch"] and info["hardware"]["device"] == run.device
+    assert info["hardware"]["torch_threads"] == torch.get_num_threads() >= 1
+    assert {"dtype", "cpu_isa"} <= set(info["hardware"])
+    assert f"computes in {computed_in(info['hardware'])}" in " ".join(shown.split())
     assert info["process"]["pid"] == os.getpid()
     assert {p.name for p in run.folder.iterdir()} == {"metrics.json", "run.json"}
 
@@ -91,6 +96,17 @@ def test_how_texts_were_scored_is_kept(tmp_path: Path) -> None:
     run.add_system("y", score_texts(["a"], ["a"], ["rougeL"]))
     run.finish()
     assert read_run(run.folder).notes["how"] == {"x": {"rougeL": "Unicode words"}}
+
+
+def test_an_interval_of_groups_says_of_how_many(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    run.add_system("x", score_choices([0, 1, 1, 0], [0, 1, 0, 0]).grouped("aabb"), ["accuracy"])
+    run.add_system("y", score_choices([0, 1], [0, 1]), ["accuracy"])
+    run.finish()
+    record = read_run(run.folder)
+    assert (record.systems["x"]["accuracy"]["groups"], record.systems["x"]["accuracy"]["n"]) == (2, 4)
+    assert "groups" not in record.systems["y"]["accuracy"]
+    assert record.notes["how"]["x"]["accuracy"] == "examples in 2 groups"
 
 
 def test_predictions_history_and_figures(tmp_path: Path) -> None:

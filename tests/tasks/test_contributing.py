@@ -42,6 +42,7 @@ def test_a_folder_and_a_line_are_all_it_takes(tmp_path: Path, empty_caches: None
     assert len(after.splitlines()) == len(before.splitlines()) + 1
     (copy / "helpers/tasks/__init__.py").write_text(after, encoding="utf-8")
     words = [sys.executable, "-m", "helpers", "run", "01", "02", "--profile", "smoke", "-o", str(tmp_path / "outputs")]
+    words += ["-p", "n_train", "100", "-p", "n_eval", "30"]
     # From the copy, whose folder comes before the repository's on the path.
     done = subprocess.run([*words, "-p", "task", "reviews"], cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -13,6 +13,7 @@ from helpers import tasks
 from helpers.errors import DataError
 from helpers.tasks.recipes.lists import as_list, with_amounts
 from helpers.tasks.recipes.sentences import sentences, split_steps
+from helpers.tasks.recipes.task import parse_text
 
 TASK = tasks.get("recipes")
 
@@ -51,6 +52,36 @@ TASK = tasks.get("recipes")
 )
 def test_lists_in_cells(value: Any, kind: str, expected: list[str]) -> None:
     assert as_list(value, kind) == expected
+
+
+WRAPPED = "Preheat the oven to 350 degrees. Mix flour, sugar and\nsalt in a bowl. Add eggs; beat until very smooth.\n"
+NUMBERED = """1. Heat the oven to 350 F. Butter a large
+   round pan and set it aside.
+2. Mix all of the flour with a pinch
+   of salt.
+3. Bake."""
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            WRAPPED + "Bake it for half an hour or until a fork comes out\nclean.",
+            ["Preheat the oven to 350 degrees.", "Mix flour, sugar and salt in a bowl.",
+             "Add eggs; beat until very smooth.", "Bake it for half an hour or until a fork comes out clean."],
+        ),
+        (NUMBERED, ["Heat the oven to 350 F. Butter a large round pan and set it aside.",
+                    "Mix all of the flour with a pinch of salt.", "Bake."]),
+        # Small letters throughout, or long lines that each end their sentence: every line is a step.
+        ("mix flour, sugar and the other dry things\nadd eggs and milk and stir for a long time\nbake", None),
+        ("Mix the flour and the sugar in a large bowl.\nAdd eggs and milk, then stir for two minutes.\nBake", None),
+        ("Mix the flour and the sugar in a large bowl\nAdd eggs and milk, then stir for two minutes\nBake", None),
+    ],
+)  # fmt: skip
+def test_lines_broken_at_a_width(written: str, expected: list[str] | None) -> None:
+    assert as_list(written, "steps") == (expected or written.splitlines())
+    in_one_text = parse_text(f"Cake\nIngredients:\n- flour\n- 2 eggs\n\nDirections:\n{written}")
+    assert in_one_text["steps"] == (expected or written.splitlines())
 
 
 WANTED = ["2 cups flour", "1 egg, beaten", "salt"]

@@ -189,6 +189,17 @@ def test_copies_go_and_questions_that_share_a_scene_stay_together(tmp_path: Path
         assert sum(map(len, asked)) == len(set.union(*asked))
 
 
+def test_questions_about_one_picture_are_one_group() -> None:
+    red, blue = ({"bytes": png(colour), "path": None} for colour in ("red", "blue"))
+    rows = [FULL | {"question": f"{i}?", "image": image} for i, image in enumerate((red, blue, red))]
+    asked = (("Why?", "a"), ("why? ", "b"), ("How?", ""))
+    rows += [FULL | {"question": question, "hint": hint} for question, hint in asked]
+    first, other, again, words, with_hint, last = TASK.groups(rows)
+    assert first == again and words == with_hint and len({first, other, words, last}) == 4
+    test = TASK.load(n_train=8, n_eval=30)["test"]  # read from a data set; each has a picture of its own
+    assert len(set(TASK.groups(test))) == 30
+
+
 def test_errors_name_the_column_and_the_number(tmp_path: Path) -> None:
     rows = [{"question": "a", "choice": ["x", "y"], "answer": 0}]
     with pytest.raises(DataError, match="no column 'choices'.*found: question, choice, answer; nearest is 'choice'"):

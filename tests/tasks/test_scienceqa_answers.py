@@ -45,6 +45,29 @@ def test_numbers_count_from_one_where_the_file_says_so() -> None:
     assert read(["1", "2", "2"], ["he", "she"]) == [0, 1, 1]
 
 
+def asked(tmp_path: Path, offset: int, other: Any) -> Any:
+    """Questions whose answer is an index plus ``offset``, beside the text of choice ``other(i, right)``."""
+    rows = []
+    for i in range(60):
+        choices, right = [f"thing {i}-{k}" for k in range(4)], i % 3
+        rows.append({"question": f"What is number {i}?", "choices": choices, "answer": right + offset})
+        rows[-1]["answer_text"] = choices[other(i, right)]
+    file = tmp_path / "questions.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return TASK.load(n_train=20, n_eval=20, source=str(file))
+
+
+def test_an_answer_and_its_text_beside_it(tmp_path: Path) -> None:
+    for offset in (0, 1):  # the text says how the numbers count, which they leave open
+        parts = asked(tmp_path, offset, lambda _, right: right)
+        assert all(row["choices"][row["answer"]].endswith(f"-{int(row['id']) % 3}") for row in parts["test"])
+        assert ("as column 'answer_text' says" in " ".join(parts.report.notes)) == bool(offset)
+    report = asked(tmp_path, 0, lambda i, right: 3 if i in (5, 8) else right).report
+    assert report.usable == 58 and "2 rows where column 'answer_text' names another choice" in " ".join(report.notes)
+    with pytest.raises(DataError, match="in 60 of 60 rows the answer and column 'answer_text' name different"):
+        asked(tmp_path, 0, lambda _, right: (right + 1) % 4 if right else 3)
+
+
 def test_numbers_that_are_choices_too() -> None:
     numbers = [["3", "1", "0"], ["2", "0", "1"], ["1", "2", "3"]]
     answers, said = read_answers(["1", "2", "3"], [Choices(texts, []) for texts in numbers], "x")

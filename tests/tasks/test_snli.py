@@ -259,3 +259,33 @@ def test_local_file_with_other_column_names(tmp_path: Path) -> None:
     splits = TASK.load(20, 20, str(path))
     assert splits.report.duplicates_removed == 1
     assert splits.report.dropped == {"without an agreed label": 1}
+
+
+def pairs_of(*texts: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in texts]
+
+
+def partition(groups: list[Any]) -> set[frozenset[int]]:
+    return {frozenset(i for i, label in enumerate(groups) if label == one) for one in set(groups)}
+
+
+def test_pairs_that_share_a_sentence_or_are_linked_by_others_are_one_group() -> None:
+    rows = pairs_of(("A", "x"), ("B", "x"), ("b ", "y"), ("C", "z"), ("D", "w"), ("D", "v"))
+    assert partition(TASK.groups(rows)) == {frozenset({0, 1, 2}), frozenset({3}), frozenset({4, 5})}
+
+
+def test_groups_of_generated_pairs_hold_whole_triples(loads: list[Any]) -> None:
+    for splits in loads:
+        test = splits["test"]
+        groups = dict(zip(test["id"], TASK.groups(test), strict=True))
+        triples = {key.rpartition("-")[0] for key in groups}
+        assert all(len({groups[f"{triple}-{label}"] for label in range(3)}) == 1 for triple in triples)
+        assert 100 <= len(set(groups.values())) <= 200  # of 600 pairs: some hypotheses come twice
+        by_hypothesis = {row["hypothesis"]: groups[row["id"]] for row in test}
+        assert len(set(by_hypothesis.values())) == len(by_hypothesis)  # premises are all different
+
+
+def test_a_sentence_that_nearly_all_pairs_share_links_none_of_them() -> None:
+    """Topic labels asked as hypotheses; and SNLI's stock phrases, which would chain thousands of premises."""
+    rows = pairs_of(*((f"text {i // 2}", f"It is about {'sports' if i % 2 else 'art'}.") for i in range(100)))
+    assert partition(TASK.groups(rows)) == {frozenset({i, i + 1}) for i in range(0, 100, 2)}

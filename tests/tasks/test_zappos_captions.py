@@ -14,7 +14,6 @@ from helpers.tasks.zappos import (
     all_right,
     caption,
     caption_lines,
-    slot_accuracy,
     slot_hits,
     slot_shares,
     slots_named,
@@ -41,7 +40,6 @@ def test_hits_by_slot_and_shares_by_caption() -> None:
     assert slot_hits(TEXTS, ROWS) == {"type": [True, False], "colour": [True], "material": [False, False]}
     assert slot_hits(TEXTS, ROWS, slots_named)["type"] == [True, True]
     assert slot_hits(TEXTS[2:], ROWS[2:]) == {}
-    assert slot_accuracy(TEXTS, ROWS) == {"type": 0.5, "colour": 1.0, "material": 0.0}
     assert slot_shares(TEXTS, ROWS) == [pytest.approx(2 / 3), 0.0, 0.0]
     assert slot_shares(TEXTS, ROWS, slots_named) == [pytest.approx(2 / 3), 0.5, 0.0]
     assert all_right([caption(**ROWS[0]), *TEXTS[1:]], ROWS) == [True, False, True]

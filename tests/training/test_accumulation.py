@@ -22,6 +22,7 @@ from trl import SFTConfig
 from helpers import models
 from helpers.adapters.prefix import wrap_prefix
 from helpers.models import vision
+from helpers.models.chat import encode
 from helpers.models.vision_inputs import collate_vision, encode_vision
 from helpers.training import classifiers, trainers
 
@@ -66,6 +67,16 @@ def token_loss(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=-100)
 
 
+def completion_loss(model: Any, tokenizer: Any, talks: list[dict[str, Any]]) -> torch.Tensor:
+    """Mean over the ids of all completions, each row read alone: no collator, no labels."""
+    losses = []
+    for prompt, ids in (encode(tokenizer, row) for row in talks):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].float()
+        losses.append(functional.cross_entropy(logits, torch.tensor(ids), reduction="none"))
+    return torch.cat(losses).mean()
+
+
 def completion(folder: Path, size: int, accumulation: int) -> Made:
     loaded = models.load("tiny/llama", quant="nf4", dtype="float32")
     rows = [
@@ -75,13 +86,13 @@ def completion(folder: Path, size: int, accumulation: int) -> Made:
     given = options(folder, size, accumulation) | {
         "bf16": False, "gradient_checkpointing": False, "completion_only_loss": True, "remove_unused_columns": True
     }  # fmt: skip
+    data = Dataset.from_list([trainers.completion_row(loaded.tokenizer, row) for row in rows])
     trainer = trainers.CompletionTrainer(
-        model=lora(loaded.model, "CAUSAL_LM"), args=SFTConfig(**given), train_dataset=Dataset.from_list(rows),
+        model=lora(loaded.model, "CAUSAL_LM"), args=SFTConfig(**given), train_dataset=data,
         processing_class=loaded.tokenizer,
     )  # fmt: skip
     trainers.float32_adapters(trainer.model)
-    whole = trainer.data_collator(list(trainer.train_dataset))
-    return trainer, token_loss(trainer.model.eval(), whole)
+    return trainer, completion_loss(trainer.model.eval(), loaded.tokenizer, rows)
 
 
 def classified(folder: Path, size: int, accumulation: int, words: bool) -> Made:

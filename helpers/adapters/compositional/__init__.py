@@ -13,6 +13,11 @@ from helpers.adapters.compositional.measures import (
     open_world,
 )
 from helpers.adapters.compositional.prompts import encode_texts, ensemble_texts, zero_shot_scores
-from helpers.adapters.compositional.scores import CompositionalScores, compare_compositional, score_compositional
+from helpers.adapters.compositional.scores import (
+    CompositionalScores,
+    compare_compositional,
+    estimates_at,
+    score_compositional,
+)
 from helpers.adapters.compositional.training import train_compositional
 from helpers.adapters.compositional.troika import Troika

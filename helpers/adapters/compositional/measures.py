@@ -189,18 +189,25 @@ def accuracy_at(scores: ArrayLike, truth: ArrayLike, candidates: Candidates, bia
     Raises:
         DataError: as ``compositional_measures``.
     """
-    values, target = _checked(scores, truth, candidates)
-    values = values + np.where(candidates.seen, 0.0, bias)
-    top = values == values.max(axis=1, keepdims=True)
-    share = top / top.sum(axis=1, keepdims=True)
-    right = share[np.arange(len(values)), target]
-    known = candidates.seen[target]
+    right, known, share = right_at(scores, truth, candidates, bias)
+    target = np.asarray(truth, dtype=np.int64)
     seen, unseen = right[known].mean(), right[~known].mean()
     words = []
     for side in (0, 1):
         word = np.unique([pair[side] for pair in candidates.pairs], return_inverse=True)[1]
         words.append(float((share * (word == word[target][:, None])).sum(axis=1).mean()))
     return Accuracy(float(seen), float(unseen), float(harmonic_mean(seen, unseen)), *words)
+
+
+def right_at(
+    scores: ArrayLike, truth: ArrayLike, candidates: Candidates, bias: float = 0.0
+) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
+    """Of each picture: (n,) worth of its prediction, (n,) is its pair seen, (n, k) the candidates' shares in it."""
+    values, target = _checked(scores, truth, candidates)
+    values = values + np.where(candidates.seen, 0.0, bias)
+    top = values == values.max(axis=1, keepdims=True)
+    share = top / top.sum(axis=1, keepdims=True)
+    return share[np.arange(len(values)), target], candidates.seen[target], share
 
 
 def bootstrap_measures(

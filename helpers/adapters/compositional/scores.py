@@ -15,9 +15,12 @@ from helpers.adapters.compositional.measures import (
     Pair,
     bootstrap_measures,
     compositional_measures,
+    harmonic_mean,
+    right_at,
 )
 from helpers.errors import DataError
-from helpers.evaluation.statistics import DRAWS, Estimate, TestResult, difference_of_draws
+from helpers.evaluation.intervals import Estimate, score_interval
+from helpers.evaluation.statistics import DRAWS, TestResult, bootstrap, difference_of_draws
 
 METRICS = ("harmonic_mean", "auc")
 PERCENTILES = (0.025, 0.975)
@@ -38,12 +41,17 @@ class CompositionalScores:
     key: tuple[object, ...]
 
     def estimates(self, metrics: Iterable[str] = METRICS) -> dict[str, Estimate]:
-        """Measures with their 95 % percentile intervals."""
-        n = self.measures.n_seen + self.measures.n_unseen
+        """Measures with their 95 % intervals: percentiles of the draws, Wilson's for the words, state and object."""
+        seen, unseen = self.measures.n_seen, self.measures.n_unseen
+        sizes = {"best_seen": seen, "best_unseen": unseen}
         found = {}
         for metric in metrics:
-            low, high = np.quantile(self.drawn[metric], PERCENTILES)
-            found[metric] = Estimate(getattr(self.measures, metric), float(low), float(high), n)
+            value, n = getattr(self.measures, metric), sizes.get(metric, seen + unseen)
+            if metric in self.drawn:
+                low, high = (float(bound) for bound in np.quantile(self.drawn[metric], PERCENTILES))
+            if metric not in self.drawn or low == high in (0.0, 1.0):  # no resample differs where all are alike
+                low, high = score_interval(value, min(seen, unseen) if metric in METRICS else n)
+            found[metric] = Estimate(value, low, high, n)
         return found
 
 
@@ -65,6 +73,27 @@ def score_compositional(
     drawn = bootstrap_measures(scores, target, candidates, draws, seed)
     key = (candidates.pairs, target.tobytes(), draws, seed)
     return CompositionalScores(compositional_measures(scores, target, candidates), drawn, key)
+
+
+def estimates_at(
+    scores: ArrayLike, truth: Iterable[Pair], candidates: Candidates, bias: float, seed: int = 0
+) -> dict[str, Estimate]:
+    """Accuracy on seen and on unseen pairs (Wilson) and their harmonic mean (bootstrap) at a bias chosen elsewhere.
+
+    Raises:
+        DataError: as ``score_compositional``.
+    """
+    right, known, _ = right_at(scores, candidates.index(truth), candidates, bias)
+    found = {}
+    for name, which in (("seen", known), ("unseen", ~known)):
+        value, n = float(right[which].mean()), int(which.sum())
+        found[name] = Estimate(value, *score_interval(value, n), n)
+    stats = np.stack([right * known, known, right * ~known, ~known], axis=1)
+
+    def mean(sums: FloatArray) -> FloatArray:
+        return harmonic_mean(sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3])
+
+    return found | {"harmonic mean": bootstrap(stats, mean, seed=seed)}
 
 
 def compare_compositional(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,7 +10,31 @@ from typing import Any
 
 from helpers.tasks.eda.audit import words
 
-Reader = Callable[[Mapping[str, Any]], str]
+Example = Mapping[str, Any]
+Reader = Callable[[Example], str]
+Predict = Callable[[Sequence[Example]], list[int]]
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # C of a logistic regression, to choose from; small: small weights
+_TOKEN = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def same_options(examples: Iterable[Example]) -> bool:
+    """Whether every example offers the same options, in whatever order: then they are labels."""
+    return len({tuple(sorted(e["options"])) for e in examples}) <= 1
+
+
+def label_of(example: Example) -> str:
+    """The text of the right option."""
+    return str(example["options"][int(example["answer"])])
+
+
+def label_index(example: Example, label: str) -> int:
+    """Where a label stands among the options of an example."""
+    return list(example["options"]).index(str(label))
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-cased words and numbers."""
+    return _TOKEN.findall(text.lower())
 
 
 @dataclass(frozen=True)
@@ -58,15 +83,15 @@ def shortcut(
         model.fit(vectorizer.fit_transform(options), right)
         predicted = [int(model.decision_function(vectorizer.transform(e["options"])).argmax()) for e in test]
     else:
-        if len({tuple(sorted(e["options"])) for e in [*train, *test]}) > 1:
+        if not same_options([*train, *test]):
             raise ValueError("partial needs the same options in every example; use partial=None otherwise")
-        labels = [e["options"][int(e["answer"])] for e in train]
+        labels = [label_of(e) for e in train]
         if len(set(labels)) == 1:  # there is nothing to tell apart
-            return Shortcut([list(e["options"]).index(labels[0]) for e in test], answers, chance, [])
+            return Shortcut([label_index(e, labels[0]) for e in test], answers, chance, [])
         vectorizer.fit([partial(e) for e in train])
         model.fit(vstack([vectorizer.transform([partial(e)]) for e in train]), labels)
         guess = model.predict(vectorizer.transform([partial(e) for e in test]))
-        predicted = [list(e["options"]).index(str(g)) for e, g in zip(test, guess, strict=True)]
+        predicted = [label_index(e, g) for e, g in zip(test, guess, strict=True)]
     names, weight = vectorizer.get_feature_names_out(), abs(model.coef_).max(axis=0)
     telling = [str(names[i]) for i in sorted(range(len(names)), key=lambda i: (-weight[i], names[i]))[:8]]
     return Shortcut(predicted, answers, chance, telling)

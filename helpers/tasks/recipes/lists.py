@@ -14,7 +14,7 @@ from typing import Any
 
 from helpers.tasks.cells import number_text, opened, plain_text, unknown_shape
 from helpers.tasks.reading import text
-from helpers.tasks.recipes.sentences import split_steps
+from helpers.tasks.recipes.sentences import split_steps, unwrapped
 
 # Keys without case, _ and -; "@type" is schema.org's.
 WHOLE = (
@@ -222,7 +222,12 @@ def _split_text(written: str, kind: str) -> tuple[list[str], str]:
     if "\n" not in written and re.search(r"(?:\\r)?\\n", written):
         return re.split(r"(?:\\r)?\\n", written), "text, split at \\n written out"
     if "\n" in written:
-        return written.splitlines(), ""
+        lines = written.splitlines()
+        joined = unwrapped(lines, begins_item) if kind == "steps" else None
+        if joined is None:
+            return lines, ""
+        parts = split_steps(joined[0]) if len(joined) == 1 else joined
+        return parts, "text broken at a width, put together again"
     if len(parts := [part for part in _INLINE_BULLET.split(written) if part.strip()]) > 1:
         return parts, "text, split at bullets"
     if kind == "steps" and len(parts := [part for part in re.split(r"\s\|\s", written) if part.strip()]) > 1:
@@ -239,6 +244,11 @@ def _clean(lines: list[str], kind: str) -> list[str]:
     plain = [strip_bullet(line) for line in lines]
     # A number on a line of its own counts the step that follows.
     return [line for line in plain if line and not (kind == "steps" and re.fullmatch(r"\d{1,2}[.):]?", line))]
+
+
+def begins_item(line: str) -> bool:
+    """Whether a line starts with a bullet or a number of its own."""
+    return bool(_PLAIN_BULLET.match(line) or _NUMBERED.match(line))
 
 
 def strip_bullet(line: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _LISTS = tomllib.loads(Path(__file__).with_name("abbreviations.toml").read_text(encoding="utf-8"))
 NEVER, BEFORE_NUMBER, MEASURES, TIMES, CONTINUES = (
     frozenset(_LISTS[name].split()) for name in ("never", "before_number", "measures", "times", "continues")
 )
+_LEAST_WIDTH = 40  # shorter lines are lines of their own
 _CLOSING = "\"'”’»›)\\]」』）"
 # A full stop, or its like in scripts that put no space after it; "minutes.Add" lost its space on the way.
 _END = re.compile(
@@ -35,6 +37,43 @@ def split_steps(text: str) -> list[str]:
         ends = [*(mark.start() for mark in marks[1:]), len(text)]
         return [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
     return sentences(text)
+
+
+def unwrapped(lines: Sequence[str], begins: Callable[[str], bool]) -> list[str] | None:
+    """Lines that were broken at a width put together again, one for each paragraph; None where none was.
+
+    A line that is as full as the width allows, and is followed by a small letter before its sentence ends, was
+    broken. In a text with such lines only a blank line, a line with room left or one that ``begins`` ends a paragraph.
+    Where paragraphs have bullets or numbers, what is indented or begins small belongs to the one before.
+
+    Args:
+        begins: whether a line begins a paragraph by itself, with a bullet or a number.
+    """
+    width = max((len(line.rstrip()) for line in lines), default=0)
+    first = next((line.strip() for line in lines if line.strip()), "")
+    counted = bool(first) and begins(first)
+    if not counted and (width < _LEAST_WIDTH or first[:1].islower()):  # text that begins small shows no break
+        return None
+    paragraphs: list[str] = []
+    broken, before = False, ""
+    for line in lines:
+        words = line.split()
+        if not words:
+            before = ""
+            continue
+        ended = before.rstrip().endswith((*".!?:;…。！？", *_CLOSING.replace("\\", "")))
+        small, own = words[0][0].islower(), begins(line.strip())
+        full = width >= _LEAST_WIDTH and len(before.rstrip()) + 1 + len(words[0]) > width
+        inside = counted and (small or line[0] in " \t") and not words[-1].endswith(":")
+        if before and not own and (full or inside):
+            paragraphs[-1] += " " + " ".join(words)
+            broken = broken or inside or (small and not ended)
+        elif small and before and not own and not ended:
+            return None  # small letters begin lines that nothing forced to break
+        else:
+            paragraphs.append(" ".join(words))
+        before = line
+    return paragraphs if broken else None
 
 
 def sentences(text: str) -> list[str]:

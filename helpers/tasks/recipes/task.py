@@ -204,10 +204,11 @@ def parse_text(written: str) -> dict[str, Any]:
         current = heads.get(head, current)
         if head in heads or (current == "title" and head in ("title", "name", "recipe")):
             line = rest
-        if line.strip():
-            parts[current].append(line.strip())
-    lists = {kind: as_list(parts[kind], kind) for kind in ("ingredients", "steps")}
-    return {"title": " ".join(parts["title"]), **lists}
+        if line.strip() or current == "steps":  # a blank line ends a paragraph
+            parts[current].append(line.rstrip())
+    steps = as_list("\n".join(parts["steps"]), "steps")  # as text: its lines may be broken at a width, or be one
+    ingredients = as_list(parts["ingredients"], "ingredients")
+    return {"title": " ".join(map(str.strip, parts["title"])), "ingredients": ingredients, "steps": steps}
 
 
 def _is_one_text(cell: Any) -> bool:

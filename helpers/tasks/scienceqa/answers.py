@@ -86,6 +86,44 @@ def read_answers(
     return found, f"answers: {', '.join(parts) or 'none can be read'}{more}"
 
 
+def agreeing(
+    values: Sequence[Any], beside: Mapping[str, Sequence[Any]], choices: Sequence[Choices], found: list[int],
+    how: str, where: str, said: Mapping[str, str] | None = None,
+) -> tuple[list[int], str]:  # fmt: skip
+    """What ``read_answers`` found, held against columns that may give the right choice's text.
+
+    Args:
+        beside: other columns that could tell the answer; those that do not name a choice in nearly every row are
+            passed over.
+        found, how: the result of ``read_answers(values, choices, where, said)``.
+
+    Returns:
+        The indices, counted from 1 where only that agrees with the text; -1 where the two name different choices.
+
+    Raises:
+        DataError: answers and texts name different choices in many rows, however the answers are counted.
+    """
+    for name, cells in beside.items():
+        texts = [_possible(cell, given).text for cell, given in zip(cells, choices, strict=True)]
+        if sum(index < 0 for index in texts) > RARE * len(texts):
+            continue
+        apart = _apart(found, texts)
+        if apart > RARE * len(texts) and not said:
+            again, told = read_answers(values, choices, where, {"first": "1"})
+            if _apart(again, texts) <= RARE * len(texts):
+                found, how, apart = again, f"{told}, as column {name!r} says", _apart(again, texts)
+        if apart > RARE * len(texts):
+            what = f"{where}: in {apart:,} of {len(texts):,} rows the answer and column {name!r} name different choices"
+            raise DataError(what, f"{HOW}; or read the texts: -p columns answer={name}")
+        how += f"; {apart:,} rows where column {name!r} names another choice are dropped" if apart else ""
+        found = [-1 if text >= 0 and index != text else index for index, text in zip(found, texts, strict=True)]
+    return found, how
+
+
+def _apart(found: Sequence[int], texts: Sequence[int]) -> int:
+    return sum(text >= 0 and index not in (text, -1) for index, text in zip(found, texts, strict=True))
+
+
 def _possible(value: Any, choices: Choices) -> Read:
     value = opened(value)
     if isinstance(value, list) and len(value) == 1:

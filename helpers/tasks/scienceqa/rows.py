@@ -24,7 +24,7 @@ from helpers.tasks.leaks import holds
 from helpers.tasks.pictures import ADDRESS, Unusable, as_rgb, check_picture, is_address, picture_digest, written_out
 from helpers.tasks.protocols import Protocol
 from helpers.tasks.reading import begin, carried, drop, folded, text, with_ids
-from helpers.tasks.scienceqa.answers import read_answers
+from helpers.tasks.scienceqa.answers import agreeing, read_answers
 from helpers.tasks.scienceqa.choices import KNOWN, from_columns, read_choices
 
 TEXTS = ("hint", "task", "grade", "subject", "topic", "category", "skill", "lecture", "solution")
@@ -42,6 +42,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "split": (),
     **{name: () for name in TEXTS if name not in ("hint", "solution")},
 }
+ANSWER_TEXTS = ("answer_text", "correct_answer_text", "answer_string", "answer_value", "correct_text", "right_answer")
 NEEDED = ("question", "choices", "answer")
 MOST = 26  # choices of one question: they are named by letters
 LISTED = "pid_splits.json"  # of the original release: lists of questions by split
@@ -93,7 +94,11 @@ def usable(raw: RawRows, folders: Sequence[Path], report: LoadReport, said: Mapp
     optional = [name for name in ALIASES if name not in NEEDED]
     picked = columns.pick(raw, ALIASES, report, optional, coded="answer")
     choices = [read_choices(row["choices"]) for row in picked]
-    answers, how = read_answers([row["answer"] for row in picked], choices, raw.name, said)
+    given_answers = [row["answer"] for row in picked]
+    answers, how = read_answers(given_answers, choices, raw.name, said)
+    others = columns.fitting(raw.columns, "", [*ALIASES["answer"], *ANSWER_TEXTS])
+    beside = {name: [row.get(name) for row in raw.rows] for name in others if name != raw.chosen.get("answer")}
+    answers, how = agreeing(given_answers, beside, choices, answers, how, raw.name, said)
     report.notes.append(how)
     rows: list[Row] = []
     seen: set[tuple[Any, ...]] = set()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from helpers.tasks import base, official
 from helpers.tasks.answers import UNCLEAR, Answer, parse_answer
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.dedupe import check_disjoint
-from helpers.tasks.pictures import as_rgb, undecoded, vision_messages
+from helpers.tasks.pictures import as_rgb, picture_digest, undecoded, vision_messages
 from helpers.tasks.reading import example, read
 from helpers.tasks.scienceqa import rows as scienceqa_rows
 
@@ -126,6 +126,10 @@ class ScienceqaTask(Task):
             for row in undecoded(rows)
         ]  # fmt: skip
         return base.make_examples(made, {"image": Image(), "gold_solution": Value("string")})
+
+    def groups(self, rows: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """Questions about one picture; without a picture, those that are equal but for the hint."""
+        return [picture_digest(row["image"]) or scienceqa_rows.scene(row) for row in undecoded(rows)]
 
     def with_options(self, example: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
         """As ``to_messages``: the choices are part of every prompt."""

@@ -47,17 +47,21 @@ class Scene:
     company: str = ""
 
 
+# A hypothesis, and for each label the premise and what is decisive in both.
+Triple = tuple[str, list[str], list[tuple[str, str]]]
 MENTIONS = (2, 2, 3)  # how many things a premise says about its subject, each as likely
 
 
 def triples(seed: int, mentions: tuple[int, ...] = MENTIONS) -> Iterator[list[Row]]:
-    """Triples without end; no premise comes twice. Row: id, premise, hypothesis, label."""
+    """Triples without end; no premise comes twice. Row: id, premise, hypothesis, label, and what is ``decisive``: the
+    two phrases, of premise and hypothesis, that the label follows from; the first is "" where nothing is said.
+    """
     rng = random.Random(f"snli-{seed}")
     seen: set[str] = set()
     misses = 0
     makers = (_facet, _facet, _facet, _facet, _subject, _number, _quantified)
     while misses < 2000:
-        hypothesis, texts = rng.choice(makers)(rng, mentions)
+        hypothesis, texts, decisive = rng.choice(makers)(rng, mentions)
         if len(set(texts)) < 3 or seen & set(texts):
             misses += 1
             continue
@@ -67,9 +71,12 @@ def triples(seed: int, mentions: tuple[int, ...] = MENTIONS) -> Iterator[list[Ro
         key = f"gen-{seed}-{len(seen) // 3}"
         seen.update(texts)
         yield [
-            {"id": f"{key}-{label}", "premise": texts[label], "hypothesis": hypothesis, "label": label}
+            {
+                "id": f"{key}-{label}", "premise": texts[label], "hypothesis": hypothesis, "label": label,
+                "decisive": decisive[label],
+            }
             for label in order
-        ]
+        ]  # fmt: skip
 
 
 def article(words: str) -> str:
@@ -142,14 +149,14 @@ def _narrower(rng: random.Random, kind: str, word: str) -> str:
     return rng.choice([name for name in SUBJECTS[kind] if word in ancestors(name)])
 
 
-def _facet(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
+def _facet(rng: random.Random, mentions: tuple[int, ...]) -> Triple:
     kind, facets = draw_kind(rng)
     facet = rng.choice(facets)
     asked = rng.choice([value for value in values_of(facet, kind) if facet != "clothes" or " " in value])
     negated = rng.random() < 0.3
     subject = rng.choice((*SUBJECTS[kind], kind))
     count = rng.choice(("a", "two", "three", "some"))
-    premises = [""] * 3
+    premises, given = [""] * 3, [""] * 3
     for label in range(3):
         found = 2 - label if negated else label  # a negated hypothesis turns entailment and contradiction round
         fitting = [value for value in values_of(facet, kind) if relation(facet, value, asked) == found]
@@ -157,16 +164,17 @@ def _facet(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str
             fitting = [""]
         if not fitting:
             return _facet(rng, mentions)
-        fixed = {facet: rng.choice(fitting)}
-        scene = draw_scene(rng, mentions, kind, _narrower(rng, kind, subject), count, fixed, facets)
+        given[label] = rng.choice(fitting)
+        scene = draw_scene(rng, mentions, kind, _narrower(rng, kind, subject), count, {facet: given[label]}, facets)
         premises[label] = caption(scene, rng)
     plural = count != "a"
     verb = ("are" if plural else "is") + (" not" if negated else "")
     said = f"wearing {_worn(asked, plural)}" if facet == "clothes" else _company(asked, plural)
-    return _sentence(f"the {PLURAL[subject] if plural else subject} {verb} {said}"), premises
+    hypothesis = _sentence(f"the {PLURAL[subject] if plural else subject} {verb} {said}")
+    return hypothesis, premises, [(value, asked) for value in given]
 
 
-def _subject(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
+def _subject(rng: random.Random, mentions: tuple[int, ...]) -> Triple:
     kind = "person"
     asked = rng.choice(("girl", "boy", "woman", "man", "child", "adult"))
     wider = ancestors(asked)[1:]
@@ -174,13 +182,15 @@ def _subject(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[s
     other = [name for name in SUBJECTS[kind] if asked not in ancestors(name) and name not in wider]
     doing = rng.choice(ACTIVITIES[kind])
     count = rng.choice(("a", "two", "three"))
-    premises = []
+    premises, given = [], []
     for names in (narrow, wider, other):
-        scene = draw_scene(rng, mentions, kind, rng.choice(names), count, {"activity": doing}, ["place", "clothes"])
+        given.append(rng.choice(names))
+        scene = draw_scene(rng, mentions, kind, given[-1], count, {"activity": doing}, ["place", "clothes"])
         premises.append(caption(scene, rng))
     plural = count != "a"
     shown = Scene(asked, count)
-    return _sentence(f"{_noun(shown)} {'are' if plural else 'is'} {doing}"), premises
+    hypothesis = _sentence(f"{_noun(shown)} {'are' if plural else 'is'} {doing}")
+    return hypothesis, premises, [(name, asked) for name in given]
 
 
 _BOUNDS = {
@@ -191,22 +201,24 @@ _BOUNDS = {
 }
 
 
-def _number(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
+def _number(rng: random.Random, mentions: tuple[int, ...]) -> Triple:
     word, bound = rng.choice(sorted(COUNTS)), rng.choice(sorted(_BOUNDS))
     true = [name for name, n in COUNTS.items() if _BOUNDS[bound](n, COUNTS[word])]
     false = [name for name in COUNTS if name not in true]
     if not true or not false:
         return _number(rng, mentions)
     subject = rng.choice((*SUBJECTS["person"], "person"))
-    premises = []
+    premises, given = [], []
     for counts in (true, ["some"], false):
         who = _narrower(rng, "person", subject) if bound in ("more than", "at least") else subject
-        scene = draw_scene(rng, mentions, "person", who, rng.choice(counts), {}, ["activity", "place", "clothes"])
+        given.append(rng.choice(counts))
+        scene = draw_scene(rng, mentions, "person", who, given[-1], {}, ["activity", "place", "clothes"])
         premises.append(caption(scene, rng))
-    return _sentence(f"there are {bound} {word} {PLURAL[subject]}"), premises
+    hypothesis = _sentence(f"there are {bound} {word} {PLURAL[subject]}")
+    return hypothesis, premises, [(count, f"{bound} {word}") for count in given]
 
 
-def _quantified(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, list[str]]:
+def _quantified(rng: random.Random, mentions: tuple[int, ...]) -> Triple:
     kind = rng.choice(("person", "person", "animal"))
     words = (*SUBJECTS[kind], kind)
     asked = rng.choice([word for word in words if word != kind])
@@ -221,5 +233,6 @@ def _quantified(rng: random.Random, mentions: tuple[int, ...]) -> tuple[str, lis
     def say(form: str, word: str) -> str:
         return _sentence(form.format(word, doing) + tail)
 
-    pairs = ((quantifier, wide), (quantifier, narrow + sibling), (opposite, wide))
-    return say(quantifier, asked), [say(form, rng.choice(among)) for form, among in pairs]
+    pairs = [(quantifier, rng.choice(wide)), (quantifier, rng.choice(narrow + sibling)), (opposite, rng.choice(wide))]
+    decisive = [(form.format(word, ""), quantifier.format(asked, "")) for form, word in pairs]
+    return say(quantifier, asked), [say(*pair) for pair in pairs], decisive

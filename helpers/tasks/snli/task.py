@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.errors import DataError
 from helpers.sources.local import RawRows
@@ -23,6 +23,7 @@ from helpers.tasks import base, columns, official
 from helpers.tasks.base import LoadReport, Row, Task
 from helpers.tasks.cells import one_text
 from helpers.tasks.dedupe import check_disjoint
+from helpers.tasks.groups import linked
 from helpers.tasks.protocols import Protocol, every_nth
 from helpers.tasks.reading import begin, carried, drop, example, folded, read, text, with_ids
 from helpers.tasks.snli import generator
@@ -99,8 +100,12 @@ class SnliTask(Task):
             made.append(example(row, form, prompt, VERBALISERS[row["label"]], VERBALISERS, row["label"]))
         return base.make_examples(made)
 
+    def groups(self, rows: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Pairs that share a premise or a hypothesis, or are linked by others; see ``linked`` for shared phrases."""
+        return linked([(premise_of(row), folded(row["hypothesis"])) for row in rows])
 
-def premise_of(row: Row) -> str:
+
+def premise_of(row: Mapping[str, Any]) -> str:
     """What rows of two splits must not share."""
     return folded(row["premise"])
 

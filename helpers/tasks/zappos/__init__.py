@@ -3,7 +3,6 @@
 from helpers.tasks.zappos.captions import (
     all_right,
     caption_lines,
-    slot_accuracy,
     slot_hits,
     slot_shares,
     slots_named,

@@ -44,13 +44,6 @@ def slot_hits(
     return {slot: values for slot, values in hits.items() if values}
 
 
-def slot_accuracy(
-    texts: Sequence[str], rows: Sequence[Mapping[str, Any]], reading: Reading = slots_right
-) -> dict[str, float]:
-    """Slot -> share of its words that are right. Arguments as ``slot_hits``."""
-    return {slot: sum(hits) / len(hits) for slot, hits in slot_hits(texts, rows, reading).items()}
-
-
 def slot_shares(texts: Sequence[str], rows: Sequence[Mapping[str, Any]], reading: Reading = slots_right) -> list[float]:
     """For each caption, the share of its row's filled slots that are right; 0 where the row fills none.
 
