@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from helpers import hosted
 from helpers.errors import HardwareError
+from helpers.machine import requirements
 
 
 class Pip:
@@ -47,8 +48,8 @@ def quiet(_: str) -> None:
 
 
 def lacks_trl(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = hosted.installed_version
-    monkeypatch.setattr(hosted, "installed_version", lambda name: "" if name == "trl" else real(name))
+    real = requirements.installed_version
+    monkeypatch.setattr(requirements, "installed_version", lambda name: "" if name == "trl" else real(name))
 
 
 def test_nothing_happens_elsewhere() -> None:
