@@ -104,7 +104,7 @@ class CompletionTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        if self._tokens_a_row is not None:  # evaluating: older releases give the count of the batch here, newer none
+        if self._tokens_a_row is not None:  # evaluating: what count comes here differs between releases
             # The loop weights each batch by its rows: what comes out is the sum of all losses per labelled token.
             num_items_in_batch = self._tokens_a_row * len(inputs["input_ids"])
         loss, outputs = completion_loss(model, inputs, num_items_in_batch)
