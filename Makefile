@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv assets run test lint bench doctor results lab format clean
+.PHONY: help venv assets run test pythons platforms lint bench doctor results lab format clean
 
 PROFILE ?= cpu
 NB ?= 00 01 02 04
@@ -49,6 +49,14 @@ lint: venv ## style, types, layers
 
 test: lint ## everything: style, types, layers, tests, all notebooks in profile smoke
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+pythons: ## lessons 00, 03 and 04 in smoke on each of Python 3.11, 3.12, 3.13 that is installed
+	@for version in 3.11 3.12 3.13; do command -v python$$version >/dev/null || continue; echo "== Python $$version"; \
+		$(MAKE) --no-print-directory run NB="00 03 04" PROFILE=smoke VENV=build/python$$version PY=python$$version \
+		ARGS="-o build/outputs$$version" || exit 1; done
+
+platforms: venv ## the same with the packages of Colab's and Kaggle's images, and with the oldest allowed (gigabytes)
+	@for image in colab kaggle oldest; do echo "== $$image"; $(PYTHON) tests/platforms/session.py $$image || exit 1; done
 
 bench: venv ## speed and memory measurements
 	@for file in benchmarks/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(PYTHON) "$$file" || exit 1; done

@@ -1,4 +1,4 @@
-"""Command line: ``python -m helpers run | settings | plan | doctor | assets | results | reference | address``."""
+"""Command line: ``python -m helpers run | settings | plan | doctor | assets | wheels | results | reference …``."""
 
 from __future__ import annotations
 
@@ -169,6 +169,21 @@ def fetch_assets(
             size = f"{row.size_mb:.0f} MB" if row.state == "ready" else ""
             typer.echo(f"{row.name:<24} {row.state:<8} {size:>7}  {row.licence:<13} {row.description}")
     raise typer.Exit(0 if show or all(row.state == "ready" for row in rows) else 1)
+
+
+@app.command()
+def wheels(
+    image: Annotated[str, typer.Argument(help="colab or kaggle.")],
+    to: Annotated[Path, typer.Option(help="The folder; the setup cell looks for wheels/ in the course's own.")] = Path(
+        "wheels"
+    ),
+) -> None:
+    """Fetch the packages that a session without Internet lacks, for the image's own Python, into a folder."""
+    from helpers.machine import images
+
+    fetched = images.download_wheels(images.read(image), to, typer.echo)
+    size = sum(path.stat().st_size for path in fetched) / 1e6
+    typer.echo("\n".join([*(f"  {path.name}" for path in fetched), f"{len(fetched)} wheels, {size:.0f} MB, in {to}/"]))
 
 
 @app.command()

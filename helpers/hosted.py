@@ -1,4 +1,4 @@
-"""What the notebooks' setup cell does on Colab and Kaggle. Standard library only; nothing on other machines.
+"""What the notebooks' setup cell does on Colab and Kaggle. Standard library only; next to nothing elsewhere.
 
 The setup cell is the same in every notebook (``SETUP_CELL``; a test compares). It finds or clones the
 repository and calls ``prepare``, which installs what is missing *around* the torch that the service ships:
@@ -7,17 +7,18 @@ replacing that one costs gigabytes, and often the GPU.
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from helpers.cells import explain_missing_names
 from helpers.errors import HardwareError
-from helpers.machine.versions import TORCHAO_MIN, installed_version, loaded_versions, satisfies, version_tuple
+from helpers.machine import pascal
+from helpers.machine.requirements import KEEP, is_missing, lesson_requirements, named, pins, pins_of_all
+from helpers.machine.versions import TORCHAO_MIN, installed_version, loaded_versions, version_tuple
 from helpers.sources.tokens import hosted_on, settle_hub_token
 from helpers.sources.wheels import NETWORK, error_of_pip
 
@@ -48,9 +49,6 @@ def badges(notebook: str, address: str) -> str:
 
 SETUP_CELL = setup_cell(REPO_URL)
 
-# Shipped by the service, built for each other and for its driver, or loaded before the first cell: keep.
-KEEP = ("torch", "torchvision", "torchaudio", "triton", "numpy")
-TEST_TOOLS = "# test tools"  # the line of requirements.txt below which nothing is needed to run a lesson
 WHEELS = "wheels"  # a folder in the repository with packages for a session without Internet
 ROOT = Path(__file__).resolve().parent.parent
 Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
@@ -60,26 +58,35 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(list(command), capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
-def prepare(*, say: Callable[[str], None] = print, run: Runner = _run) -> None:
-    """Make a hosted notebook ready; returns at once on any other machine. Calling it again is cheap.
+def prepare(*, p100: str | None = None, say: Callable[[str], None] = print, run: Runner = _run) -> None:
+    """Make a notebook ready. Calling it again is cheap.
 
-    On Colab and Kaggle: installs what requirements.txt asks for and is not there, without touching torch, removes a
-    torchao that PEFT refuses, shows one GPU of several (unless PEFT_LAB_ALL_GPUS=1), settles where the Hugging Face
-    token comes from, and puts outputs into the working folder where the repository itself cannot be written.
+    Everywhere: a cell that needs a name from a cell that has not been run says so. On Colab and Kaggle: installs what
+    requirements.txt asks for and is not there, without touching what is, removes a torchao that PEFT refuses, shows
+    one GPU of several (unless PEFT_LAB_ALL_GPUS=1), settles where the Hugging Face token comes from, and puts outputs
+    into the working folder where the repository itself cannot be written.
+
+    Args:
+        p100: "install" replaces a torch that has no kernels for the P100 that is here; default: PEFT_LAB_P100.
 
     Raises:
+        ParameterError: another value than "install".
         HardwareError: pip failed, or packages already in memory were replaced and the runtime must restart.
     """
+    explain_missing_names()
     if not hosted_on():
         return
     one_gpu()
     writable_outputs(say)
     settle_hub_token()
+    repaired = pascal.repair(os.environ.get(pascal.VARIABLE, "") if p100 is None else p100, run, say)
     remove_torchao(run, say)
     install(run, say)
     if replaced := stale_modules():
         cure = "restart the session (Runtime or Run menu) and run the notebook again; once is enough"
         raise HardwareError(f"packages in use were updated ({', '.join(replaced)})", cure)
+    if repaired:
+        say(f"torch {installed_version('torch')} is installed. This kernel had none in memory: no restart is needed")
 
 
 def one_gpu() -> None:
@@ -104,45 +111,43 @@ def remove_torchao(call: Runner, say: Callable[[str], None]) -> None:
 
 
 def install(call: Runner, say: Callable[[str], None]) -> None:
-    """``pip install`` of what a lesson needs and lacks, the shipped torch pinned; HardwareError when it fails."""
+    """``pip install`` of what a lesson needs and lacks, around what is there; HardwareError when it fails.
+
+    First with everything that is installed pinned, so that pip looks for the newest of the missing packages that fit
+    it. Only where there are none may it replace others, torch and what goes with it excepted.
+    """
     wanted = lesson_requirements(ROOT / "requirements.txt")
-    if not any(map(_is_missing, wanted)):
+    absent = [named(requirement)[0] for requirement in wanted if is_missing(requirement)]
+    if not absent:
         return
-    pins = [f"{name}=={version}" for name in KEEP if (version := installed_version(name))]
+    kept = pins(KEEP)
+    say(f"installing {', '.join(absent)} (kept: {', '.join(kept) or 'nothing'})")
+    done = _pip_install(call, wanted, pins_of_all(wanted))
+    if done.returncode != 0 and not _offline(done):
+        say("that failed with everything else kept: trying again, and pip may replace other packages too")
+        done = _pip_install(call, wanted, kept)
+    if done.returncode != 0:
+        cure = "restart the runtime and try once more"
+        if _offline(done):
+            cure = "switch Internet on in the notebook's settings, or put the packages into the folder wheels/ (README)"
+        raise HardwareError(f"pip could not install the course's packages: {error_of_pip(done.stderr)}", cure)
+
+
+def _pip_install(call: Runner, wanted: Sequence[str], kept: Sequence[str]) -> subprocess.CompletedProcess[str]:
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "--retries", "1"]
     if (ROOT / WHEELS).is_dir():
         pip += ["--find-links", str(ROOT / WHEELS)]
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "keep.txt")
-        constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
-        say(f"installing what is missing (kept: {', '.join(pins) or 'nothing'})")
-        done = call([*pip, "-c", str(constraints), *wanted])
-    if done.returncode != 0:
-        cure = "restart the runtime and try once more"
-        if any(word in done.stderr.lower() for word in NETWORK):
-            cure = "switch Internet on in the notebook's settings, or put the packages into the folder wheels/ (README)"
-        raise HardwareError(f"pip could not install the course's packages: {error_of_pip(done.stderr)}", cure)
+        constraints.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        return call([*pip, "-c", str(constraints), *wanted])
 
 
-def lesson_requirements(file: Path) -> list[str]:
-    """Lines of requirements.txt that a lesson needs: no torch (shipped) and no test tools."""
-    above = itertools.takewhile(lambda line: not line.startswith(TEST_TOOLS), file.read_text("utf-8").splitlines())
-    requirements = (line.partition("#")[0].strip() for line in above)
-    return [requirement for requirement in requirements if requirement and _named(requirement)[0] not in KEEP]
+def _offline(done: subprocess.CompletedProcess[str]) -> bool:
+    return any(word in done.stderr.lower() for word in NETWORK)
 
 
 def stale_modules() -> list[str]:
     """Modules in memory whose version on disk is another one by now: "pyarrow 18.1.0 -> 26.0.1"."""
     pairs = ((name, loaded, installed_version(name)) for name, loaded in loaded_versions().items())
     return [f"{name} {old} -> {new}" for name, old, new in pairs if new and version_tuple(old) != version_tuple(new)]
-
-
-def _is_missing(requirement: str) -> bool:
-    name, specifier = _named(requirement)
-    return not satisfies(installed_version(name), specifier)
-
-
-def _named(requirement: str) -> tuple[str, str]:
-    """("torch", ">=2.6,<2.14") of a line; extras are left out."""
-    name, specifier = re.split(r"(?:\[.*\])?\s*(?=[<>=!~; ]|$)", requirement, maxsplit=1)
-    return name, specifier.strip()

@@ -37,6 +37,7 @@ class Machine:
             training overflows.
         disk_free_gb: the scarcer of the outputs' disk and the cache's.
         gpu_free_gb: of ``gpu_memory_gb`` free when ``free.refreshed`` looked; ``None`` when it has not, or cannot tell.
+        gpu_count, gpu_devices: GPUs that this process sees, and those that are in the machine (0: not known).
     """
 
     platform: str
@@ -56,6 +57,7 @@ class Machine:
     versions: dict[str, str] = field(hash=False)
     problems: tuple[Problem, ...]
     gpu_free_gb: float | None = None
+    gpu_devices: int = 0
 
     def supports(self) -> dict[str, bool]:
         """What works here: 4-bit NF4, 8-bit, bfloat16 in hardware, torch.compile, several GPUs."""
@@ -108,6 +110,7 @@ def describe(record: Mapping[str, Any]) -> Machine:
         arch_list=tuple(record.get("arch_list") or ()),
         gpu_memory_gb=record["gpu_memory_gb"] if gpu else 0.0,
         gpu_count=record["gpu_count"] if gpu else 0,
+        gpu_devices=record.get("gpu_devices", 0),
         disk_free_gb=min(disks, default=0.0),
         dtype="bfloat16" if native_bf16 else "float16" if gpu else "float32",
         problems=tuple(find_problems(record)),

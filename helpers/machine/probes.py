@@ -61,6 +61,7 @@ def gather() -> dict[str, Any]:
         "versions": versions,
         "loaded": loaded_versions(),
         "gpu_present": present,
+        "gpu_devices": gpu_devices(),
         "cuda_visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "torch_cuda": torch_cuda(),
     }
@@ -105,6 +106,13 @@ def gpu_present() -> bool:
     """A GPU driver is in sight. Cheap, and does not need torch."""
     marks = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
     return any(os.path.exists(mark) for mark in marks) or bool(shutil.which("nvidia-smi"))
+
+
+def gpu_devices() -> int:
+    """NVIDIA GPUs in this machine, hidden ones too; 0 where the system does not list them."""
+    with contextlib.suppress(OSError):
+        return sum(bool(re.fullmatch(r"nvidia\d+", name)) for name in os.listdir("/dev"))
+    return 0
 
 
 def gpu(present: bool, torch_version: str) -> dict[str, Any]:

@@ -193,7 +193,8 @@ def _entry(label: str, text: str) -> list[str]:
 def _machine_line(machine: Machine) -> str:
     parts = [machine.platform, machine.device]
     if machine.device == "cuda":
-        parts.append(f"{machine.device_name} with {machine.gpu_memory_gb:.0f} GB")
+        one = f", the one of {machine.gpu_devices} GPUs that is used" if machine.gpu_count < machine.gpu_devices else ""
+        parts.append(f"{machine.device_name} with {machine.gpu_memory_gb:.0f} GB{one}")
     parts += [f"{machine.cpu_count} cores", f"{machine.ram_gb:.0f} GB RAM", f"{machine.disk_free_gb:.0f} GB disk"]
     torch = machine.versions.get("torch")
     here = {"device": machine.device, "dtype": machine.dtype} | torch_on_cpu(machine.cpu_isa)

@@ -60,10 +60,13 @@ def completion_row(tokenizer: PreTrainedTokenizerBase, conversation: Conversatio
 
     Returns:
         ``input_ids``, prompt and completion as ``encode`` gives them, and ``completion_mask``, of the same length,
-        with a 1 for each id of the completion. ``SFTTrainer`` makes labels of the two.
+        with a 1 for each id of the completion, and ``labels``: the ids there, −100 elsewhere. ``SFTTrainer`` makes
+        these of the mask itself from TRL 1 on, where it finds none.
     """
     prompt, completion = encode(tokenizer, conversation)
-    return {"input_ids": prompt + completion, "completion_mask": [0] * len(prompt) + [1] * len(completion)}
+    mask = [0] * len(prompt) + [1] * len(completion)
+    labels = [IGNORED] * len(prompt) + completion
+    return {"input_ids": prompt + completion, "completion_mask": mask, "labels": labels}
 
 
 class CompletionTrainer(SFTTrainer):
@@ -101,7 +104,7 @@ class CompletionTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        if num_items_in_batch is None and self._tokens_a_row is not None:
+        if self._tokens_a_row is not None:  # evaluating: what count comes here differs between releases
             # The loop weights each batch by its rows: what comes out is the sum of all losses per labelled token.
             num_items_in_batch = self._tokens_a_row * len(inputs["input_ids"])
         loss, outputs = completion_loss(model, inputs, num_items_in_batch)

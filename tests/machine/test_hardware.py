@@ -20,14 +20,12 @@ from helpers.sources import tokens
 BF16 = ("note", "only emulates bfloat16")
 COLAB = [
     ("error", "not installed: trl, evaluate, papermill"),
-    ("error", "datasets 4.0.0 is too old"),
     ("error", "torchao 0.10.0 makes PEFT refuse every LoRA"),
     ("warning", "bitsandbytes is not installed"),
 ]
 KAGGLE = [
     ("error", "not installed: trl, evaluate"),
-    ("error", "transformers 5.2.0 is too old"),
-    ("error", "peft 0.18.1 is too old"),
+    ("error", "transformers 5.0.0 is too old"),
     ("error", "torchao 0.10.0"),
     ("warning", "bitsandbytes is not installed"),
 ]
@@ -36,7 +34,7 @@ SAID: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
     "colab_t4": ([*COLAB, BF16], [BF16]),
     "colab_l4": (COLAB, []),
     "colab_a100": (COLAB, []),
-    "kaggle_p100": ([*KAGGLE[:4], NO_KERNELS, KAGGLE[4]], [NO_KERNELS]),
+    "kaggle_p100": ([*KAGGLE[:3], NO_KERNELS, KAGGLE[3]], [NO_KERNELS]),
     "kaggle_t4x2": ([*KAGGLE, ("warning", "2 GPUs are visible"), BF16], [BF16]),
     "laptop": ([], []),
     "ci": ([], []),

@@ -19,7 +19,8 @@ def test_p100_without_kernels_computes_on_the_cpu() -> None:
     assert (described.device, described.dtype, described.capability) == ("cpu", "float32", None)
     problem = only(p100(CU128))
     assert problem.severity == "error" and "sm_60" in problem.what
-    assert f"pip install torch==2.10.0 {WHEEL}/cu126, then restart the runtime" in problem.cure
+    assert "pick a T4" in problem.cure and "os.environ['PEFT_LAB_P100'] = 'install'" in problem.cure
+    assert f"run: pip install torch==2.10.0 {WHEEL}/cu126" in only(p100(CU128, platform="local")).cure
     assert described.problems == (problem,)
 
 

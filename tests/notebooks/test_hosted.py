@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from helpers import hosted
 from helpers.errors import HardwareError
+from helpers.machine import requirements
 
 
 class Pip:
@@ -47,8 +48,8 @@ def quiet(_: str) -> None:
 
 
 def lacks_trl(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = hosted.installed_version
-    monkeypatch.setattr(hosted, "installed_version", lambda name: "" if name == "trl" else real(name))
+    real = requirements.installed_version
+    monkeypatch.setattr(requirements, "installed_version", lambda name: "" if name == "trl" else real(name))
 
 
 def test_nothing_happens_elsewhere() -> None:
@@ -140,8 +141,8 @@ def test_requirements_are_compared_as_pip_would(root: Path) -> None:
     for line in hosted.lesson_requirements(root / "requirements.txt"):
         requirement = Requirement(line)
         here = metadata.version(requirement.name)
-        assert hosted._is_missing(line) == (Version(here) not in requirement.specifier), line
-        assert hosted._is_missing(f"{requirement.name}>=999") and hosted._is_missing(f"{requirement.name}-x>=0.1")
+        assert hosted.is_missing(line) == (Version(here) not in requirement.specifier), line
+        assert hosted.is_missing(f"{requirement.name}>=999") and hosted.is_missing(f"{requirement.name}-x>=0.1")
 
 
 def test_only_the_standard_library_is_imported(root: Path) -> None:

@@ -24,8 +24,8 @@ import helpers
 ROOT = Path(__file__).resolve().parents[2]
 # Imported name -> name of the package, where they differ.
 PACKAGE_OF = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow"}
-# Imported only where the service or the kernel brings it.
-BROUGHT = {"IPython", "google", "kaggle_secrets", "kagglehub"}
+# Imported only where the service, the kernel or Python itself brings it.
+BROUGHT = {"IPython", "google", "kaggle_secrets", "kagglehub", "pip"}
 # Packages that are used without an import of ours: readers, kernels, tools.
 SILENT = {"bitsandbytes", "accelerate", "sentencepiece", "gguf", "ipykernel", "jupyter", "ruff", "mypy"}
 SILENT |= {"import-linter", "pytest-xdist"}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from machine_cases import ready
 
+from helpers.config.settings import resolve
+from helpers.machine.hardware import describe
 from helpers.runs import provenance
-from helpers.runs.display import computed_in, labelled_texts
+from helpers.runs.display import computed_in, labelled_texts, start_screen
 
 
 def test_texts_stand_below_each_other_behind_their_labels() -> None:
@@ -68,3 +72,10 @@ def test_peak_memory_is_that_of_the_gpu_where_there_is_one(
     monkeypatch.setattr(provenance, "peak_cuda_gb", lambda: cuda)
     found = provenance.peak_memory()
     assert found == text if text else re.fullmatch(r"\d+\.\d GB RAM", found)
+
+
+def test_the_first_screen_says_that_one_of_two_gpus_is_used() -> None:
+    for name, said in (("kaggle_t4x2", 1), ("colab_t4", 0)):
+        machine = describe(ready(name))
+        screen = start_screen(resolve("03_qlora_nli", {"profile": "full"}, machine), machine, Path("run"))
+        assert " ".join(screen.split()).count("the one of 2 GPUs that is used") == said, screen

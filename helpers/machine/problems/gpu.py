@@ -46,6 +46,8 @@ WHEELS = (
     Wheel("cu118", 450, ((5, 0), (9, 9)), (TORCH_MIN, (2, 8)), "2.7.1"),
 )
 
+LAST_PASCAL = (12, 6)  # the newest CUDA for which PyTorch's builds have kernels for a P100 (sm_60)
+
 
 def torch_command(record: Record) -> str:
     """What to type to get a torch that runs on this GPU and driver; "" when PyTorch has none.
@@ -112,6 +114,8 @@ def check_kernels(record: Record) -> Iterator[Problem]:
         built, command = ", ".join(record["arch_list"]), torch_command(record)
         what = f"this torch has no kernels for {name} (sm_{capability[0]}{capability[1]}; built for {built})"
         cure = f"pick a T4, or {run(record, command)}" if command else "use another GPU"
+        if command and hosted(record) and capability < (7, 0):
+            cure = "pick a T4, or put os.environ['PEFT_LAB_P100'] = 'install' above the setup cell and run that again"
     yield Problem(what, f"{cure}; until then the CPU is used", "error")
 
 
