@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from helpers.cells import explain_missing_names
 from helpers.errors import HardwareError
 from helpers.machine import pascal
+from helpers.machine.cells import explain_missing_names
 from helpers.machine.requirements import KEEP, is_missing, lesson_requirements, named, pins, pins_of_all
 from helpers.machine.versions import TORCHAO_MIN, installed_version, loaded_versions, version_tuple
 from helpers.sources.tokens import hosted_on, settle_hub_token

@@ -11,8 +11,8 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from helpers.cells import cell_to_run, code_cells, defined_by, notebook_of
 from helpers.config.lessons import LESSONS
+from helpers.machine.cells import cell_to_run, code_cells, defined_by, notebook_of
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
