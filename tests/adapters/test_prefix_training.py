@@ -108,8 +108,9 @@ def test_the_courses_completion_trainer_trains_a_prefix(kind: str, tmp_path: Pat
     )  # fmt: skip
     torch.manual_seed(2)
     wrapped = wrap_prefix(loaded.model, kind, n_tokens=4)
+    rows = Dataset.from_list([trainers.completion_row(loaded.tokenizer, turns)] * 8)
     ours = trainers.CompletionTrainer(
-        model=wrapped, args=arguments, train_dataset=Dataset.from_list([turns] * 8), processing_class=loaded.tokenizer
+        model=wrapped, args=arguments, train_dataset=rows, processing_class=loaded.tokenizer
     )
     batch = next(iter(ours.get_train_dataloader()))
     with torch.no_grad():

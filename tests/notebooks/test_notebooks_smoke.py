@@ -77,7 +77,8 @@ def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, no
     assert len(record.systems) >= 2
     for metrics in record.systems.values():
         for name, entry in metrics.items():
-            assert list(entry) == ["value", "low", "high", "n"] and entry["n"] > 0
+            assert list(entry)[:4] == ["value", "low", "high", "n"] and entry["n"] > 0
+            assert set(entry) - {"value", "low", "high", "n"} <= {"groups"}
             assert entry["low"] <= entry["value"] <= entry["high"], name
             assert name in ("perplexity", "clip_score") or 0 <= entry["value"] <= 1, name
     assert (folder / "predictions.jsonl").stat().st_size > 0
