@@ -74,6 +74,7 @@ def serve(place: str) -> None:
 
 
 def _become_kernel(asked: socket.socket, order: dict[str, object], files: list[int]) -> None:
+    import pandas
     import torch
     from ipykernel.kernelapp import launch_new_instance
 
@@ -86,6 +87,8 @@ def _become_kernel(asked: socket.socket, order: dict[str, object], files: list[i
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit() and int(threads) != torch.get_num_threads():
         torch.set_num_threads(int(threads))
+    # Imported outside a kernel, pandas takes the width of a terminal for the width of a table.
+    pandas.set_option("display.max_columns", 20)
     sys.path[:] = [folder for folder in sys.path if folder != str(Path(__file__).parent)]
     sys.argv = ["ipykernel_launcher", *order["arguments"]]  # type: ignore[misc]
     asked.sendall(f"{os.getpid()}\n".encode())
