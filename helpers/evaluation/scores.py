@@ -73,6 +73,7 @@ class Scores:
             DataError: not one label for each example, a missing label, or all examples in one group.
         """
         labels = groups if isinstance(groups, np.ndarray) else list(groups)
+
         def of(part: Part) -> Part:
             if len(part.stats) == len(labels) == 1:
                 return part

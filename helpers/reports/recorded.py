@@ -31,6 +31,8 @@ FOLDER = "outputs/reference"  # relative to the repository
 START, END = "<!-- recorded:start -->", "<!-- recorded:end -->"
 COMMAND = "python -m helpers reference"
 MAX_FIGURES, MAX_FIGURE_BYTES = 2, 60_000
+# Number format of the records that tables show; where a profile has none here, each of its machines has its own.
+USUAL_FORMAT = {"smoke": "float32", "cpu": "bfloat16"}
 # What of run.json and of its parts is kept.
 _KEPT = (
     "notebook", "run_name", "status", "finished", "wall_time_s", "peak_rss_gb", "peak_cuda_gb", "notes",
@@ -78,6 +80,16 @@ def is_default(record: RunRecord) -> bool:
     return record.run_name == usual and set(record.info.get("given", ())) <= _NEUTRAL
 
 
+def kept_as(info: Mapping[str, Any]) -> str:
+    """Name of the folder that a record lies in: its profile, "cpu-float32" where it computed in another format.
+
+    A bfloat16 product on a processor with the instructions for it and a float32 product on one without give other
+    numbers and other times: neither record replaces the other.
+    """
+    profile, dtype = info.get("settings", {}).get("profile"), info.get("hardware", {}).get("dtype")
+    return str(profile) if dtype in (None, USUAL_FORMAT.get(profile, dtype)) else f"{profile}-{dtype}"
+
+
 def reduce_info(info: Mapping[str, Any]) -> dict[str, Any]:
     """run.json without what belongs to the machine it ran on: no paths, host name or process."""
     kept = {name: info.get(name) for name in _KEPT}
@@ -90,7 +102,7 @@ def reduce_info(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(root: Path | None = None) -> dict[tuple[str, str], RunRecord]:
-    """The records by profile and notebook.
+    """The records by folder, which ``kept_as`` names, and notebook.
 
     Raises:
         RunError: a record is damaged, or lies in another folder than its settings say.
@@ -99,27 +111,28 @@ def read(root: Path | None = None) -> dict[tuple[str, str], RunRecord]:
     found = {}
     for path in sorted(place.glob("*/*/run.json")):
         record = records.read_run(path.parent)
-        profile, notebook = path.parent.parent.name, path.parent.name
-        if (record.info.get("settings", {}).get("profile"), record.notebook) != (profile, notebook):
-            raise RunError(f"{path} is not a record of {profile} {notebook}", f"Remove it and run: {COMMAND}")
-        found[profile, notebook] = record
+        folder, notebook = path.parent.parent.name, path.parent.name
+        if (kept_as(record.info), record.notebook) != (folder, notebook):
+            raise RunError(f"{path} is not a record of {folder} {notebook}", f"Remove it and run: {COMMAND}")
+        found[folder, notebook] = record
     return found
 
 
 def outdated(root: Path | None = None) -> list[str]:
     """Records made with settings that their profile no longer has, as "cpu 01_eda: n_eval 300, now 150"."""
     lines = []
-    for (profile, notebook), record in read(root).items():
+    for (folder, notebook), record in read(root).items():
+        profile = record.info["settings"]["profile"]
         now = LESSONS[notebook].defaults(profile) | PROFILES[profile].hidden() if notebook in LESSONS else {}
         now = {n: v for n, v in now.items() if v is not None and n not in (*_NEUTRAL, "dataset")}
         used = record.info["settings"]
         changed = [f"{n} {used[n]}, now {now[n]}" for n in used if n in now and used[n] != now[n]]
-        lines += [f"{profile} {notebook}: {'; '.join(changed)}"] if changed else []
+        lines += [f"{folder} {notebook}: {'; '.join(changed)}"] if changed else []
     return lines
 
 
 def _keep(record: RunRecord, place: Path) -> Path:
-    target = place / record.info["settings"]["profile"] / record.notebook
+    target = place / kept_as(record.info) / record.notebook
     figures = {path.stem: path for path in sorted((record.folder / "figures").glob("*.png"))}
     chosen = [name for name in LESSONS[record.notebook].figures if name in figures] or list(figures)
     kept: dict[str, bytes | str] = {

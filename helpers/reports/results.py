@@ -167,7 +167,27 @@ def readme_block(found: Records, folder: str) -> str:
         used[f"`{profile}`"] = " / ".join(kinds)
     told = "; ".join(f"{profile} in {kinds}" for profile, kinds in used.items())
     parts.append(f"Time and peak memory of each recorded run{f' ({told})' if told else ''}:")
-    return "\n\n".join([*parts, _costs(found)])
+    return "\n\n".join([*parts, _costs(found), *_other_formats(found)])
+
+
+def _other_formats(found: Records) -> list[str]:
+    """Records in another number format beside those of the same profile: a sentence and a table; none without."""
+    rows, times = [], []
+    for (kept, name), record in found.items():
+        usual = found.get((record.info["settings"]["profile"], name))
+        if kept in PROFILES or usual is None:
+            continue
+        pair = (usual, record)
+        heads = [_computed(each) for each in pair]
+        took = " and ".join(f"{duration(r.info['wall_time_s'])} in {h}" for r, h in zip(pair, heads, strict=True))
+        times.append(f"lesson {record.number} took {took}")
+        for system, metric in ((s, m) for s in record.systems for m in MAIN if m in record.systems[s]):
+            if system in usual.systems and metric in usual.systems[system]:
+                cells = [system_rows({system: r.systems[system]}, [metric])[0][metric] for r in pair]
+                row = {"lesson": record.number, "system": system, "metric": _LABELS.get(metric, metric)}
+                rows.append(row | dict(zip(heads, cells, strict=True)))
+    told = f"The same settings and seed in another number format ({'; '.join(times)}):"
+    return [told, markdown_table(rows)] if rows else []
 
 
 def _computed(record: RunRecord) -> str:

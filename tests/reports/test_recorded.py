@@ -61,7 +61,7 @@ def made_up_run(output_dir: Path, name: str = "cpu-recipes-seed0", **changes: An
         "versions": {"torch": "2.13.0+cpu", "peft": "0.21.2", "nbclient": "0.11.0"},
         "hardware": {
             "platform": "local", "device": "cpu", "device_name": "Test CPU", "cpu_count": 2, "ram_gb": 25.3,
-            "disk_free_gb": 79.4, "dtype": "float32", "cpu_isa": "avx2", "torch_threads": 2, "python": "3.11.7",
+            "disk_free_gb": 79.4, "dtype": "bfloat16", "cpu_isa": "amx_bf16", "torch_threads": 2, "python": "3.11.7",
             "problems": [],
         },
         "process": {"pid": 4711, "create_time": 1.0, "host": "secret-host"},
@@ -125,8 +125,8 @@ def test_collect_keeps_what_readers_need_and_nothing_of_the_machine(tmp_path: Pa
     }
     assert record.info["settings"]["epochs"] == 1.0 and record.info["versions"]["torch"] == "2.13.0+cpu"
     assert record.info["hardware"] == {
-        "platform": "local", "device": "cpu", "device_name": "Test CPU", "cpu_count": 2, "cpu_isa": "avx2",
-        "torch_threads": 2, "ram_gb": 25.3, "dtype": "float32", "python": "3.11.7",
+        "platform": "local", "device": "cpu", "device_name": "Test CPU", "cpu_count": 2, "cpu_isa": "amx_bf16",
+        "torch_threads": 2, "ram_gb": 25.3, "dtype": "bfloat16", "python": "3.11.7",
     }  # fmt: skip
     assert record.info["git"]["commit"].startswith("0123")
     # a second look replaces the record and leaves no figure behind
@@ -174,15 +174,15 @@ def test_tables_show_the_records_and_say_what_is_missing(tmp_path: Path, repo: P
     row = results.notebook_block(QLORA, found).splitlines()[3]
     assert row == (
         "| `cpu` | `HuggingFaceTB/SmolLM2-135M-Instruct`, 4-bit | wikibooks, 1,500 train, 300 test "
-        "| 3.2 GB RAM | 12 min 34 s | float32, AVX2, 2 threads |"
+        "| 3.2 GB RAM | 12 min 34 s | bfloat16, AMX-BF16, 2 threads |"
     )
     block = results.readme_block(found, FOLDER)
     link = f"[04]({FOLDER}/cpu/{QLORA})"
     assert f"| {link} | zero-shot | 12.30 [12.25, 12.35] |  | 0.25 [0.20, 0.30] | 150 / 300 |" in block
     assert "| 04 | qlora − zero-shot | accuracy | +0.180 [+0.100, +0.260] | < 0.001 | exact McNemar |" in block
-    assert "Test CPU, 2 cores, 25 GB RAM; computed in float32, AVX2, 2 threads; torch 2.13.0, peft 0.21.2" in block
+    assert "Test CPU, 2 cores, 25 GB RAM; computed in bfloat16, AMX-BF16, 2 threads; torch 2.13.0, peft 0.21.2" in block
     assert "; commit `0123456`" in block
-    assert "Time and peak memory of each recorded run (`cpu` in float32, AVX2, 2 threads):" in block
+    assert "Time and peak memory of each recorded run (`cpu` in bfloat16, AMX-BF16, 2 threads):" in block
     assert f"[04 training]({FOLDER}/cpu/{QLORA}/figures/training.png)" in block
     assert "| 04 · QLoRA instruction tuning | not yet recorded | 12 min 34 s, 3.2 GB RAM |" in block
     assert results.peak_memory({"peak_cuda_gb": 14.24, "peak_rss_gb": 5.0}) == "14.2 GB GPU, 5.0 GB RAM"
@@ -196,10 +196,33 @@ def test_tables_say_what_an_older_record_does_not_hold(tmp_path: Path, repo: Pat
     (folder / "run.json").write_text(json.dumps(info))
     recorded.collect(tmp_path / "outputs", repo)
     found = recorded.read(repo)
-    told = "float32 (instruction set, threads not recorded)"
+    told = "bfloat16 (instruction set, threads not recorded)"
     assert results.notebook_block(QLORA, found).splitlines()[3].endswith(f"| {told} |")
     assert f"computed in {told}; torch" in results.readme_block(found, FOLDER)
     assert "cpu_isa" not in found["cpu", QLORA].info["hardware"], "nothing is invented"
+
+
+def test_a_run_in_another_number_format_lies_beside_the_usual_one(tmp_path: Path, repo: Path) -> None:
+    folder = made_up_run(tmp_path / "outputs")
+    recorded.collect(tmp_path / "outputs", repo)
+    alone = results.readme_block(recorded.read(repo), FOLDER)
+    for name, changes in {
+        "run.json": {"dtype": "float32", "cpu_isa": "avx2"}, "metrics.json": {"value": 0.25},
+    }.items():  # fmt: skip
+        read = json.loads((folder / name).read_text())
+        inside = read["hardware"] if name == "run.json" else read["systems"]["qlora"]["accuracy"]
+        inside |= changes
+        (folder / name).write_text(json.dumps(read))
+    (kept,) = recorded.collect(tmp_path / "outputs", repo)
+    assert kept == repo / FOLDER / "cpu-float32" / QLORA
+    found = recorded.read(repo)
+    assert list(found) == [("cpu", QLORA), ("cpu-float32", QLORA)]
+    block = results.readme_block(found, FOLDER)
+    both = "bfloat16, AMX-BF16, 2 threads | float32, AVX2, 2 threads"
+    assert f"| lesson | system | metric | {both} |" in block and both not in alone
+    assert "| 04 | qlora | accuracy | 0.43 [0.38, 0.48] | 0.25 [0.38, 0.48] |" in block
+    assert block.count(f"{FOLDER}/cpu/{QLORA}") == alone.count(f"{FOLDER}/cpu/{QLORA}")
+    assert results.notebook_block(QLORA, found) == results.notebook_block(QLORA, {("cpu", QLORA): found["cpu", QLORA]})
 
 
 def test_rewrite_changes_the_blocks_and_nothing_else(tmp_path: Path, repo: Path) -> None:

@@ -112,9 +112,7 @@ def test_a_claim_that_cannot_be_measured_does_not_hold_on_the_course_s_data(tmp_
         run.finish()
 
 
-def test_a_claim_that_is_not_tested_neither_holds_nor_fails(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_claim_that_is_not_tested_neither_holds_nor_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = begin(tmp_path)
     run.not_tested("the moon is round", "it is day")
     assert "could not be measured here: the moon is round: it is day\n" in capsys.readouterr().out
