@@ -40,6 +40,16 @@ def test_rows_without_optional_columns_are_loaded_and_asked_about(
             assert kind == "generation" or example["options"][example["answer"]] in example["completion"]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_eight_recipes_with_nothing_in_common_can_be_asked_about(tmp_path: Path, seed: int) -> None:
+    recipes = tasks.get("recipes")
+    data = write_own(tmp_path, "recipes", 40, random.Random(seed))
+    splits = recipes.load(n_train=8, n_eval=8, source=str(data))
+    choices = [form for form, kind in recipes.forms.items() if kind == "choice"]
+    form, examples = next(recipes.askable(splits, choices))
+    assert form == "missing" or all(len(part) == len(splits[name]) for name, part in examples.items())
+
+
 def test_a_form_that_rows_cannot_answer_is_left_out_and_noted(tmp_path: Path) -> None:
     dialogues = tasks.get("dialogsum")
     splits = dialogues.load(n_train=8, n_eval=8, source=str(write_own(tmp_path, "dialogsum", 40, random.Random(0))))

@@ -99,7 +99,22 @@ def option_accuracy(train: Any, test: Any) -> float:
     return float(np.mean(right))
 
 
-@pytest.mark.parametrize("form", ["missing", "substitute"])
+def test_match_offers_titles_of_other_dishes_that_share_no_telling_word(splits: Any) -> None:
+    rows = {row["id"]: row for row in splits["test"]}
+    titles = [set(row["title"].lower().split()) for row in rows.values()]
+    examples = TASK.examples(splits["test"], "match")
+    assert len(examples) > 0.9 * len(rows)
+    for example in examples:
+        row = rows[example["id"].removesuffix("-match")]
+        options = example["options"]
+        assert example["completion"] == row["title"] == options[example["answer"]] and len(set(options)) == 4
+        assert all(line in example["prompt"] for line in row["ingredients"])
+        for other in set(options) - {row["title"]}:
+            for word in set(other.lower().split()) & set(row["title"].lower().split()):
+                assert sum(word in title for title in titles) > len(titles) / 5, word
+
+
+@pytest.mark.parametrize("form", ["missing", "substitute", "match"])
 def test_options_alone_tell_nothing(splits: Any, form: str) -> None:
     train, test = (TASK.examples(splits[name], form) for name in ("train", "test"))
     assert option_accuracy(train, test) < 0.35

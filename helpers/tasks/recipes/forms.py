@@ -1,4 +1,4 @@
-"""The four ways to ask about a recipe: steps, ingredients, missing, substitute."""
+"""The ways to ask about a recipe: steps, ingredients, missing, substitute, match."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ TEXT_PROMPTS = {
     "ingredients": "List the ingredients of this recipe.\n\n{title}\n\nSteps:\n{steps}",
 }
 MISSING_QUESTION = "Which ingredient belongs in this recipe too?"
+MATCH_QUESTION = "Which dish is made of these ingredients?"
+COMMON = 0.25  # a word in more of the titles than this tells no dish from another
 
 
 def text_examples(rows: Sequence[Row], form: str) -> list[Row]:
@@ -159,3 +161,25 @@ def substitute_examples(rows: Sequence[Row], swaps: Mapping[str, set[str]], seed
         question = f"What can replace the {name} in this recipe?"
         fact.prompt = f"{question}\n\n{row['title']}\n\nIngredients: {', '.join(fact.names)}"
     return _choice_examples(rows, "substitute", questions, facts, rng)
+
+
+def match_examples(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Ingredients → which of four dishes; asks about recipes of which too little is known for the other two.
+
+    The wrong dishes are titles of other recipes that share no word with the right one, but for words that more than
+    ``COMMON`` of all titles have.
+    """
+    words = {row["title"]: frozenset(re.findall(r"\w+", row["title"].lower())) for row in rows}
+    counts = Counter(word for found in words.values() for word in found)
+    telling = {title: {w for w in found if counts[w] <= COMMON * len(words)} for title, found in words.items()}
+
+    def wrong(row: int, title: str) -> bool:
+        return not telling[rows[row]["title"]] & telling[title]
+
+    questions = [Question(index, "all", row["title"]) for index, row in enumerate(rows)]
+    made = []
+    for choice in balanced_choices(questions, wrong, random.Random(f"match-{seed}")):
+        row = rows[choice.row]
+        prompt = f"{MATCH_QUESTION}\n\nIngredients: {', '.join(row['ingredients'])}"
+        made.append(example(row, "match", prompt, row["title"], choice.options, choice.answer))
+    return made

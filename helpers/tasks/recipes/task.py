@@ -69,11 +69,15 @@ LICENCES = {
 
 class RecipesTask(Task):
     name = "recipes"
-    forms = {"steps": "generation", "ingredients": "generation", "missing": "choice", "substitute": "choice"}
+    forms = {
+        "steps": "generation", "ingredients": "generation", "missing": "choice", "substitute": "choice",
+        "match": "choice",
+    }  # fmt: skip
     main_form = "steps"
     bare_questions = {
         "missing": recipes_forms.MISSING_QUESTION,
         "substitute": "What can replace this ingredient in this recipe?",
+        "match": recipes_forms.MATCH_QUESTION,
     }
     columns = ("id", "title", "category", "ingredients", "steps", "swaps")
     built_in = ("generator", "wikibooks")
@@ -121,6 +125,8 @@ class RecipesTask(Task):
         elif form == "substitute":
             swaps = from_column(items) if items and "swaps" in items[0] else mine_swaps(items)
             made = recipes_forms.substitute_examples(items, swaps, seed)
+        elif form == "match":
+            made = recipes_forms.match_examples(items, seed)
         else:
             made = recipes_forms.text_examples(items, form)
         if not made and items:
