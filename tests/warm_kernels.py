@@ -2,7 +2,7 @@
 
 A lesson's kernel spends about twelve seconds of processor time importing libraries, before its first cell computes
 anything. Where many lessons run, ``serving`` has it done once. Imported are only libraries that read nothing of
-the environment that a lesson's run may set.
+the environment that a lesson's run may set, nor whether they are in a kernel, as matplotlib does.
 
     python tests/warm_kernels.py serve SOCKET       the process that is forked
     python tests/warm_kernels.py run SOCKET -f ...  what Jupyter starts as a kernel: asks for a fork and lives as long
@@ -27,7 +27,7 @@ from pathlib import Path
 LIBRARIES = (
     "torch", "torch._dynamo", "torch._inductor.compile_fx", "torch.distributed.tensor", "sympy", "scipy.optimize",
     "scipy.sparse", "pandas", "pyarrow", "sklearn.linear_model", "sklearn.feature_extraction.text",
-    "matplotlib.pyplot", "PIL.Image", "ipykernel.kernelapp", "matplotlib_inline.backend_inline",
+    "PIL.Image", "ipykernel.kernelapp",
 )  # fmt: skip
 
 

@@ -67,6 +67,8 @@ def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
     assert record.info["fallbacks"] == []
     for name in ("notebook.ipynb", "notebook.html", "metrics.json"):
         assert (outcome.folder / name).stat().st_size > 0
+    saved = list((outcome.folder / "figures").glob("*.png"))
+    assert (outcome.folder / "notebook.ipynb").read_text(encoding="utf-8").count('"image/png"') >= len(saved)
 
 
 @pytest.mark.parametrize("notebook", [BASELINES, NLI, QLORA, PREFIX, VLM, PROMPTS, CAPTIONS])
