@@ -126,25 +126,25 @@ class LoRAProduct(torch.autograd.Function):
             low = rows @ down.T
             y = functional.linear(x.reshape(rows.shape), weight, None if bias is None else bias.to(x.dtype))
             y.addmm_(low, up.T, alpha=scale)
-        ctx.save_for_backward(rows, low, weight, a, b)
-        ctx.scale, ctx.dropped, ctx.shape = scale, d is not x, x.shape
+        ctx.save_for_backward(rows, low, weight, down, up)
+        ctx.scale, ctx.dropped, ctx.shape, ctx.dtypes = scale, d is not x, x.shape, (a.dtype, b.dtype)
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        rows, low, weight, a, b = ctx.saved_tensors
+        rows, low, weight, down, up = ctx.saved_tensors
         gradient = gradients[0].reshape(len(rows), -1)
-        g_low = (gradient @ b.to(gradient.dtype)).mul_(ctx.scale)
-        g_a = (g_low.T @ rows).to(a.dtype) if ctx.needs_input_grad[4] else None
-        g_b = (gradient.T @ low).to(b.dtype).mul_(ctx.scale) if ctx.needs_input_grad[5] else None
+        g_low = (gradient @ up).mul_(ctx.scale)
+        g_a = (g_low.T @ rows).to(ctx.dtypes[0]) if ctx.needs_input_grad[4] else None
+        g_b = (gradient.T @ low).to(ctx.dtypes[1]).mul_(ctx.scale) if ctx.needs_input_grad[5] else None
         g_x = g_d = None
         if ctx.needs_input_grad[0]:
             g_x = gradient @ weight
             if not ctx.dropped:
-                g_x.addmm_(g_low, a.to(gradient.dtype))
+                g_x.addmm_(g_low, down)
             g_x = g_x.view(ctx.shape)
         if ctx.dropped and ctx.needs_input_grad[1]:
-            g_d = (g_low @ a.to(gradient.dtype)).view(ctx.shape)
+            g_d = (g_low @ down).view(ctx.shape)
         return g_x, g_d, None, None, g_a, g_b, None
 
 
@@ -169,7 +169,4 @@ def float32_attention() -> Iterator[None]:
     try:
         yield
     finally:
-        if plain is type(ALL_ATTENTION_FUNCTIONS)._global_mapping["sdpa"]:
-            del ALL_ATTENTION_FUNCTIONS["sdpa"]
-        else:
-            ALL_ATTENTION_FUNCTIONS["sdpa"] = plain
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = plain

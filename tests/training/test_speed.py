@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -215,3 +216,16 @@ def test_elsewhere_than_on_a_cpu_nothing_is_done(capsys: pytest.CaptureFixture[s
     with faster_on_cpu(nn.Linear(2, 2, device="meta")) as done:
         assert not any(done.values())
     assert capsys.readouterr().out == ""
+
+
+def test_no_gradient_goes_below_the_first_adapter() -> None:
+    model = _model()
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
+    seen: dict[int, bool] = {}
+    with faster_on_cpu(model, weights=True):
+        hooks = [m.register_forward_pre_hook(lambda m, x: seen.update({id(m): x[0].requires_grad})) for m in layers]
+        losses.completion_loss(model, BATCH)[0].backward()
+    for hook in hooks:
+        hook.remove()
+    needed = [seen[id(m)] for m in layers]
+    assert needed[:3] == [False] * 3 and all(needed[3:])  # what q, k and v of the first layer read is frozen
