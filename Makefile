@@ -1,6 +1,7 @@
 # make run   the lessons, from nothing to a results table       make help   everything else
 #
 # Variables: PROFILE=smoke|cpu|full|auto  NB="00 04"  ARGS="-p lora_r 8"  VENV=folder  PY=python3.12  PYTEST="-k name"
+#            BENCH="classification peak"
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -58,8 +59,9 @@ pythons: ## lessons 00, 03 and 04 in smoke on each of Python 3.11, 3.12, 3.13 th
 platforms: venv ## the same with the packages of Colab's and Kaggle's images, and with the oldest allowed (gigabytes)
 	@for image in colab kaggle oldest; do echo "== $$image"; $(PYTHON) tests/platforms/session.py $$image || exit 1; done
 
-bench: venv ## speed and memory measurements
-	@for file in benchmarks/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(PYTHON) "$$file" || exit 1; done
+bench: venv ## measure speed and memory against peers: BENCH="classification …" (default all), ARGS="--repeats 5 --keep"
+	@for name in $(or $(BENCH),$$($(PYTHON) -m helpers bench | cut -d" " -f1)); do echo "== $$name"; \
+		$(PYTHON) -m helpers bench $$name $(ARGS) || exit 1; done
 
 doctor: venv ## what machine is this, what is wrong with it
 	@$(PYTHON) -m helpers doctor

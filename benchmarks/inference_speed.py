@@ -90,7 +90,7 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
 
     from helpers import inference, tasks
     from helpers.inference import batching, likelihood
-    from helpers.models.quantize import dequantised
+    from helpers.models.unpacked import dequantised
 
     model, tokenizer = loaded.model, loaded.tokenizer
     task = tasks.get("recipes")

@@ -186,6 +186,20 @@ def wheels(
     typer.echo("\n".join([*(f"  {path.name}" for path in fetched), f"{len(fetched)} wheels, {size:.0f} MB, in {to}/"]))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Which one; all are listed when none is named.")] = None,
+) -> None:
+    """Run a benchmark; what follows its name goes to it, --help too. A record and a picture are kept."""
+    from helpers.runs import benchmarks
+
+    if name is None:
+        typer.echo("\n".join(f"{found:<18} {about}" for found, about in benchmarks.listing().items()))
+        return
+    raise typer.Exit(benchmarks.run(name, context.args))
+
+
 @app.command()
 def results(
     output_dir: _OutputDir = None,

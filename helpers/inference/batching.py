@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from helpers.models.chat import Conversation, Message, encode, render
-from helpers.models.quantize import dequantised
+from helpers.models.unpacked import dequantised
 
 if TYPE_CHECKING:
     import torch

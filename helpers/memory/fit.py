@@ -50,6 +50,14 @@ class Fit:
         return max(self.plans.values(), key=lambda p: p.total)
 
     @property
+    def keeps_weights(self) -> bool | None:
+        """Whether 4-bit weights may stay dequantised while it trains, for ``training.faster_on_cpu``.
+
+        None: nothing was planned.
+        """
+        return next((p.job.kept_weights for p in self.plans.values()), None)
+
+    @property
     def advice(self) -> str:
         """What to change when memory runs out anyway: the next cheaper step, not planned through."""
         if not self.plans:
@@ -164,6 +172,10 @@ def fit_jobs(jobs: dict[str, Job], size: float, where: str, names: Mapping[str, 
         wide: rows in a batch of "answers" as a multiple of those of "training".
     """
     plans = {name: plan(job) for name, job in jobs.items()}
+    for name, job in jobs.items():
+        if job.kept_weights and not plans[name].fits(size):  # only slower without them
+            jobs = jobs | {name: job.but(kept_weights=False)}
+            plans[name] = plan(jobs[name])
     if all(p.fits(size) for p in plans.values()):
         return Fit(plans, size, where, {})
     first = next(iter(jobs))

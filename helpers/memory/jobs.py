@@ -52,6 +52,8 @@ class Job:
         language_only: of a vision-language model only the language model's layers get an update.
         lora_dropout: share of its input that an update does not see in training.
         classes: rows of a new head.
+        faster: on a CPU, the training stands in ``training.faster_on_cpu``.
+        kept_weights: and it keeps 4-bit weights dequantised.
         pixels: most pixels of a picture, for Qwen2-VL, which reads any number; ``None`` plans 1,280 tokens a picture.
     """
 
@@ -81,6 +83,8 @@ class Job:
     prefix_tokens: int = 20
     prefix_hidden: int = 0
     pixels: int | None = None
+    faster: bool = False
+    kept_weights: bool = False
 
     def __post_init__(self) -> None:
         allowed = {

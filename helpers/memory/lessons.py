@@ -67,6 +67,8 @@ def lesson_jobs(
         longest = min(longest, values["max_length"])
     if values.get("padding") == "max_length":
         found["padded"], longest = False, values["max_length"]
+    if lesson.faster and machine.device == "cpu":
+        found |= {"faster": True, "kept_weights": found["quant"].startswith("nf4")}
     training = Job(**(found | {"length": longest, "labelled": min(completion, longest - 1)}))
     if lesson.step == "contrast":
         return {"training": training.but(batch_size=PAIRS)}
@@ -77,6 +79,8 @@ def lesson_jobs(
         length=min(shown + prompt, longest),
         accumulation=1,
         checkpointing=False,
+        faster=False,
+        kept_weights=False,
     )
     if lesson.step == "classify":
         answers = answers.but(new_tokens=1)

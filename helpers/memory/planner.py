@@ -46,9 +46,10 @@ CUBLAS = {True: 32 * 2**20, False: 8_519_680}  # workspace of a thread, from com
 LOGITS, WORK, ROUNDING, OWN = "logits and loss", "workspace", "allocator", "CUDA context"
 # Rows of a table, in this order: what a storage was made for -> what it is called.
 PARTS: dict[str, str] = {
-    WEIGHTS: "weights", BUFFERS: "weights", SCALES: SCALES, ADAPTERS: ADAPTERS, steps.GRADIENTS: "gradients",
-    steps.STATES: "optimizer states", steps.INPUTS: "activations", steps.ACTIVATIONS: "activations", LOGITS: LOGITS,
-    steps.BACKWARD: WORK, steps.UPDATE: WORK, WORK: WORK, ROUNDING: ROUNDING, OWN: OWN,
+    WEIGHTS: "weights", BUFFERS: "weights", SCALES: SCALES, steps.KEPT: steps.KEPT, ADAPTERS: ADAPTERS,
+    steps.GRADIENTS: "gradients", steps.STATES: "optimizer states", steps.INPUTS: "activations",
+    steps.ACTIVATIONS: "activations", LOGITS: LOGITS, steps.BACKWARD: WORK, steps.UPDATE: WORK, WORK: WORK,
+    ROUNDING: ROUNDING, OWN: OWN,
 }  # fmt: skip
 UNPACKED = ("dequantize_4bit", "dequantize_blockwise")  # weights written out for one product
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from helpers.memory.jobs import Job
 from helpers.training.losses import completion_loss, head_loss, label_word_loss
+from helpers.training.speed import faster_on_cpu
 
 # What a storage is for, by the part of the step in which it begins.
 INPUTS, ACTIVATIONS, BACKWARD, UPDATE = "inputs", "activations", "backward", "update"
-GRADIENTS, STATES = "gradients", "optimizer states"
+GRADIENTS, STATES, KEPT = "gradients", "optimizer states", "dequantised weights"
 Mark = Callable[[str], Any]  # cause -> a context in which storages begin for it
 Label = Callable[[torch.Tensor, str], None]
 
@@ -71,14 +72,24 @@ def train(
                 parameter.grad = torch.zeros_like(parameter)
     for parameter in trained:
         parameter.register_post_accumulate_grad_hook(lambda p: label(p.grad, GRADIENTS))
-    with mark(ACTIVATIONS), mixed_precision(job, model):
-        loss = loss_of(job, model, inputs)
-    with mark(BACKWARD):
-        (loss / job.accumulation).backward()
+    with _faster(job, model, mark):
+        with mark(ACTIVATIONS), mixed_precision(job, model):
+            loss = loss_of(job, model, inputs)
+        with mark(BACKWARD):
+            (loss / job.accumulation).backward()
     with mark(UPDATE):
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
+
+
+@contextmanager
+def _faster(job: Job, model: Any, mark: Mark) -> Iterator[None]:
+    with ExitStack() as stack:
+        if job.faster and job.device == "cpu":
+            with mark(KEPT):
+                stack.enter_context(faster_on_cpu(model, weights=job.kept_weights, quiet=True))
+        yield
 
 
 def make_optimizer(job: Job, trained: list[Any]) -> torch.optim.Optimizer:

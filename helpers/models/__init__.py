@@ -8,7 +8,7 @@ from helpers.models.quantize import (
     QUANTISATIONS,
     ParameterCount,
     count_parameters,
-    dequantised_weight,
     guard_cpu_kernels,
     quantisation_config,
 )
+from helpers.models.unpacked import dequantised_weight

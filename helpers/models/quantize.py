@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,80 +149,3 @@ def _constants_bytes(state: Any) -> int:
     if getattr(state, "nested", False):
         size += int(state.state2.absmax.numel() * state.state2.absmax.element_size())
     return size
-
-
-def dequantised_weight(module: nn.Module) -> torch.Tensor:
-    """The weight of a 4-bit linear layer as the forward pass sees it, shape ``(out, in)``.
-
-    Raises:
-        ModelError: the layer is not quantised.
-    """
-    weight = getattr(module, "weight", None)
-    state = getattr(weight, "quant_state", None)
-    if weight is None or state is None:
-        raise ModelError(f"{type(module).__name__} has no 4-bit weight", "load the model with quant='nf4'")
-    from bitsandbytes.functional import dequantize_4bit
-
-    return dequantize_4bit(weight.data, state)
-
-
-@contextmanager
-def dequantised(model: nn.Module) -> Iterator[int]:
-    """Run a block with every 4-bit layer multiplying by its weight dequantised once, not once per call.
-
-    A 4-bit layer dequantises its whole weight in every forward pass. During generation that is one time per
-    token, and on a CPU it takes longer than the product itself. A LoRA update is added to the dequantised
-    weight, so it costs nothing per token either: h = (W + α/r · B A) x, rounded to the weight's dtype. (Never
-    requantised, which would lose most of a small update. An update of zero changes no bit.)
-
-    It costs the memory of the plain weights, so it is meant for small models. Yields how many layers were
-    switched; all are put back after. Not for training: the gradient is not defined.
-    """
-    from bitsandbytes.nn import Linear4bit
-    from torch.nn import functional
-
-    packed = {m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.quant_state is not None}
-    updates = {m.base_layer: m for m in model.modules() if getattr(m, "base_layer", None) in packed and _plain_lora(m)}
-    switched: list[nn.Module] = []
-    for module in packed:
-        layer = updates.get(module, module)
-        weight = dequantised_weight(module)
-        if layer is not module:
-            weight = _with_update(weight, layer)
-
-        def forward(
-            x: torch.Tensor, weight: torch.Tensor = weight, bias: torch.Tensor | None = module.bias
-        ) -> torch.Tensor:
-            dtype = x.dtype
-            kept = weight if weight.dtype == dtype else weight.to(dtype)
-            return functional.linear(x, kept, None if bias is None else bias.to(dtype))
-
-        layer.forward = forward  # type: ignore[method-assign]
-        switched.append(layer)
-    try:
-        yield len(switched)
-    finally:
-        for layer in switched:
-            del layer.forward
-
-
-def _plain_lora(layer: Any) -> bool:
-    """Whether the layer is LoRA as published: active, W + α/r · B A, no variant and no bias of its own."""
-    from peft.tuners.lora import LoraLayer
-
-    return (
-        isinstance(layer, LoraLayer)
-        and not layer.disable_adapters
-        and not layer.merged
-        and not layer.lora_variant
-        and not any(layer.lora_bias.values())
-    )
-
-
-def _with_update(weight: torch.Tensor, layer: Any) -> torch.Tensor:
-    """`weight` plus the active updates of a LoRA layer, summed in float32 and rounded once."""
-    total = weight.float()
-    for name in layer.active_adapters:
-        if name in layer.lora_A:
-            total = total + layer.get_delta_weight(name).float()
-    return total.to(weight.dtype)

@@ -21,7 +21,7 @@ from helpers.config.profiles import PROFILES
 from helpers.config.settings import NOT_COMPARED
 from helpers.errors import RunError
 from helpers.files import repo_root, write_atomic
-from helpers.reports import results
+from helpers.reports import measured, results
 from helpers.reports.documents import Document, with_sources
 from helpers.runs import records
 from helpers.runs.records import FINISHED, RunRecord
@@ -184,22 +184,26 @@ def documents(root: Path | None = None) -> Iterator[Document]:
     root = root or repo_root()
     found = read(root)
     readme = Document(root / "README.md")
-    yield readme.but(replace_block(readme.current, results.readme_block(found, FOLDER), "README.md"))
+    text = replace_block(readme.current, results.readme_block(found, FOLDER), "README.md")
+    if measured.MARKS[0] in text:
+        text = replace_block(text, measured.block(root), "README.md", measured.MARKS)
+    yield readme.but(text)
     for name in LESSONS:
         notebook = Document(root / "notebooks" / f"{name}.ipynb")
         yield notebook.but(notebook_text(notebook.current, results.notebook_block(name, found), notebook.path.name))
 
 
-def replace_block(text: str, block: str, where: str) -> str:
+def replace_block(text: str, block: str, where: str, marks: tuple[str, str] = (START, END)) -> str:
     """``text`` with ``block`` between its marks.
 
     Raises:
         RunError: the marks are not there exactly once.
     """
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise RunError(f"{where} has no single pair of {START} and {END}", "Put them where the table belongs")
-    before, _, rest = text.partition(START)
-    return f"{before}{START}\n{block}\n{END}{rest.partition(END)[2]}"
+    start, end = marks
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise RunError(f"{where} has no single pair of {start} and {end}", "Put them where the table belongs")
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n{block}\n{end}{rest.partition(end)[2]}"
 
 
 def notebook_text(raw: str, block: str, where: str) -> str:

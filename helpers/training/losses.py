@@ -32,12 +32,45 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) ->
         use_cache=False,
     )
     targets = shifted[:, positions]
-    # Row by row, and again in the backward pass: a float32 copy of all logits and its softmax would be the
-    # largest tensors of the whole step.
+    taken = max(1.0, float((targets != IGNORED).sum() if count is None else count))
+    if outputs.logits.dtype != torch.float16:
+        return LabelledLoss.apply(outputs.logits, targets, 1 / taken), outputs
+    # In float16 a gradient is scaled up before it is rounded, so it cannot be kept: row by row, and again in the
+    # backward pass.
     rows = zip(outputs.logits.unbind(0), targets.unbind(0), strict=True)
     total = sum(checkpoint(_summed_loss, logits, target, use_reentrant=False) for logits, target in rows)
-    taken = (targets != IGNORED).sum() if count is None else count
-    return total / max(1.0, float(taken)), outputs
+    return total / taken, outputs
+
+
+class LabelledLoss(torch.autograd.Function):
+    """Cross-entropy summed over the labelled positions, whose gradient is made along with it: softmax − one-hot.
+
+    A float32 copy of all logits and its softmax would be the largest tensors of the whole step, so there is one row
+    of a batch at a time. The gradient takes the place that the gradient of the logits has in any case.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor, scale: float) -> torch.Tensor:
+        """Logits ``(b, positions, vocabulary)``, targets ``(b, positions)``; the sum times `scale`, in float32."""
+        total = torch.zeros((), dtype=torch.float32, device=logits.device)
+        gradient = torch.zeros_like(logits) if ctx.needs_input_grad[0] else None
+        for number, target in enumerate(targets):
+            places = (target != IGNORED).nonzero().squeeze(1)
+            logp = functional.log_softmax(logits[number, places].float(), -1)
+            named = target[places].unsqueeze(1)
+            total -= logp.gather(1, named).sum()
+            if gradient is not None:
+                logp.exp_().scatter_add_(1, named, torch.full_like(named, -1, dtype=logp.dtype))
+                gradient[number, places] = logp.mul_(scale).to(logits.dtype)
+        ctx.gradient = gradient
+        return total * scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        if ctx.gradient is None:
+            raise RuntimeError("the gradient of this loss was taken already")
+        gradient, ctx.gradient = ctx.gradient.mul_(gradients[0]), None
+        return gradient, None, None
 
 
 def head_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -255,3 +255,17 @@ def test_the_command_line_plans_a_lesson() -> None:
     found = json.loads(done.stdout)
     assert found["fits"] and found["plans"]["training"]["needed_gb"] > 0.7
     assert done.stderr == ""
+
+
+def test_on_a_cpu_weights_stay_dequantised_while_there_is_room_and_on_a_gpu_never() -> None:
+    machine = dataclasses.replace(report.without_card(hardware.probe()), ram_free_gb=100.0)
+    settings = resolve("03_qlora_nli", {"profile": "smoke"}, machine)
+    roomy = check(settings, machine)
+    job = roomy.plans["training"].job
+    assert roomy.keeps_weights is True and job.faster and not roomy.plans["answers"].job.faster
+    packed = planner.plan(job.but(kept_weights=False))
+    needed = (1 + planner.MARGIN) * (packed.total + roomy.plans["training"].total) / 2
+    tight = check(settings, dataclasses.replace(machine, ram_free_gb=needed / GB))
+    assert tight.keeps_weights is False and tight.plans["training"].total == packed.total
+    planned = lesson_jobs(resolve("03_qlora_nli", {"profile": "full"}, _machine()), _machine())["training"]
+    assert not planned.faster and not planned.kept_weights

@@ -31,6 +31,9 @@ LLAMA = [
     for again in (False, True)
 ]
 OTHERS = [
+    Job("tiny/llama", batch_size=3, length=100, faster=True, kept_weights=True, **CPU),
+    Job("tiny/llama", batch_size=3, length=100, faster=True, kept_weights=True, device="cpu", dtype="bfloat16"),
+    Job("tiny/llama", batch_size=3, length=100, faster=True, lora_dropout=0.1, checkpointing=True, **CPU),
     Job("tiny/llama", quant="nf4", batch_size=3, length=100, lora_dropout=0.1, **CPU),
     Job("tiny/llama", quant="int8", batch_size=3, length=100, **CPU),
     Job("tiny/llama", quant="nf4", length=100, prepared=True, device="cpu", dtype="bfloat16", mixed=False),
@@ -56,7 +59,8 @@ OTHERS = [
 
 def _name(job: Job) -> str:
     parts = [job.model.removeprefix("tiny/"), job.step, job.method, job.quant, f"{job.batch_size}x{job.length}"]
-    return "-".join(parts + ["again"] * job.checkpointing)
+    marks = ["again"] * job.checkpointing + ["faster"] * job.faster + [job.dtype] * (job.dtype != "float32")
+    return "-".join(parts + marks)
 
 
 @pytest.mark.parametrize("job", LLAMA + OTHERS, ids=_name)

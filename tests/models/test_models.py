@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 
 from helpers import models
 from helpers.errors import ModelError
-from helpers.models.quantize import dequantised
+from helpers.models.unpacked import dequantised
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

@@ -42,6 +42,7 @@ class MemoryStep:
         method: what is trained; "" where the parameter ``prefix`` says it.
         language_only: of a model that reads pictures, only the language half gets an adapter.
         batch_is_fixed: the training step's rows do not follow ``batch_size``.
+        faster: on a CPU it trains in ``training.faster_on_cpu``.
     """
 
     step: str
@@ -51,6 +52,7 @@ class MemoryStep:
     method: str = "lora"
     language_only: bool = False
     batch_is_fixed: bool = False
+    faster: bool = False
 
 
 @dataclass(frozen=True)

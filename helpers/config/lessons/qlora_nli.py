@@ -36,6 +36,6 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("classify", prompt=128, completion=1),
+    memory=MemoryStep("classify", prompt=128, completion=1, faster=True),
     figures=("learning_curve", "reliability"),
 )
