@@ -16,11 +16,14 @@ from trl import SFTTrainer
 from helpers.errors import DataError, OutOfMemory, RunError, TrainingDiverged
 from helpers.machine import out_of_memory
 from helpers.models.chat import encode
+from helpers.progress import listening
 from helpers.training.callbacks import Meter, ProgressLine, Restored, ReturnFreedMemory, StopOnNaN
 from helpers.training.checkpoints import latest_checkpoint, mirror_of
 from helpers.training.live_plot import LivePlot
 from helpers.training.losses import IGNORED, completion_loss
+from helpers.training.quarters import EachQuarter
 from helpers.training.saving import patient
+from helpers.training.telling import Telling
 
 if TYPE_CHECKING:
     from torch import nn
@@ -143,6 +146,9 @@ def train(
     ours += [guard, meter, Restored(trainer.callback_handler)] + ([ProgressLine(lines)] if lines else [])
     if trainer.args.device.type == "cpu":
         ours.append(ReturnFreedMemory())
+    if listening():
+        quarters = (c for c in trainer.callback_handler.callbacks if isinstance(c, EachQuarter))
+        ours.append(Telling(step for callback in quarters for step in callback.shares))
     trainer.model.config.use_cache = False
     trainer.args.logging_nan_inf_filter = False  # it would log the mean of earlier losses in place of NaN
     for callback in ours:
