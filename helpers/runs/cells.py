@@ -45,7 +45,7 @@ def _headings(lines: Iterable[str]) -> Iterable[str]:
         fenced ^= line.lstrip().startswith("```")
         if not fenced and (match := re.match(r"#{1,6}\s+(.+?)\s*#*$", line)):
             plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", match[1])
-            yield re.sub(r"[*`$]", "", plain).strip()
+            yield re.sub(r"^\d+ · ", "", re.sub(r"[*`$]", "", plain).strip())  # the lesson's number is known
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 TICK = 1.0  # seconds between two looks
-STAYED = 1.0  # seconds until the title of a cell is worth a line of its own
+STAYED = 2.0  # seconds until the title of a cell is worth a line; by then its work has been heard of
 QUIET = 30.0  # seconds between two lines under one title
 _SHORTEST = 12  # characters of a title that are shown at least
 
@@ -201,10 +201,11 @@ class Terminal(Lines):
             return
         # One column stays free: some terminals begin a new line after the last one.
         text = "\n".join(lesson.line(self._live.console.width - 1) for lesson in running)
-        if text != self._shown or ended:
+        if ended:
+            text = ""  # printing goes above the lines and draws them once more, so they are away until the next look
+        if text != self._shown:
             self._shown = text
-            # What is printed goes above the lines and draws them anew, so these have to be the new ones by then.
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=not ended)
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
         for line in ended:
             self._tell(line)
 
