@@ -32,7 +32,7 @@ def test_a_training_tells_step_loss_and_what_is_left(
     listener: channel.Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telling, "PAUSE", 0.0)
-    quarters = EachQuarter(lambda: {}, 12)
+    quarters = EachQuarter(dict, 12)
     losses, weights = trained(tmp_path / "told", 12, [quarters])
     told = listener.events()
     assert {event["what"] for event in told} == {channel.TRAINING}
@@ -43,7 +43,7 @@ def test_a_training_tells_step_loss_and_what_is_left(
     early, late = told[5], told[12]
     assert "left" not in early and late["left"] == [0.0, 0.0]
     monkeypatch.delenv(channel.VARIABLE)
-    again, same = trained(tmp_path / "silent", 12, [EachQuarter(lambda: {}, 12)])
+    again, same = trained(tmp_path / "silent", 12, [EachQuarter(dict, 12)])
     assert again == losses and torch.equal(weights, same)
     assert listener.events() == [], "nobody listened"
 
