@@ -3,5 +3,4 @@
 from __future__ import annotations
 
 from helpers.progress.bars import Work, each
-from helpers.progress.channel import listening
 from helpers.progress.remaining import Remaining

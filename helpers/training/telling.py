@@ -71,9 +71,6 @@ class Telling(TrainerCallback):
             self._validation.close()
         self._validation = None
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        channel.tell(channel.TRAINING, ended=True)
-
 
 def validated(args: TrainingArguments, state: TrainerState) -> list[int]:
     """The steps after which the trainer validates."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from helpers.runs import headless
 place = Path(sys.argv[1])
 jobs = headless.plan(sys.argv[2:], {}, profile="smoke", output_dir=place / "out", notebooks_dir=place / "nb")
 outcomes = headless.run_all(jobs, parallel=len(jobs))
+print(*(f"{o.notebook} {o.error}" for o in outcomes if o.error), sep=" | ", file=sys.stderr)
 sys.exit(headless.exit_code(outcomes))
 """
 WORKS = """
@@ -40,7 +43,8 @@ import os
 from helpers.progress import channel
 place = os.environ[channel.VARIABLE]
 with open(place, "ab") as file:
-    file.write(b'half a line {"event": \\n{"event": "work", "what": "x", "done": "many"}\\n[1]\\n\\xff\\n{"event": "work"}\\n')
+    file.write(b'half a line {"event": \\n{"event": "work", "what": "x", "done": "many"}\\n')
+    file.write(b'[1]\\n\\xff\\n{"event": "work"}\\n')
 time.sleep(1)
 os.remove(place)
 channel.tell("washing up", done=1, total=2)
@@ -48,6 +52,25 @@ assert not os.path.exists(place)
 run.finish()
 """
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def in_terminal(command: list[str], interrupt_at: bytes | None = None) -> tuple[int, str]:
+    """Exit code of a command and what it wrote into a terminal, where somebody types Ctrl-C after some text."""
+    ours, theirs = os.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30"}
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment, start_new_session=True
+    )
+    os.close(theirs)
+    text = b""
+    with contextlib.suppress(OSError):  # how a terminal says that its other end is closed
+        while part := os.read(ours, 65536):
+            text += part
+            if interrupt_at is not None and interrupt_at in text:
+                os.killpg(process.pid, signal.SIGINT)
+                interrupt_at = None
+    os.close(ours)
+    return process.wait(60), text.decode()
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +87,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-c", SHOWN, str(place), "00", "01"]
     piped = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
     assert piped.returncode == 0, piped.stdout + piped.stderr
-    ours, theirs = os.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment)
-    os.close(theirs)
-    text = b""
-    while True:
-        try:
-            text += (part := os.read(ours, 65536))
-        except OSError:  # how a terminal says that its other end is closed
-            break
-        if not part:
-            break
-    os.close(ours)
-    assert process.wait(60) == 0, text.decode()
-    yield {"pipe": piped.stdout, "terminal": text.decode()}
+    code, text = in_terminal(command)
+    assert code == 0, text
+    yield {"pipe": piped.stdout, "terminal": text}
 
 
 def test_a_pipe_gets_plain_lines_with_titles_and_none_twice(seen: dict[str, str]) -> None:
@@ -110,6 +121,17 @@ def test_a_terminal_has_a_line_for_each_that_changes_and_is_left_clean(seen: dic
         assert any(re.fullmatch(rf"{name} +finished after .*", line) for line in lines)
     last = CONTROL.sub("", text).strip().splitlines()[-1]
     assert "finished after" in last, "nothing of the lines is left below"
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals to open here")
+def test_ctrl_c_leaves_the_terminal_clean(tmp_path: Path) -> None:
+    notebook(tmp_path / "nb", "00", "# Sleep long\nimport time\ntime.sleep(120)")
+    command = [sys.executable, "-c", SHOWN, str(tmp_path), "00"]
+    code, text = in_terminal(command, b"Sleep long")
+    assert code == 130 and "Traceback" not in text, text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is back"
+    lines = [line for line in CONTROL.sub("", text).splitlines() if line.strip()]
+    assert re.match(r"00_start_here +interrupted after", lines[-2]) and lines[-1] == "00_start_here stopped"
 
 
 class Hand:
@@ -236,6 +258,9 @@ def test_every_cell_of_every_lesson_has_a_title() -> None:
         assert not any(re.search(r"[`*\[#]", title) for title in found.values()), path.name
 
 
+HARDWARE = {"device": "cpu", "dtype": "float32"}
+
+
 def executed(folder: Path, source: list[Any], seconds: list[float], **info: Any) -> None:
     """An earlier run as the worker leaves it."""
     folder.mkdir(parents=True)
@@ -246,7 +271,7 @@ def executed(folder: Path, source: list[Any], seconds: list[float], **info: Any)
     injected.metadata = {"tags": ["injected-parameters"], "papermill": {"duration": 99.0}}
     node.cells.insert(1, injected)
     nbformat.write(node, folder / "notebook.ipynb")
-    run = {"status": "finished", "resumed": False, "finished": "2026-01-01", "hardware": {"device": "cpu"}}
+    run = {"status": "finished", "resumed": False, "finished": "2026-01-01", "hardware": HARDWARE}
     settings = {"profile": "smoke", "n_train": 8, "seed": 0, "run_name": folder.name}
     (folder / "run.json").write_text(json.dumps(run | {"settings": settings} | info))
 
@@ -259,14 +284,14 @@ def test_the_time_of_a_lesson_is_that_of_an_earlier_run_at_this_ones_speed(tmp_p
     executed(tmp_path / "04" / "failed", source, [1, 1, 0, 1], status="failed", finished="2027")
     executed(tmp_path / "04" / "resumed", source, [1, 1, 0, 1], resumed=True, finished="2027")
     executed(tmp_path / "04" / "more", source, [7, 7, 0, 7], settings=settings | {"n_train": 9}, finished="2027")
-    executed(tmp_path / "04" / "gpu", source, [3, 3, 0, 3], hardware={"device": "cuda"}, finished="2027")
+    executed(tmp_path / "04" / "gpu", source, [3, 3, 0, 3], hardware=HARDWARE | {"device": "cuda"}, finished="2027")
     executed(tmp_path / "04" / "broken", source, [1, 1, 0, 1], finished="2027")
     (tmp_path / "04" / "broken" / "notebook.ipynb").write_text("{")
     executed(tmp_path / "04" / "odd", source, [1, 1, 0, 1], finished="2027")
     (tmp_path / "04" / "odd" / "run.json").write_text("[]")
     runs = cells.earlier_runs(tmp_path, "04")
     assert len(runs) == 4 and cells.earlier_runs(tmp_path, "05") == []
-    mine = {"settings": settings | {"seed": 1, "run_name": "x"}, "hardware": {"device": "cpu"}, "resumed": False}
+    mine = {"settings": settings | {"seed": 1, "run_name": "x"}, "hardware": HARDWARE | {"a": 1}, "resumed": False}
     info: dict[str, Any] = {}
     watch = cells.Clock(source, runs, lambda: info, clock := Hand())
     assert watch.begin(source[0]) is None, "the run has no settings yet"
@@ -276,7 +301,11 @@ def test_the_time_of_a_lesson_is_that_of_an_earlier_run_at_this_ones_speed(tmp_p
     assert watch.begin(source[1]) == (80.0, 10.0), "it took twice as long so far"
     clock.now += 20
     assert watch.begin(source[3]) == (5 * 40 / 50, 0.0)
-    for other in ({"resumed": True}, {"hardware": {"device": "mps"}}, {"settings": settings | {"n_train": 7}}):
+    for other in (
+        {"resumed": True},
+        {"hardware": HARDWARE | {"dtype": "bfloat16"}},
+        {"settings": settings | {"n_train": 7}},
+    ):
         assert cells.Clock(source, runs, lambda other=other: mine | other).begin(source[0]) is None
 
 
@@ -284,8 +313,27 @@ def test_a_cell_that_is_new_has_no_time_and_those_after_it_have(tmp_path: Path) 
     source = [code("a"), code("b"), code("c")]
     executed(tmp_path / "04" / "run", source, [10, 40, 5])
     settings = {"profile": "smoke", "n_train": 8}
-    info = {"settings": settings, "hardware": {"device": "cpu"}}
+    info = {"settings": settings, "hardware": HARDWARE}
     source[1].source = "b, and more"
     watch = cells.Clock(source, cells.earlier_runs(tmp_path, "04"), lambda: info, Hand())
     assert watch.begin(source[0]) is None and watch.begin(source[1]) is None
     assert watch.begin(source[2]) == (5.0, 0.0)
+
+
+def test_a_record_of_another_machine_counts_once_this_ones_speed_is_known(tmp_path: Path) -> None:
+    source = [code("a"), code("b"), code("c")]
+    executed(tmp_path / "elsewhere", source, [10, 40, 5])
+    settings = {"profile": "smoke", "n_train": 8}
+    info = {"settings": settings, "hardware": HARDWARE}
+    place = tmp_path / "recorded" / "smoke" / "04"
+    place.mkdir(parents=True)
+    seconds = cells.seconds_of_cells(tmp_path / "elsewhere" / "notebook.ipynb")
+    assert sorted(seconds.values()) == [5, 10, 40], "without that of the parameters"
+    (place / "run.json").write_text(json.dumps(info | {"cell_seconds": seconds}))
+    (tmp_path / "recorded" / "cpu" / "04").mkdir(parents=True)
+    (tmp_path / "recorded" / "cpu" / "04" / "run.json").write_text("{}")  # an older record, without seconds
+    runs = cells.earlier_runs(tmp_path / "out", "04", tmp_path / "recorded")
+    watch = cells.Clock(source, runs, lambda: info, clock := Hand())
+    assert len(runs) == 1 and watch.begin(source[0]) is None
+    clock.now += 30
+    assert watch.begin(source[1]) == (120.0, 15.0)
