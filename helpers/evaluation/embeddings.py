@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from helpers.errors import ModelError, ParameterError
 from helpers.hints import nearest_and_all
+from helpers.progress import each
 
 FloatArray = NDArray[np.float32]
 
@@ -101,8 +102,8 @@ class SentenceEmbedder:
     def _embed(self, texts: list[str]) -> None:
         import torch
 
-        for start in range(0, len(texts), self._batch_size):
-            chosen = texts[start : start + self._batch_size]
+        groups = [texts[start : start + self._batch_size] for start in range(0, len(texts), self._batch_size)]
+        for chosen in each("embedding texts", groups, len(texts), len):
             batch = self._tokenizer(
                 chosen,
                 padding=True,

@@ -17,6 +17,7 @@ import numpy as np
 from helpers.evaluation.aggregates import MAX_ORDER
 from helpers.evaluation.statistics import FloatArray
 from helpers.evaluation.tokens import Tokens
+from helpers.progress import each
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
 ENGLISH = Tokens("a-z")
@@ -64,7 +65,8 @@ def rouge_scores(
     tokenizer: Any = DefaultTokenizer(use_stemmer=False) if tokens.kind == "a-z" else tokens
     scorer = RougeScorer(ngram_types, use_stemmer=False, tokenizer=tokenizer)
     out = {t: np.zeros(len(predictions)) for t in types}
-    for i, (prediction, texts) in enumerate(zip(predictions, as_lists(references), strict=True)):
+    pairs = zip(predictions, as_lists(references), strict=True)
+    for i, (prediction, texts) in enumerate(each("scoring texts (ROUGE)", pairs, len(predictions))):
         if ngram_types:
             scores = scorer.score_multi(texts, prediction)
             for t in ngram_types:
@@ -122,10 +124,11 @@ def meteor_scores(
 
     use = meteor_synonyms() if synonyms is None else synonyms
     source: Any = wordnet if use else SimpleNamespace(synsets=lambda word: [])
+    pairs = zip(predictions, as_lists(references), strict=True)
     return np.asarray(
         [
             meteor_score([tokens.with_marks(text) for text in texts], tokens.with_marks(prediction), wordnet=source)
-            for prediction, texts in zip(predictions, as_lists(references), strict=True)
+            for prediction, texts in each("scoring texts (METEOR)", pairs, len(predictions))
         ],
         dtype=np.float64,
     )

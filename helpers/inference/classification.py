@@ -9,6 +9,7 @@ import numpy as np
 
 from helpers.inference.batching import batches, evaluation, pad_id, pad_left, positions
 from helpers.machine.out_of_memory import explained
+from helpers.progress import each
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,7 +37,7 @@ def class_logits(
     """
     rows: list[np.ndarray] = [np.empty(0)] * len(inputs)
     with evaluation(model) as device:
-        for batch in batches([len(ids) for ids in inputs], batch_size):
+        for batch in each("classifying", batches([len(ids) for ids in inputs], batch_size), len(inputs), len):
             ids, mask = pad_left([inputs[i] for i in batch], pad_id(tokenizer), device)
             # Left padding with positions counted from the first real token: a row's last token is the batch's.
             shared = {"input_ids": ids, "attention_mask": mask, "position_ids": positions(mask), "use_cache": False}

@@ -10,6 +10,7 @@ import numpy as np
 from helpers.inference.batching import Message, batches, evaluation, pad_id, pad_left, positions, render
 from helpers.inference.shared import Start
 from helpers.machine.out_of_memory import explained
+from helpers.progress import each
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,11 +41,11 @@ def generate(
     """
     import torch
 
-    encoded = [render(tokenizer, [*shots, *p], add_generation_prompt=True) for p in prompts]
+    encoded = [render(tokenizer, [*shots, *p], add_generation_prompt=True) for p in each("tokenising", prompts)]
     answers = [""] * len(encoded)
     with evaluation(model) as device:
         start = Start(model, encoded if shots else [], device)
-        for batch in batches([len(e) for e in encoded], batch_size):
+        for batch in each("generating", batches([len(e) for e in encoded], batch_size), len(encoded), len):
             ids, mask = pad_left([start.rest(encoded[i]) for i in batch], pad_id(tokenizer), device)
             # The whole text is given; what the cache has already is not read again.
             shared = torch.tensor([encoded[0][: start.length]] * len(batch), dtype=ids.dtype, device=device)
@@ -83,10 +84,10 @@ def last_hidden_states(
     batch_size: int = 16,
 ) -> np.ndarray:
     """What the model knows at the end of each prompt: last layer, last token; float32 ``(n, hidden size)``."""
-    encoded = [render(tokenizer, list(p), add_generation_prompt=True) for p in prompts]
+    encoded = [render(tokenizer, list(p), add_generation_prompt=True) for p in each("tokenising", prompts)]
     states: list[np.ndarray] = [np.empty(0)] * len(encoded)
     with evaluation(model) as device:
-        for batch in batches([len(e) for e in encoded], batch_size):
+        for batch in each("reading prompts", batches([len(e) for e in encoded], batch_size), len(encoded), len):
             ids, mask = pad_left([encoded[i] for i in batch], pad_id(tokenizer), device)
             output = model(
                 input_ids=ids, attention_mask=mask, position_ids=positions(mask), logits_to_keep=1,

@@ -13,6 +13,7 @@ from helpers.errors import DataError
 from helpers.inference.batching import Conversation, Message, batches, encode, evaluation, pad_id, pad_left, render
 from helpers.inference.shared import Start
 from helpers.machine.out_of_memory import explained
+from helpers.progress import each
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ def completion_nll(
         ``(nll, tokens)``: summed nats, float64 of shape ``(n,)``, and scored tokens, int64 of shape ``(n,)``
         (0 where truncation left nothing of the completion). ``exp(nll.sum() / tokens.sum())`` is the perplexity.
     """
-    pairs = [encode(tokenizer, c) for c in conversations]
+    pairs = [encode(tokenizer, c) for c in each("tokenising", conversations)]
     if max_length is not None:
         pairs = [(p[:max_length], c[: max(0, max_length - len(p))]) for p, c in pairs]
     if shots:  # the tokens that are scored stay the same
@@ -56,7 +57,8 @@ def completion_nll(
     with evaluation(model) as device:
         room = max(1, LOGITS // int(model.config.get_text_config().vocab_size))
         start = Start(model, [pairs[i][0] for i in scored] if shots else [], device)
-        for batch in batches([len(pairs[i][0]) + len(pairs[i][1]) for i in scored], batch_size, room):
+        lengths = [len(pairs[i][0]) + len(pairs[i][1]) for i in scored]
+        for batch in each("measuring the loss", batches(lengths, batch_size, room), len(scored), len):
             rows = [pairs[scored[j]] for j in batch]
             ids, mask = pad_left([start.rest(p + c) for p, c in rows], pad_id(tokenizer), device)
             keep = max(len(c) for _, c in rows)
@@ -106,13 +108,13 @@ def score_options(
             encode(tokenizer, {"prompt": [*shots, *p], "completion": [{"role": "assistant", "content": o}]})
             for o in choices
         ]
-        for p, choices in zip(prompts, options, strict=True)
+        for p, choices in each("tokenising", zip(prompts, options, strict=True), len(prompts))
     ]
     logp = [np.zeros(len(o), dtype=np.float64) for o in options]
     tokens = [np.array([len(c) for _, c in row], dtype=np.int64) for row in pairs]
     with evaluation(model) as device:
         start = Start(model, [row[0][0] for row in pairs] if shots else [], device)
-        for batch in batches([len(row[0][0]) for row in pairs], batch_size):
+        for batch in each("scoring options", batches([len(row[0][0]) for row in pairs], batch_size), len(pairs), len):
             values = _score_batch(model, [pairs[i] for i in batch], pad_id(tokenizer), device, start)
             for i, row in zip(batch, values, strict=True):
                 logp[i][:] = row

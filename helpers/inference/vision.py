@@ -13,6 +13,7 @@ from helpers.inference.batching import batches, evaluation, pad_id
 from helpers.inference.generation import generating_model
 from helpers.machine.out_of_memory import explained
 from helpers.models.vision_inputs import IGNORED, VisionInput, answer_opening, collate_vision, encode_vision
+from helpers.progress import each
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,7 +36,7 @@ def generate_vision(
     """
     answers = [""] * len(asked)
     with evaluation(model) as device:
-        for rows in batches([_length(talk) for talk in asked], batch_size):
+        for rows in each("generating", batches([_length(talk) for talk in asked], batch_size), len(asked), len):
             items = [_prompt(processor, asked[i]) for i in rows]
             batch = collate_vision(processor, items, side="left", device=device)
             del batch["labels"]
@@ -84,7 +85,7 @@ def choice_scores(
             f"there are {len(asked):,} prompts and {len(options):,} lists of options", "give one list for each prompt"
         )
     endings = []
-    for talk, texts in zip(asked, options, strict=True):
+    for talk, texts in each("tokenising", zip(asked, options, strict=True), len(asked)):
         opening = answer_opening(processor, talk["prompt"])
         endings.append([processor.tokenizer(opening + t, add_special_tokens=False)["input_ids"] for t in texts])
     for texts, ids in zip(options, endings, strict=True):
@@ -95,7 +96,7 @@ def choice_scores(
             )
     scores: list[np.ndarray] = [np.empty(0)] * len(asked)
     with evaluation(model) as device:
-        for rows in batches([_length(talk) for talk in asked], batch_size):
+        for rows in each("scoring choices", batches([_length(talk) for talk in asked], batch_size), len(asked), len):
             prompts = {i: _prompt(processor, asked[i]) for i in rows}
             items = [replace(prompts[i], completion_ids=ids) for i in rows for ids in endings[i]]
             batch = collate_vision(processor, items, side="left", device=device)
@@ -103,8 +104,8 @@ def choice_scores(
             keep = max(len(item.completion_ids) for item in items)
             logits = model(**batch, logits_to_keep=keep + 1, use_cache=False).logits[:, :-1].float()
             targets = labels[:, -keep:]
-            each = logits.log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-            summed = (each.double() * (targets != IGNORED)).sum(1).cpu().numpy()
+            logp = logits.log_softmax(-1).gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            summed = (logp.double() * (targets != IGNORED)).sum(1).cpu().numpy()
             ends = np.cumsum([len(endings[i]) for i in rows])[:-1]
             for i, values in zip(rows, np.split(summed, ends), strict=True):
                 scores[i] = values
@@ -125,13 +126,13 @@ def completion_losses(model: PreTrainedModel, processor: Any, conversations: Seq
     """
     losses = []
     with evaluation(model) as device:
-        for talk in conversations:
+        for talk in each("measuring the loss", conversations):
             item = encode_vision(processor, talk)
             batch = collate_vision(processor, [item], device=device)
             targets = batch.pop("labels")[0, 1:]
             logp = model(**batch).logits[0, :-1].float().log_softmax(-1)
-            each = logp.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-            losses.append(-each[targets != IGNORED].double().cpu().numpy())
+            logp = logp.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            losses.append(-logp[targets != IGNORED].double().cpu().numpy())
     return losses
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from helpers.errors import DataError, ModelError
 from helpers.models.load import ModelSource, _from_pretrained, load_tokenizer, load_with, resolve_model
+from helpers.progress import each
 from helpers.sources.pictures import as_rgb
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def image_features(clip: LoadedClip, images: Iterable[Image], *, batch_size: int
 
     rows = [np.zeros((0, clip.dimension), dtype=np.float32)]
     done = 0
-    for pictures in _chunks(images, batch_size):
+    total = len(images) if isinstance(images, Sized) else None
+    for pictures in each("embedding pictures", _chunks(images, batch_size), total, len):
         pixels = torch.stack([_pixels(clip, picture, done + i) for i, picture in enumerate(pictures)])
         rows.append(unit(project_pixels(clip.model, pixels)[:, 0]).cpu().numpy())
         done += len(pictures)
@@ -145,11 +147,11 @@ def encode_ids(model: CLIPModel, rows: Sequence[Sequence[int]], batch_size: int 
     for i, ids in enumerate(rows):
         by_length[len(ids)].append(i)
     found = torch.empty(len(rows), model.config.projection_dim)
-    for places in by_length.values():
-        for chosen in _chunks(places, batch_size):
-            batch = torch.tensor([list(rows[i]) for i in chosen], device=model.device)
-            with torch.no_grad():
-                found[chosen] = project_ids(model, batch).cpu()
+    groups = [chosen for places in by_length.values() for chosen in _chunks(places, batch_size)]
+    for chosen in each("embedding texts", groups, len(rows), len):
+        batch = torch.tensor([list(rows[i]) for i in chosen], device=model.device)
+        with torch.no_grad():
+            found[chosen] = project_ids(model, batch).cpu()
     return found
 
 

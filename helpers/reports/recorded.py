@@ -1,8 +1,9 @@
 """Small records of finished runs under ``outputs/reference/``, and the tables that are made from them.
 
 ``collect`` keeps what a reader needs of each profile's default run: ``<profile>/<notebook>/`` with run.json,
-metrics.json, history.csv and two figures. ``documents`` puts those numbers between the marks in README.md and in the
-notebooks. Nothing of the machine's paths or names is kept.
+metrics.json, history.csv and two figures. run.json also has the seconds of each cell, by which ``helpers run`` says how
+long a lesson still takes. ``documents`` puts the numbers between the marks in README.md and in the notebooks. Nothing
+of the machine's paths or names is kept.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from helpers.files import repo_root, write_atomic
 from helpers.reports import measured, results
 from helpers.reports.documents import Document, with_sources
 from helpers.runs import records
+from helpers.runs.cells import RECORDED, seconds_of_cells
 from helpers.runs.records import FINISHED, RunRecord
 from helpers.sources.pictures import as_rgb
 
-FOLDER = "outputs/reference"  # relative to the repository
+FOLDER = RECORDED
 START, END = "<!-- recorded:start -->", "<!-- recorded:end -->"
 COMMAND = "python -m helpers reference"
 MAX_FIGURES, MAX_FIGURE_BYTES = 2, 60_000
@@ -138,7 +140,10 @@ def _keep(record: RunRecord, place: Path) -> Path:
     kept: dict[str, bytes | str] = {
         f"figures/{figures[name].name}": small_picture(figures[name]) for name in chosen[:MAX_FIGURES]
     }
-    kept["run.json"] = records.to_json(reduce_info(record.info)) + "\n"
+    info = reduce_info(record.info)
+    if seconds := seconds_of_cells(record.folder / "notebook.ipynb"):
+        info["cell_seconds"] = {cell: round(took, 2) for cell, took in seconds.items()}
+    kept["run.json"] = records.to_json(info) + "\n"
     kept["metrics.json"] = records.to_json(_without_paths(record.metrics)) + "\n"
     if (history := record.folder / "history.csv").is_file():
         kept["history.csv"] = history.read_bytes()

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from helpers.config.settings import default_output_dir
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
+from helpers.runs import live
 from helpers.runs.display import duration, text_table
 from helpers.runs.records import FAILED, FINISHED, INTERRUPTED, to_json, writable_folder
 from helpers.runs.worker import KERNEL_DIED, TIMED_OUT
@@ -134,31 +135,26 @@ def plan(
 def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None] = print) -> list[Outcome]:
     """Run the jobs, at most ``parallel`` at a time; every job gets an outcome, in the order given.
 
-    A notebook that reads the others' runs starts when all the others have ended.
+    A notebook that reads the others' runs starts when all the others have ended. ``say`` takes one line for each that
+    has ended, and those of ``live.Lines``; a terminal has one line instead that changes.
     """
-    from rich import progress
-
     parallel = max(1, min(parallel, len(jobs)))
     running: set[subprocess.Popen[str]] = set()
     stopping = threading.Event()
     futures: dict[int, Future[Outcome]] = {}
 
     def run(job: Job) -> Outcome:
-        bar = screen.add_task(job.spec.id, total=None)
-        outcome = _run(job, parallel, running, stopping, lambda k, n: screen.update(bar, completed=k, total=n or None))
-        screen.remove_task(bar)
-        say(f"{outcome.notebook:<25}  {outcome.status} after {duration(outcome.seconds)}")
+        lesson = screen.begin(job.spec.id)
+        outcome = _run(job, parallel, running, stopping, lesson.take)
+        screen.end(lesson, f"{outcome.notebook:<25}  {outcome.status} after {duration(outcome.seconds)}")
         return outcome
 
-    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn())
-    shown = say is print and sys.stdout.isatty()
-    bars = progress.Progress(*columns, progress.TimeElapsedColumn(), transient=True, disable=not shown)
-    with bars as screen, ThreadPoolExecutor(parallel) as pool:
+    with live.screen(say) as screen, ThreadPoolExecutor(parallel) as pool:
         try:
             for reads_runs in (False, True):
                 at_once = [i for i, job in enumerate(jobs) if job.spec.reads_runs == reads_runs]
                 futures |= {i: pool.submit(run, jobs[i]) for i in at_once}
-                wait(futures.values())
+                screen.wait(futures.values())
         except KeyboardInterrupt:
             stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -176,9 +172,9 @@ def _run(
     parallel: int,
     running: set[subprocess.Popen[str]],
     stopping: threading.Event,
-    show: Callable[[int, int], None],
+    take: Callable[[Mapping[str, Any]], None],
 ) -> Outcome:
-    """Run one notebook in a worker process, which is in ``running`` meanwhile; ``show`` gets cell and cells."""
+    """Run one notebook in a worker process, which is in ``running`` meanwhile; ``take`` gets what it tells."""
     began = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="peft-lab-"))
     order = {"id": job.spec.id, "work": work, "cell_timeout": job.cell_timeout, "parameters": job.parameters}
@@ -195,18 +191,19 @@ def _run(
         for text in process.stdout:
             with suppress(ValueError, TypeError, KeyError, AttributeError):  # other output of the process
                 event = json.loads(text)
-                told[event.pop("event")] = event
-                show(told["cell"]["k"], told["cell"]["n"])
+                told[event["event"]] = event
+                take(event)
         code = process.wait()
         running.discard(process)
         log.seek(0)
         said = log.read().strip().splitlines()
     if end := told.get("end"):
-        outcome = Outcome(job.spec.id, **end | {"folder": Path(end["folder"]) if end["folder"] else None})
+        fields = {name: value for name, value in end.items() if name != "event"}
+        outcome = Outcome(job.spec.id, **fields | {"folder": Path(end["folder"]) if end["folder"] else None})
     else:
         why = f"its process ended with code {code}" + (f": {said[-1][:300]}" if said else "")
-        cell, cells = told["cell"].values()
-        outcome = Outcome(job.spec.id, FAILED, why, None, round(time.monotonic() - began, 1), cell, cells)
+        seconds, cell = round(time.monotonic() - began, 1), told["cell"]
+        outcome = Outcome(job.spec.id, FAILED, why, None, seconds, cell["k"], cell["n"])
     return replace(outcome, status=INTERRUPTED, error="stopped") if stopping.is_set() else outcome
 
 

@@ -1,7 +1,9 @@
 """Run one notebook in a process of its own: ``python -m helpers.runs.worker job.json``.
 
-The process prints one JSON object a line: {"event": "cell", "k", "n"} before each cell and at the end
-{"event": "end", ...} with the outcome. ``helpers.runs.headless`` starts it and reads these lines.
+The process prints one JSON object a line: {"event": "cell", "k", "n", "title"} before each cell of code, with "here"
+and "later" where an earlier run says how many seconds this cell and those after it will take; what the kernel tells of
+its work (``helpers.progress.channel``), as it comes; and at the end {"event": "end", ...} with the outcome.
+``helpers.runs.headless`` starts it and reads these lines.
 """
 
 from __future__ import annotations
@@ -10,18 +12,22 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from helpers.errors import LabError
 from helpers.files import write_atomic
-from helpers.runs import records
+from helpers.progress import channel
+from helpers.runs import cells, records
 from helpers.runs.run import POINTER
 
 TIMED_OUT, KERNEL_DIED = "timed out", "kernel died"
 # Where a notebook goes that failed before it opened a run; no run can be called so.
 NOT_STARTED = "_not_started"
+_LOOK = 0.5  # seconds between two looks at what the kernel tells
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
@@ -38,6 +44,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     work = Path(job["work"])
     executed, pointer = work / "notebook.ipynb", work / "folder.txt"
     os.environ[POINTER] = str(pointer)
+    os.environ[channel.VARIABLE] = str(work / "progress.jsonl")
     began = time.monotonic()
     for attempt in (1, 2):
         progress = {"k": 0, "n": 0}
@@ -64,24 +71,21 @@ def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> t
     from papermill.exceptions import PapermillExecutionError
 
     notebook = Path(job["notebook"])
-
-    def tell_cell(cell: Any, cell_index: int) -> None:
-        progress["k"] = cell_index + 1
-        _tell({"event": "cell", **progress})
-
     where = f"in cell {{k}} of {notebook.name}"
     try:
-        progress["n"] = len(nbformat.read(notebook, as_version=4).cells) + 1  # with the cell of the parameters given
-        papermill.execute_notebook(
-            notebook,
-            executed,
-            parameters=job["parameters"],
-            cwd=notebook.parent,
-            progress_bar=False,
-            start_timeout=180,
-            execution_timeout=job["cell_timeout"],
-            on_cell_start=tell_cell,
-        )
+        source = nbformat.read(notebook, as_version=4).cells
+        progress["n"] = len(source) + 1  # with the cell of the parameters given
+        with _Teller(job, source, progress) as teller:
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                parameters=job["parameters"],
+                cwd=notebook.parent,
+                progress_bar=False,
+                start_timeout=180,
+                execution_timeout=job["cell_timeout"],
+                on_cell_start=teller.begin,
+            )
     except PapermillExecutionError as error:
         known = {kind.__name__ for kind in LabError.__subclasses__()}
         kind = "" if error.ename in known else f" {where.format(**progress)}"
@@ -97,6 +101,53 @@ def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> t
         no_kernel = isinstance(error, RuntimeError) and not progress["k"]
         return (KERNEL_DIED if no_kernel else records.FAILED), _line(f"{type(error).__name__}: {error}")
     return records.FINISHED, None
+
+
+class _Teller:
+    """Tells of each cell of code as it begins and, from a thread, what the kernel tells of its work."""
+
+    def __init__(self, job: dict[str, Any], source: Sequence[Any], progress: dict[str, int]) -> None:
+        self._progress = progress
+        self._titles = cells.titles(source)
+        self._clock = cells.Clock(source, cells.earlier_runs(Path(job["output_dir"]), job["id"]), _run_info)
+        self._listener = channel.Listener(Path(os.environ[channel.VARIABLE]))
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def begin(self, cell: Any, cell_index: int) -> None:
+        self._progress["k"] = cell_index + 1
+        if cell.cell_type != "code":
+            return
+        event = {"event": "cell", **self._progress, "title": self._titles.get(cell.get("id", ""), "parameters")}
+        if (seconds := self._clock.begin(cell)) is not None:
+            event |= {"here": seconds[0], "later": seconds[1]}
+        self._hear()  # what is still there belongs to the cell before
+        _tell(event)
+
+    def _listen(self) -> None:
+        while not self._over.wait(_LOOK):
+            self._hear()
+
+    def _hear(self) -> None:
+        with self._lock:
+            for event in self._listener.events():
+                _tell(event)
+
+    def __enter__(self) -> _Teller:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *how: Any) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def _run_info() -> dict[str, Any]:
+    """run.json of the run that the notebook has opened; {} as long as there is none."""
+    try:
+        return records.read_json(Path(Path(os.environ[POINTER]).read_text(encoding="utf-8")) / "run.json")
+    except (LabError, OSError):
+        return {}
 
 
 def _settle(folder: Path, status: str, error: str | None) -> tuple[str, str | None]:
@@ -152,7 +203,8 @@ def _line(text: str) -> str:
 
 
 def _tell(event: dict[str, Any]) -> None:
-    print(json.dumps(event), flush=True)
+    sys.stdout.write(json.dumps(event) + "\n")  # in one piece, as two threads do it
+    sys.stdout.flush()
 
 
 def main() -> int:

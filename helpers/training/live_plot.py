@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from helpers.sources.tokens import headless
+from helpers.progress.bars import LIVE, NONE, where_shown
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-LIVE, FINAL, NONE = "live", "final", "none"
 _SHARE = 0.01  # of the time since training began
 _PAUSE = 2.0  # seconds between two pictures at least
-
-
-def where_shown() -> str:
-    """``live`` where somebody watches a notebook, ``final`` in one that runs headless, ``none`` elsewhere.
-
-    PEFT_LAB_LIVE=1 or 0 decides where this guesses wrong.
-    """
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None or not hasattr(shell, "kernel"):
-        return NONE
-    guess = FINAL if headless() else LIVE
-    return {"0": NONE, "1": LIVE}.get(os.environ.get("PEFT_LAB_LIVE", ""), guess)
 
 
 class LivePlot(TrainerCallback):

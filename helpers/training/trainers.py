@@ -16,11 +16,14 @@ from trl import SFTTrainer
 from helpers.errors import DataError, OutOfMemory, RunError, TrainingDiverged
 from helpers.machine import out_of_memory
 from helpers.models.chat import encode
+from helpers.progress import channel
 from helpers.training.callbacks import Meter, ProgressLine, Restored, ReturnFreedMemory, StopOnNaN
 from helpers.training.checkpoints import latest_checkpoint, mirror_of
 from helpers.training.live_plot import LivePlot
 from helpers.training.losses import IGNORED, completion_loss
+from helpers.training.quarters import EachQuarter
 from helpers.training.saving import patient
+from helpers.training.telling import Telling
 
 if TYPE_CHECKING:
     from torch import nn
@@ -143,6 +146,9 @@ def train(
     ours += [guard, meter, Restored(trainer.callback_handler)] + ([ProgressLine(lines)] if lines else [])
     if trainer.args.device.type == "cpu":
         ours.append(ReturnFreedMemory())
+    if channel.listening():
+        quarters = (c for c in trainer.callback_handler.callbacks if isinstance(c, EachQuarter))
+        ours.append(Telling(step for callback in quarters for step in callback.shares))
     trainer.model.config.use_cache = False
     trainer.args.logging_nan_inf_filter = False  # it would log the mean of earlier losses in place of NaN
     for callback in ours:
@@ -182,6 +188,7 @@ def train(
         del trainer.training_step, trainer._save_checkpoint  # the class's own again
         for callback in ours:
             trainer.remove_callback(callback)
+        channel.tell(channel.TRAINING, ended=True)
         # Mixed precision wraps the model's forward for good: later passes would run under autocast, and copy
         # their logits to float32. What is measured after training has to run as it did before.
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)

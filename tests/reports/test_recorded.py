@@ -18,6 +18,7 @@ from helpers.errors import RunError
 from helpers.reports import recorded, results
 from helpers.reports.documents import rewrite
 from helpers.reports.recorded import END, FOLDER, START
+from helpers.runs.cells import seconds_of_cells
 from helpers.runs.records import read_run, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +76,9 @@ def made_up_run(output_dir: Path, name: str = "cpu-recipes-seed0", **changes: An
     test = {"a": "qlora", "b": "zero-shot", "metric": "accuracy", "difference": 0.18, "low": 0.1, "high": 0.26}
     metrics = {"systems": systems, "tests": [test | {"p_value": 0.0004, "test": "exact McNemar"}]}
     (folder / "metrics.json").write_text(json.dumps(metrics))
+    cell = {"id": "a1", "cell_type": "code", "source": ["run.finish()"], "outputs": [], "execution_count": 1}
+    cell["metadata"] = {"papermill": {"duration": 12.3456, "start_time": "2026-05-01T09:59:00"}, "tags": []}
+    (folder / "notebook.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
     noise = np.random.default_rng(0).integers(0, 255, (120, 200, 3), dtype=np.uint8)
     for figure in ("training", "differences", "quantisation"):
         Image.fromarray(noise).save(folder / "figures" / f"{figure}.png")
@@ -129,6 +133,9 @@ def test_collect_keeps_what_readers_need_and_nothing_of_the_machine(tmp_path: Pa
         "torch_threads": 2, "ram_gb": 25.3, "dtype": "bfloat16", "python": "3.11.7",
     }  # fmt: skip
     assert record.info["git"]["commit"].startswith("0123")
+    assert list(record.info["cell_seconds"].values()) == [12.35] and set(record.info["cell_seconds"]) == set(
+        seconds_of_cells(tmp_path / "outputs" / QLORA / "cpu-recipes-seed0" / "notebook.ipynb")
+    )
     # a second look replaces the record and leaves no figure behind
     (folder / "figures" / "old.png").write_bytes(b"")
     recorded.collect(tmp_path / "outputs", repo)

@@ -242,7 +242,7 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 
 def test_import_is_light() -> None:
     """`import helpers` and rooms that work without a model load no heavy library; the package alone in 0.3 s."""
-    rooms = ("sources", "machine", "config", "runs", "reports")
+    rooms = ("sources", "machine", "progress", "config", "runs", "reports")
     files = (path.relative_to(ROOT / "helpers") for room in rooms for path in (ROOT / "helpers" / room).rglob("*.py"))
     below = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files]
     below += ["errors", "files", "hints", "hosted", "tasks", "training", "memory", "evaluation.statistics"]

@@ -13,6 +13,7 @@ import torch
 from nbclient import NotebookClient
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from helpers.progress.bars import FINAL
 from helpers.training import live_plot, trainers
 from helpers.training.callbacks import Meter
 
@@ -141,7 +142,7 @@ def test_a_picture_that_fails_does_not_stop_the_training(tmp_path: Path, capsys:
     def broken(png: bytes) -> None:
         raise ValueError("no screen")
 
-    trainer = _trainer(tmp_path, 6, [Meter(), live_plot.LivePlot(live_plot.FINAL, show=broken)])
+    trainer = _trainer(tmp_path, 6, [Meter(), live_plot.LivePlot(FINAL, show=broken)])
     trainer.train()
     assert trainer.state.global_step == 6
     assert "are not drawn (ValueError: no screen)" in capsys.readouterr().out

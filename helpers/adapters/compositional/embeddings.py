@@ -28,6 +28,7 @@ from helpers.errors import DataError
 from helpers.files import write_atomic
 from helpers.machine.out_of_memory import explained
 from helpers.models import fingerprint
+from helpers.progress import each
 from helpers.sources.pictures import as_rgb
 
 SHOWN = 20  # names of unreadable pictures that are kept
@@ -119,7 +120,8 @@ def embed_images(
     begun, embedded, told = time.monotonic(), 0, 0
     files: list[Path] = []
     try:
-        for start, stop, file in _spans(folder, n, batch_size):
+        spans = _spans(folder, n, batch_size)
+        for start, stop, file in each("embedding pictures", spans, n, lambda span: span[1] - span[0]):
             if file is None:
                 file = folder / f"{start:08d}-{stop:08d}.safetensors"
                 embedded += _embed(clip, image_processor, sources, keys, start, stop, patches, file)

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pickle
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from helpers.adapters.compositional.features import LabelledImages
 from helpers.adapters.compositional.measures import Candidates, compositional_measures
 from helpers.errors import DataError, RunError, TrainingDiverged
 from helpers.machine.out_of_memory import explained
+from helpers.progress import Work
+from helpers.progress.channel import TRAINING
 from helpers.training.checkpoints import STATE, save_state
 
 
@@ -87,7 +90,8 @@ def train_compositional(
     of = _digest(model, train, validation, candidates, [epochs, learning_rate, batch_size, weight_decay, seed])
     order = torch.Generator().manual_seed(seed)
     devices = [model.words.device] if model.words.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    updates = epochs * -(-len(train) // batch_size)
+    with closing(Work(TRAINING, updates, bar=False)) as work, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         if resume_from is None:
             history = [measured(0, None)]
@@ -110,6 +114,7 @@ def train_compositional(
                 loss.backward()
                 optimizer.step()
                 total += loss.item() * len(rows)
+                work.advance(loss=loss.item())
             if not math.isfinite(total):
                 model.load_state_dict(kept)
                 model.eval()

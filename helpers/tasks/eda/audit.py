@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from helpers.progress import each
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -65,8 +67,8 @@ def token_lengths(tokenizer: Any, messages: Sequence[Messages]) -> DataFrame:
     def count(texts: list[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
-    prompt = count([render(tokenizer, m["prompt"], generation_prompt=True) for m in messages])
-    total = count([render(tokenizer, m["prompt"] + m["completion"]) for m in messages])
+    prompt = count([render(tokenizer, m["prompt"], generation_prompt=True) for m in each("tokenising", messages)])
+    total = count([render(tokenizer, m["prompt"] + m["completion"]) for m in each("tokenising", messages)])
     table = pd.DataFrame({"prompt": prompt, "total": total}, dtype=int)
     table.insert(1, "completion", table["total"] - table["prompt"])
     return table
