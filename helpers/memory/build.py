@@ -127,7 +127,11 @@ def lora_config(job: Job) -> Any:
     if job.language_only:
         names = job.targets.replace("all-linear", r"\w+_proj").replace("+", "|")
         targets = rf".*(language_model|text_model).*\.({names})"
-    return LoraConfig(r=job.lora_r, lora_dropout=job.lora_dropout, target_modules=targets or None, task_type=kind)
+    frozen = ["score"] if kind is None else None  # "all-linear" would take it for a layer like the others
+    return LoraConfig(
+        r=job.lora_r, lora_dropout=job.lora_dropout, target_modules=targets or None, task_type=kind,
+        exclude_modules=frozen,
+    )  # fmt: skip
 
 
 def _with_prefix(model: Any, job: Job, run: FakeRun) -> Any:
