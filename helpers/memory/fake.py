@@ -3,7 +3,8 @@
 ``FakeTensorMode`` gives each tensor a shape and a dtype and no numbers, so a step of a 7B model costs neither memory
 nor a GPU. Models, however, also look at numbers: which token is a picture, how long a row is, where a label stands.
 ``FakeRun`` therefore computes everything that is made of integers for real (it is small) and fakes the rest. It sees
-every operation, so it also knows when each storage begins and ends: that record is what a plan is made of.
+every operation, so it also knows when each storage begins and ends: that record is what a plan is made of. What the
+operations compute is counted in ``tally``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
+from helpers.memory.operations import BACKWARD, FORWARD, UPDATE, Tally
+
 aten = torch.ops.aten
+# Causes of a step whose operations are counted; what comes before it is not part of it.
+COUNTED = {"activations": FORWARD, "backward": BACKWARD, "update": UPDATE}
 # Floats made of integers alone, up to this many, are computed too: a count, a step number, a learning rate.
 FEW = 64
 CPU = torch.device("cpu")
@@ -75,6 +80,7 @@ class FakeRun(TorchDispatchMode):
         self.ledger = Ledger()
         self.cause = "setup"
         self.workspace = workspace or {}
+        self.tally = Tally()
         self._slow: set[Any] = set()  # operations that need FakeTensorMode
         self._makes_new: dict[Any, bool] = {}  # operation -> whether its result is a tensor of its own
         self._seen: dict[Any, Any] = {}  # operation and sizes of its arguments -> sizes of its result
@@ -151,9 +157,15 @@ class FakeRun(TorchDispatchMode):
         for item in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(item, torch.Tensor):
                 self.record(item, name)
+        if self.cause in COUNTED:
+            self.count(func, args, kwargs, out, COUNTED[self.cause])
         if func in self.workspace:  # it is there while the results are
             self._inside(self.workspace[func](out, *args, **kwargs))
         return out
+
+    def count(self, func: Any, args: Any, kwargs: Any, out: Any, where: str) -> None:
+        """Called after each operation of a step; see ``Tally.add``."""
+        self.tally.add(func, args, kwargs, out, where)
 
     def _faked(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operation on fake tensors: straight to the kernel that computes shapes, where that is all there is to it.
