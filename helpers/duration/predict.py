@@ -42,6 +42,11 @@ class StepTime:
         return max(computing, calling) if self.overlaps else computing + calling
 
     @property
+    def places(self) -> dict[str, float]:
+        """Where in a step -> seconds."""
+        return {place: self.spent(place) for place in self.calls}
+
+    @property
     def reading(self) -> float:
         """Seconds of one forward pass."""
         return self.spent(FORWARD)
