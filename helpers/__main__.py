@@ -114,7 +114,6 @@ def plan(
 
     with uncompiled():
         from helpers.memory import fit, planner, report
-    from helpers.duration import calibrate as measured
     from helpers.duration import forecast
     from helpers.duration import report as times
     from helpers.machine import free, hardware
@@ -125,17 +124,14 @@ def plan(
         machine = report.without_card(machine)
     elif card is not None or machine.device == "cpu":
         machine = report.machine_with(report.card_named(card or "T4"), machine)
-    found = fit.check_named(what, profile, _given(parameter), machine)
+    given = _given(parameter)
+    found = fit.check_named(what, profile, given, machine)
     jobs = {name: plan.job for name, plan in found.plans.items()}
     if calibrate:
-        if machine.device != "cpu":
-            raise ParameterError("--calibrate measures this machine's CPU", "Leave --card out, or give --card cpu")
-        measured.keep(measured.calibrate(list(jobs.values()), rates=measured.kept()))
-    took = forecast.named_time(what, profile, _given(parameter), machine, jobs, megabytes)
-    if as_json:
-        typer.echo(to_json(report.as_dict(found) | {"time": times.as_dict(took)}))
-    else:
-        typer.echo("\n\n".join([report.describe(found), times.describe(took, units)]))
+        forecast.calibrated(machine, jobs.values())
+    took = forecast.named_time(what, profile, given, machine, jobs, megabytes)
+    both = report.as_dict(found) | {"time": times.as_dict(took)}
+    typer.echo(to_json(both) if as_json else f"{report.describe(found)}\n\n{times.describe(took, units)}")
     raise typer.Exit(1 if found.verdict == planner.TOO_LARGE else 0)
 
 

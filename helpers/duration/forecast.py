@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from helpers.duration.rates import Rates
 from helpers.duration.work import MEGABYTES, Duration, duration_of
 from helpers.errors import ParameterError
 from helpers.memory.jobs import Job
-from helpers.memory.lessons import lesson_jobs
 from helpers.memory.planner import CARDS, GB
 
 
@@ -65,12 +63,17 @@ def named_time(
     return lesson_time(settings, machine, jobs, megabytes=megabytes)
 
 
-def lesson_jobs_of(what: str, profile: str, given: Mapping[str, Any], machine: Any) -> dict[str, Job]:
-    """The jobs of a lesson by its number or name, in the format that it computes in."""
-    settings = resolve(find_lesson(what).id, {"profile": profile, **given}, machine)
-    if settings.dtype != "auto":
-        machine = dataclasses.replace(machine, dtype=settings.dtype)
-    return lesson_jobs(settings, machine)
+def calibrated(machine: Any, jobs: Iterable[Job]) -> None:
+    """Measure this machine's CPU with the operations of these jobs, and keep it.
+
+    Raises:
+        ParameterError: another machine is planned for.
+    """
+    from helpers.duration import calibrate
+
+    if machine.device != "cpu":
+        raise ParameterError("--calibrate measures this machine's CPU", "Leave --card out, or give --card cpu")
+    calibrate.keep(calibrate.calibrate(list(jobs), rates=calibrate.kept()))
 
 
 def download_gb(model: str) -> float:

@@ -55,7 +55,8 @@ def describe(found: Duration | StepTime | None, units_per_hour: float | None = N
         lines.append(f"training: {found.updates} updates of {found.update:.2f} s; answers as long as they may be")
     hours = found.total / 3600
     fits = "fits" if hours <= SESSION_HOURS else "does not fit"
-    line = f"{fits} a session of {SESSION_HOURS:.0f} h; {hours / WEEK_HOURS:.0%} of Kaggle's {WEEK_HOURS:.0f} GPU hours a week"
+    line = f"{fits} a session of {SESSION_HOURS:.0f} h; {hours / WEEK_HOURS:.0%} "
+    line += f"of Kaggle's {WEEK_HOURS:.0f} GPU hours a week"
     if units_per_hour is not None:
         line += f"; {hours * units_per_hour:.1f} Colab units at {units_per_hour:g} an hour"
     return "\n".join([*lines, line])

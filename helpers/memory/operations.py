@@ -245,5 +245,4 @@ def _gathered(func: Any, args: Any, outs: list[torch.Tensor]) -> int | None:
     """Bytes of an operation that reads some rows of a table, else ``None``."""
     if func.overloadpacket not in (aten.embedding, aten.index, aten.index_select, aten.gather):
         return None
-    indices = [x for x in _tensors(args[1:])]
-    return sum(map(_bytes, indices)) + 2 * sum(map(_bytes, outs))
+    return sum(map(_bytes, _tensors(args[1:]))) + 2 * sum(map(_bytes, outs))

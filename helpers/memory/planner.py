@@ -22,8 +22,8 @@ from helpers.memory.batches import batch
 from helpers.memory.build import ADAPTERS, BUFFERS, SCALES, WEIGHTS, build
 from helpers.memory.fake import FakeRun, Ledger
 from helpers.memory.gpu import WORKSPACE, GpuNumerics
-from helpers.memory.operations import Counts
 from helpers.memory.jobs import OPTIMIZERS, SMALL_STATE, UNPAGED, Job
+from helpers.memory.operations import Counts
 from helpers.models.skeletons import configuration
 
 GB = 1e9

@@ -6,6 +6,7 @@ import ctypes
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,14 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from helpers.training.remaining import Left, time_left
+
 if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
 _M_MMAP_THRESHOLD = -3  # the option's number in glibc's malloc.h
+LATEST = 200  # updates by which the rest is judged
 LARGE = 4 * 2**20  # bytes from which a tensor gets memory of its own
 
 
@@ -103,10 +107,17 @@ class Meter(TrainerCallback, ExportableState):
     Columns: ``seconds`` of training so far, those before an interruption included; ``memory_gb`` (GiB, the highest
     so far on the GPU, or what the process holds in RAM); ``examples_per_s`` and ``tokens_per_s`` (padding left out)
     since the row before, without the time for validation and for saving.
+
+    Args:
+        expected: seconds of an update as predicted, for ``left``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: float | None = None) -> None:
         self.spent = 0.0  # seconds in this callback
+        self.expected = expected
+        self._updates: deque[float] = deque(maxlen=LATEST)  # seconds of the latest, pauses left out
+        self._first = True  # which warms up
+        self._paused = self._trained = 0.0
         self._before = self._busy = self._epoch = 0.0
         self._began = self._mark = time.perf_counter()
         self._tokens: Any = 0
@@ -116,6 +127,11 @@ class Meter(TrainerCallback, ExportableState):
     def seconds(self) -> float:
         """Of training so far."""
         return self._before + time.perf_counter() - self._began
+
+    def left(self, updates: int) -> Left | None:
+        """Seconds that so many further updates take, validation and saving as often as so far; see ``time_left``."""
+        pauses = self._paused / self._trained if self._trained else 0.0
+        return time_left(self._updates, updates, self.expected, pauses)
 
     def state(self) -> dict[str, Any]:
         return {"args": {}, "attributes": {"seconds_so_far": round(self.seconds, 3)}}
@@ -144,10 +160,15 @@ class Meter(TrainerCallback, ExportableState):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         now = time.perf_counter()
         self._busy += now - self._mark
-        self._mark = now
+        self._trained += now - self._mark
+        if not self._first:
+            self._updates.append(now - self._mark)
+        self._first, self._mark = False, now
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._mark = time.perf_counter()
+        now = time.perf_counter()
+        self._paused += now - self._mark
+        self._mark = now
 
     on_save = on_evaluate
 

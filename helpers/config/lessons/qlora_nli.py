@@ -44,7 +44,7 @@ LESSON = Lesson(
         prompt=128,
         completion=1,
         work=(
-            # The labels' words without and with three solved questions, two classifiers: a solved pair is as long again.
+            # The labels' words without and with three solved questions (each as long again), and two classifiers.
             Work("before training", "read", ("n_eval",), 8, PAIRS),
             Work("training", "train", ("n_train",), 1, PAIRS),
             Work("training", "read", ("n_eval",), 1.3, PAIRS),
