@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import copy
 import datetime
+import functools
 import json
 import re
 import sys
@@ -30,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 SMOL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PHI: dict[str, Any] = {"step": "classify", "targets": "q_proj+v_proj+fc1+fc2"}
 SEES: dict[str, Any] = {"step": "vision", "targets": "q_proj+v_proj", "labelled": 32, "pixels": 48 * 48}
+START, END = "<!-- predicted-time:start -->", "<!-- predicted-time:end -->"
 GOAL = {"median": 0.10, "worst": 0.25}
 
 
@@ -114,7 +116,7 @@ def compare(rates: Any, other: Any, wanted: list[Any], say: bool = True) -> list
             model = load(job)
         spent = measure_step(job, model, times=5, most=6.0)
         measured = sum(spent.values())
-        naive = 6 * parameters(job) * job.batch_size * job.length / other.peaks[job.dtype]
+        naive = 6 * parameters(job.model) * job.batch_size * job.length / other.peaks[job.dtype]
         rough = predict.step_time(job, other).total
         kind = "qlora" if job.quant.startswith("nf4") else job.method
         rows.append(
@@ -134,17 +136,53 @@ def compare(rates: Any, other: Any, wanted: list[Any], say: bool = True) -> list
     return rows
 
 
-def parameters(job: Any) -> int:
-    """Parameters of the job's model, as its architecture has them."""
+@functools.cache
+def parameters(model: str) -> int:
+    """Parameters of a model, as its architecture has them."""
     from helpers.models.skeletons import skeleton
 
-    return sum(p.numel() for p in skeleton(job.model).parameters())
+    return sum(p.numel() for p in skeleton(model).parameters())
 
 
 def summary(rows: list[dict[str, Any]], column: str) -> dict[str, float]:
     """Of a column of errors: the median and the largest."""
     errors = [abs(row[column]) for row in rows]
     return {"n": len(errors), "median": round(median(errors), 3), "worst": round(max(errors), 3)}
+
+
+def table(record: dict[str, Any]) -> str:
+    """The block of README between its marks: errors of all configurations and, by kind, of some."""
+    errors = record["errors"]
+    said = {
+        "own": "operations measured at the step's own sizes", "other": "calibrated at other lengths and batches",
+        "6ND": "6 × parameters × tokens / peak",
+    }  # fmt: skip
+    lines = [
+        f"{errors['own']['n']} configurations on {record['cpu']} ({record['isa'].upper().replace('_', '-')}, "
+        f"{record['threads']} threads, {record['date']}):", "",
+        "| predicted | error, median | worst |", "|---|---|---|",
+    ]  # fmt: skip
+    lines += [f"| {said[name]} | {row['median']:.1%} | {row['worst']:.1%} |" for name, row in errors.items()]
+    lines += [
+        "",
+        "| model | step | kind | format | rows × tokens | measured | predicted | error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        kind = row["kind"] + (", checkpointing" if row["again"] else "")
+        lines.append(
+            f"| {row['model']} | {row['step']} | {kind} | {row['dtype']} | {row['rows']} × {row['tokens']} | "
+            f"{row['measured_s']:.3g} s | {row['predicted_s']:.3g} s | {row['own']:+.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def write_readme(record: dict[str, Any]) -> None:
+    """Put the table into README."""
+    file = ROOT / "README.md"
+    text = file.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    file.write_text(f"{before}{START}\n{table(record)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 def main() -> int:
@@ -174,11 +212,13 @@ def main() -> int:
         name = re.sub(r"[^a-z0-9]+", "-", machine.device_name.lower()).strip("-")
         record = {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": str(machine),
-            "isa": machine.cpu_isa, "threads": torch.get_num_threads(), "torch": torch.__version__,
+            "cpu": machine.device_name, "isa": machine.cpu_isa, "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
             "peaks": other.peaks, "bandwidth": other.bandwidth, "overhead": other.overhead, "errors": found,
             "rows": rows,
         }  # fmt: skip
         (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        write_readme(record)
     return int(found["own"]["median"] > GOAL["median"] or found["own"]["worst"] > GOAL["worst"])
 
 

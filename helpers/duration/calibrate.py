@@ -78,8 +78,7 @@ def measure_operations(job: Job, rates: MeasuredRates, times: int = 3) -> None:
     """Add what the operations of a job take, measured in a model of few layers."""
     for layers in depths(job):
         for (operation, where), seconds in operation_seconds(Program(job, layers), times).items():
-            if not rates.knows(operation, where):
-                rates.add(operation, where, seconds)
+            rates.add(operation, where, seconds)
 
 
 def basics() -> MeasuredRates:

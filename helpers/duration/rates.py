@@ -138,10 +138,6 @@ class MeasuredRates:
         row = (operation.flops, operation.moved, seconds)
         self.rows.setdefault(_family(operation, where), []).append(row)
 
-    def knows(self, operation: Operation, where: str) -> bool:
-        """Whether this very call was measured."""
-        return _key(operation, where) in self.seconds
-
     def _ideal(self, flops: int, moved: int, dtype: str) -> float:
         peak = self.peaks.get(dtype, self.peaks["float32"])
         return max(flops / peak, max(moved, FEW_BYTES) / self.bandwidth)
