@@ -43,7 +43,11 @@ def file_of() -> Path:
 def kept() -> MeasuredRates | None:
     """The calibration of this machine, ``None`` where there is none."""
     file = file_of()
-    return MeasuredRates(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    rows = {name: [tuple(row) for row in measured] for name, measured in found.pop("rows").items()}
+    return MeasuredRates(**found, rows=rows)
 
 
 def keep(rates: MeasuredRates) -> Path:

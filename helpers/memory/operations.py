@@ -111,7 +111,7 @@ def operation(func: Any, args: Any, kwargs: Any, out: Any, where: str, described
     """What one call does; see ``Tally.add``."""
     outs = [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(x, torch.Tensor)]
     read, written = _read_and_written(func, args, kwargs)
-    storages = {x.untyped_storage()._cdata for x in read}
+    storages = {x.untyped_storage()._cdata for x in (*read, *written)}
     fresh = [x for x in outs if x.untyped_storage()._cdata not in storages]
     if not fresh and not written:
         return _VIEW_OPERATION  # some are views although their schema does not say so
