@@ -2,11 +2,12 @@
 
 For each configuration the step's operations are measured one at a time, at most a few seconds for all (what `python -m
 helpers plan --calibrate` does), and from these the step is predicted; then the real step is run, with random weights
-where a model is not in the repository. Three predictions stand beside what was measured:
+where a model is not in the repository. Four predictions stand beside what was measured:
 
 - own: every operation at its own size, as after `plan --calibrate` of the same lesson
 - other: by a calibration of 20 seconds at other lengths and batches
-- 6ND: 6 x parameters x tokens at the peak of a large product on this machine, a third of it for reading alone
+- 6ND: 6 x parameters x tokens at the peak of a large product on this machine
+- ftuneai: the same times 0.75 for LoRA at 0.30 (QLoRA) or 0.35 of the peak, the constants of ftuneai 0.4
 
 Error: predicted / measured - 1. The table goes to outputs/reference/time/ with the machine's name.
 """
@@ -92,7 +93,7 @@ def elsewhere(dtype: str) -> list[Any]:
 
 
 def compare(rates: Any, other: Any, wanted: list[Any], say: bool = True) -> list[dict[str, Any]]:
-    """A row a job: what was done, predicted and measured seconds, and the errors of the three predictions."""
+    """A row a job: what was done, predicted and measured seconds, and the errors of the predictions."""
     import torch
 
     from benchmarks.random_models import load_random
@@ -116,16 +117,18 @@ def compare(rates: Any, other: Any, wanted: list[Any], say: bool = True) -> list
             model = load(job)
         spent = measure_step(job, model, times=5, most=6.0)
         measured = sum(spent.values())
-        naive = 6 * parameters(job.model) * job.batch_size * job.length / other.peaks[job.dtype]
-        rough = predict.step_time(job, other).total
         kind = "qlora" if job.quant.startswith("nf4") else job.method
+        naive = 6 * parameters(job.model) * job.batch_size * job.length / other.peaks[job.dtype]
+        shares = 0.75 / {"qlora": 0.30}.get(kind, 0.35)
+        rough = predict.step_time(job, other).total
         rows.append(
             {
                 "model": job.model.split("/")[-1], "step": job.step, "kind": kind, "dtype": job.dtype,
                 "rows": job.batch_size, "tokens": job.length, "again": job.checkpointing,
                 "measured_s": round(measured, 4), "predicted_s": round(own.total, 4),
                 "own": round(own.total / measured - 1, 3), "other": round(rough / measured - 1, 3),
-                "6ND": round(naive / measured - 1, 3), "calling": round(sum(own.calls.values()) / own.total, 2),
+                "6ND": round(naive / measured - 1, 3), "ftuneai": round(naive * shares / measured - 1, 3),
+                "calling": round(sum(own.calls.values()) / own.total, 2),
                 "forward": round((own.reading) / spent["forward"] - 1, 3),
                 "backward": round(own.spent("again", "backward") / spent["backward"] - 1, 3),
                 "planning_s": round(seconds, 1),
@@ -156,6 +159,7 @@ def table(record: dict[str, Any]) -> str:
     said = {
         "own": "operations measured at the step's own sizes", "other": "calibrated at other lengths and batches",
         "6ND": "6 × parameters × tokens / peak",
+        "ftuneai": "the same × 0.75 / 0.30 (LoRA in 16 bits: / 0.35), as ftuneai 0.4 computes it",
     }  # fmt: skip
     lines = [
         f"{errors['own']['n']} configurations on {record['cpu']} ({record['isa'].upper().replace('_', '-')}, "
@@ -204,7 +208,7 @@ def main() -> int:
     if arguments.only:
         wanted = [wanted[int(number)] for number in arguments.only.split(",")]
     rows = compare(rates, other, wanted)
-    found = {column: summary(rows, column) for column in ("own", "other", "6ND")}
+    found = {column: summary(rows, column) for column in ("own", "other", "6ND", "ftuneai")}
     print("\n".join(f"{name}: {values}" for name, values in found.items()))
     if not arguments.only:
         folder = ROOT / "outputs" / "reference" / "time"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from helpers.duration.rates import Rates
 from helpers.duration.work import MEGABYTES, Duration, duration_of
 from helpers.errors import ParameterError
 from helpers.memory.jobs import Job
+from helpers.memory.lessons import picture_tokens
 from helpers.memory.planner import CARDS, GB
 
 
@@ -63,7 +64,7 @@ def named_time(
     return lesson_time(settings, machine, jobs, megabytes=megabytes)
 
 
-def calibrated(machine: Any, jobs: Iterable[Job]) -> None:
+def calibrated(machine: Any, jobs: Collection[Job]) -> None:
     """Measure this machine's CPU with the operations of these jobs, and keep it.
 
     Raises:
@@ -73,7 +74,13 @@ def calibrated(machine: Any, jobs: Iterable[Job]) -> None:
 
     if machine.device != "cpu":
         raise ParameterError("--calibrate measures this machine's CPU", "Leave --card out, or give --card cpu")
-    calibrate.keep(calibrate.calibrate(list(jobs), rates=calibrate.kept()))
+    wanted: list[Job] = []
+    for share in (1, 3):  # the longest rows, and shorter ones
+        for job in jobs:
+            least = picture_tokens(job.model, job.pixels) + 3
+            length = max(least, job.length // share)
+            wanted.append(job.but(length=length, labelled=max(1, min(job.labelled, length // 2))))
+    calibrate.keep(calibrate.calibrate(wanted, rates=calibrate.kept()))
 
 
 def download_gb(model: str) -> float:
