@@ -147,7 +147,8 @@ def test_where_in_a_step_an_operation_comes() -> None:
     # What comes after the last tensor that is kept is not computed again.
     assert products(plain, AGAIN) == 0 and 0.5 * layers < products(again, AGAIN) <= layers
     assert products(plain, FORWARD) == products(again, FORWARD)
-    assert products(plain, BACKWARD) == products(again, BACKWARD)
+    # With checkpointing the first layer's input has a gradient too.
+    assert products(plain, BACKWARD) <= products(again, BACKWARD) < 1.1 * products(plain, BACKWARD)
     kinds = {op.kind for (op, place) in plain if place == UPDATE}
     assert OPTIMIZER in kinds and not kinds & {PRODUCT, ATTENTION, MOVE}
 
