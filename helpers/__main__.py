@@ -104,20 +104,34 @@ def plan(
     profile: Annotated[str, typer.Option(help="Of a lesson: smoke, cpu or full.")] = "full",
     card: Annotated[str | None, typer.Option(help="P100, T4, L4, A100-40, A100-80, H100 or cpu.")] = None,
     parameter: _Parameters = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine's CPU first.")] = False,
+    units: Annotated[float | None, typer.Option(help="Colab units that this card takes in an hour.")] = None,
+    megabytes: Annotated[float, typer.Option(min=0.1, help="MB a second of a download.")] = 50.0,
     as_json: _AsJson = False,
 ) -> None:
-    """Say whether a lesson's or a model's training fits a GPU, and what for memory is needed. Loads no weights."""
+    """Say whether a lesson's or a model's training fits a GPU, and how long it takes. Loads no weights."""
+    from helpers.memory import uncompiled
+
+    with uncompiled():
+        from helpers.memory import fit, planner, report
+    from helpers.duration import forecast
+    from helpers.duration import report as times
     from helpers.machine import free, hardware
-    from helpers.memory import fit, planner, report
     from helpers.runs.records import to_json
 
     machine = free.refreshed(hardware.probe())
-    if card == "cpu":
+    if card == "cpu" or (calibrate and card is None):
         machine = report.without_card(machine)
     elif card is not None or machine.device == "cpu":
         machine = report.machine_with(report.card_named(card or "T4"), machine)
-    found = fit.check_named(what, profile, _given(parameter), machine)
-    typer.echo(to_json(report.as_dict(found)) if as_json else report.describe(found))
+    given = _given(parameter)
+    found = fit.check_named(what, profile, given, machine)
+    jobs = {name: plan.job for name, plan in found.plans.items()}
+    if calibrate:
+        forecast.calibrated(machine, jobs.values())
+    took = forecast.named_time(what, profile, given, machine, jobs, megabytes)
+    both = report.as_dict(found) | {"time": times.as_dict(took)}
+    typer.echo(to_json(both) if as_json else f"{report.describe(found)}\n\n{times.describe(took, units)}")
     raise typer.Exit(1 if found.verdict == planner.TOO_LARGE else 0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from helpers.memory.jobs import Job
@@ -22,12 +24,29 @@ __all__ = [
     "lesson_jobs",
     "plan",
     "tokens_of",
+    "uncompiled",
 ]
 
 _PLACES = {
     "CARDS": "planner", "plan": "planner", "cheapest": "search", "Fit": "fit",
     "check": "fit", "available": "fit",
 }  # fmt: skip
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Import the planner without torch's compiler, half of the time that it takes to start.
+
+    bitsandbytes asks for compiled kernels as it is imported. Only for a process that plans and computes nothing.
+    """
+    import torch
+
+    own = torch.compile
+    torch.compile = lambda function=None, **_: function or (lambda inner: inner)
+    try:
+        yield
+    finally:
+        torch.compile = own
 
 
 def __getattr__(name: str) -> Any:

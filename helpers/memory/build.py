@@ -39,9 +39,13 @@ def shell(job: Job, config: Any) -> Any:
         return _with_lora(model, job) if job.method == "lora" else model
 
 
-def build(job: Job, run: FakeRun) -> Any:
-    """The wrapped model, ready for a step under `run`; its storages are recorded with their causes."""
-    config = configuration(job.model)
+def build(job: Job, run: FakeRun, config: Any = None) -> Any:
+    """The wrapped model, ready for a step under `run`; its storages are recorded with their causes.
+
+    Args:
+        config: in place of the configuration of ``job.model``.
+    """
+    config = configuration(job.model) if config is None else config
     model = shell(job, config)
     _fill(model, job, run)
     if job.method in ("key_value", "embedding", "peft"):

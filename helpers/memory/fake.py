@@ -3,15 +3,15 @@
 ``FakeTensorMode`` gives each tensor a shape and a dtype and no numbers, so a step of a 7B model costs neither memory
 nor a GPU. Models, however, also look at numbers: which token is a picture, how long a row is, where a label stands.
 ``FakeRun`` therefore computes everything that is made of integers for real (it is small) and fakes the rest. It sees
-every operation, so it also knows when each storage begins and ends: that record is what a plan is made of.
+every operation, so it also knows when each storage begins and ends: that record is what a plan is made of. What the
+operations compute is counted in ``tally``.
 """
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,7 +21,12 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
+from helpers.memory.composed import MADE_OF_OTHERS
+from helpers.memory.operations import BACKWARD, FORWARD, UPDATE, Tally
+
 aten = torch.ops.aten
+# Causes of a step whose operations are counted; what comes before it is not part of it.
+COUNTED = {"activations": FORWARD, "backward": BACKWARD, "update": UPDATE}
 # Floats made of integers alone, up to this many, are computed too: a count, a step number, a learning rate.
 FEW = 64
 CPU = torch.device("cpu")
@@ -75,6 +80,7 @@ class FakeRun(TorchDispatchMode):
         self.ledger = Ledger()
         self.cause = "setup"
         self.workspace = workspace or {}
+        self.tally = Tally()
         self._slow: set[Any] = set()  # operations that need FakeTensorMode
         self._makes_new: dict[Any, bool] = {}  # operation -> whether its result is a tensor of its own
         self._seen: dict[Any, Any] = {}  # operation and sizes of its arguments -> sizes of its result
@@ -129,9 +135,9 @@ class FakeRun(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is aten._local_scalar_dense.default and isinstance(args[0], FakeTensor) and args[0].is_floating_point():
             return 1.0  # a number that no plan depends on
-        if func in _MADE_OF_OTHERS:
+        if func in MADE_OF_OTHERS:
             with self:
-                return _MADE_OF_OTHERS[func](*args, **kwargs)
+                return MADE_OF_OTHERS[func](*args, **kwargs)
         tensors = list(_tensors(args))
         tensors += _tensors(kwargs.values())
         fakes = sum(isinstance(item, FakeTensor) for item in tensors)
@@ -151,9 +157,15 @@ class FakeRun(TorchDispatchMode):
         for item in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(item, torch.Tensor):
                 self.record(item, name)
+        if self.cause in COUNTED:
+            self.count(func, args, kwargs, out, COUNTED[self.cause])
         if func in self.workspace:  # it is there while the results are
             self._inside(self.workspace[func](out, *args, **kwargs))
         return out
+
+    def count(self, func: Any, args: Any, kwargs: Any, out: Any, where: str) -> None:
+        """Called after each operation of a step; see ``Tally.add``."""
+        self.tally.add(func, args, kwargs, out, where)
 
     def _faked(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operation on fake tensors: straight to the kernel that computes shapes, where that is all there is to it.
@@ -263,38 +275,3 @@ def _as_positions(indices: Any) -> list[Any]:
         else:
             found.append(index)
     return found
-
-
-def _gemm_4bit(
-    x: Any, packed: Any, shape: Any, absmax: Any, blocksize: int, kind: str, bias: Any = None,
-    absmax_8bit: Any = None, absmax_code: Any = None, absmax_offset: Any = None,
-) -> Any:  # fmt: skip
-    """bitsandbytes' product with a packed weight, as it is done for more than a few rows: unpacked first."""
-    ops = torch.ops.bitsandbytes
-    if absmax_8bit is not None:
-        absmax = ops.dequantize_blockwise.default(absmax_8bit, absmax, absmax_code, 256, torch.float32)
-        absmax = absmax + absmax_offset
-    weight = ops.dequantize_4bit.default(packed, absmax, blocksize, kind, shape, x.dtype)
-    return torch.nn.functional.linear(x, weight, bias)
-
-
-def _int8_scaled_mm(
-    x: Any, weight: Any, row_scales: Any, column_scales: Any, bias: Any = None, dtype: Any = None
-) -> Any:
-    """LLM.int8's product: whole numbers of 32 bits first."""
-    ops = torch.ops.bitsandbytes
-    whole = ops.int8_linear_matmul.default(x, weight)
-    return ops.int8_mm_dequant.default(whole, row_scales, column_scales, dtype=dtype or torch.float16, bias=bias)
-
-
-# Operations whose kernels call others, which allocate too.
-_MADE_OF_OTHERS: dict[Any, Callable[..., Any]] = {}
-with suppress(ImportError, AttributeError):  # without bitsandbytes there are no such operations
-    # It says at import that an optional kernel is missing, which nobody needs here.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    import bitsandbytes  # noqa: F401
-
-    _MADE_OF_OTHERS = {
-        torch.ops.bitsandbytes.gemm_4bit.default: _gemm_4bit,
-        torch.ops.bitsandbytes.int8_scaled_mm.default: _int8_scaled_mm,
-    }

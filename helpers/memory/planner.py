@@ -6,7 +6,7 @@ cuBLAS' workspace, states of optimizers without fake kernels, and the allocator'
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
@@ -23,6 +23,7 @@ from helpers.memory.build import ADAPTERS, BUFFERS, SCALES, WEIGHTS, build
 from helpers.memory.fake import FakeRun, Ledger
 from helpers.memory.gpu import WORKSPACE, GpuNumerics
 from helpers.memory.jobs import OPTIMIZERS, SMALL_STATE, UNPAGED, Job
+from helpers.memory.operations import Counts
 from helpers.models.skeletons import configuration
 
 GB = 1e9
@@ -65,6 +66,7 @@ class Plan:
         events: births and deaths of storages, (key, bytes) and (key, -bytes).
         largest: what is there at that moment, a row for equal tensors of one operation: "made by", "shape", "dtype",
             "count", "GB"; the largest rows first.
+        counts: the operations of one forward pass, its backward pass and one update, and how often each comes.
     """
 
     job: Job
@@ -73,6 +75,7 @@ class Plan:
     extra: int
     events: list[tuple[int, int]] = field(repr=False)
     largest: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    counts: Counts = field(default_factory=Counts, repr=False)
 
     @cached_property
     def allocator(self) -> Reserved:
@@ -149,12 +152,35 @@ def plan(job: Job) -> Plan:
         ModelError: the model's configuration cannot be found.
         ParameterError: the pictures of the job take more tokens than its rows have.
     """
-    run = FakeRun(WORKSPACE if job.device == "cuda" else None)
+    run, model, config = recorded(job)
+    tensors, index = run.ledger.peak()
+    extra = _extra(job, model)
+    parts = _parts(run.ledger, index, config)
+    if extra:
+        states = extra - _cublas(job)
+        parts[steps.STATES] = parts.get(steps.STATES, 0) + states
+        parts[WORK] = parts.get(WORK, 0) + extra - states
+    return Plan(job, tensors, parts, extra, list(run.ledger.events), _largest(run.ledger, index), run.tally.counts)
+
+
+def recorded(job: Job, layers: int | None = None, kind: Callable[..., Any] = FakeRun) -> tuple[Any, Any, Any]:
+    """A step on fake tensors.
+
+    Args:
+        layers: of the language model, in place of as many as it has.
+        kind: ``FakeRun``, or a class derived from it.
+
+    Returns:
+        The record, the model and its configuration.
+    """
     config = configuration(job.model)
+    if layers is not None:
+        with_layers(config, layers)
+    run = kind(WORKSPACE if job.device == "cuda" else None)
     inputs = batch(job, config)
     passes = job.accumulation if job.trains else 1
     with run.because(WEIGHTS):
-        model = build(job, run)
+        model = build(job, run, config)
     with run:
         with run.because(steps.INPUTS):
             inputs = {name: run.pretend(x) if x.is_floating_point() else x for name, x in inputs.items()}
@@ -169,14 +195,15 @@ def plan(job: Job) -> Plan:
         else:
             rehearsal(job, model, inputs, mark=run.because)
     del waiting
-    tensors, index = run.ledger.peak()
-    extra = _extra(job, model)
-    parts = _parts(run.ledger, index, config)
-    if extra:
-        states = extra - _cublas(job)
-        parts[steps.STATES] = parts.get(steps.STATES, 0) + states
-        parts[WORK] = parts.get(WORK, 0) + extra - states
-    return Plan(job, tensors, parts, extra, list(run.ledger.events), _largest(run.ledger, index))
+    return run, model, config
+
+
+def with_layers(config: Any, layers: int) -> None:
+    """Give a configuration's language model another number of layers."""
+    text = config.get_text_config()
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
 
 
 @contextmanager

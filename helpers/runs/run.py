@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,16 +92,22 @@ class Run(Findings):
         self._info["fallbacks"].append({"what": what, "why": why})
         self._write_info()
 
-    def check_memory(self, prompt: int | None = None, completion: int | None = None) -> Fit:
+    def check_memory(
+        self, prompt: int | None = None, completion: int | None = None, rows: Sequence[int] | None = None
+    ) -> Fit:
         """Plan the largest steps of this lesson and stop where they would not fit into what is free; loads nothing.
+
+        Then say how long the lesson will take.
 
         Args:
             prompt, completion: tokens of the longest texts, from ``memory.tokens_of``.
+            rows: tokens of each training row; without them the usual ones.
 
         Raises:
             HardwareError: it would not fit; names the cheapest change. With ``check_memory=False`` nothing is planned.
         """
         from helpers import memory
+        from helpers.duration import forecast, report
         from helpers.machine import free
 
         machine = free.refreshed(self.machine)
@@ -112,6 +118,9 @@ class Run(Findings):
         self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})
         print(fit)
         fit.require()
+        if took := forecast.lesson_time(self.settings, machine, {n: p.job for n, p in fit.plans.items()}, rows):
+            self.note("predicted_seconds", {part: round(seconds, 1) for part, seconds in took.seconds.items()})
+            print(report.one_line(took))
         return fit
 
     @property

@@ -32,6 +32,28 @@ RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
 
 
 @dataclass(frozen=True)
+class Work:
+    """One thing that a lesson does with its model, for the forecast of its time.
+
+    Attributes:
+        part: what it belongs to: "training", "other trainings", "before training", "after training".
+        does: "train" (as many passes over the rows as there are epochs), "read" them without gradients, or "write" an
+            answer to each, as long as an answer may be.
+        rows: parameters whose sum is how many rows there are.
+        times: how often.
+        tokens: of a row's text: the shortest, a quarter, half, three quarters of the rows, and the longest.
+        grouped: a batch holds rows of about one length.
+    """
+
+    part: str
+    does: str
+    rows: tuple[str, ...]
+    times: float = 1.0
+    tokens: tuple[int, ...] = ()
+    grouped: bool = True
+
+
+@dataclass(frozen=True)
 class MemoryStep:
     """The largest steps of a lesson, for the memory plan.
 
@@ -43,6 +65,7 @@ class MemoryStep:
         language_only: of a model that reads pictures, only the language half gets an adapter.
         batch_is_fixed: the training step's rows do not follow ``batch_size``.
         faster: on a CPU it trains in ``training.faster_on_cpu``.
+        work: all that the lesson does with the model and that takes long.
     """
 
     step: str
@@ -53,6 +76,7 @@ class MemoryStep:
     language_only: bool = False
     batch_is_fixed: bool = False
     faster: bool = False
+    work: tuple[Work, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep, Work
+
+CAPTIONS = (10, 11, 12, 12, 14)  # tokens of a caption
+WORK = (
+    Work("before training", "write", ("n_eval",), 1, CAPTIONS, grouped=False),
+    Work("training", "train", ("n_train",), 1, CAPTIONS, grouped=False),
+    Work("after training", "write", ("n_eval",), 1, CAPTIONS, grouped=False),
+    Work("other trainings", "train", ("n_train",), 1, CAPTIONS, grouped=False),
+    Work("other trainings", "write", ("n_eval",), 1, CAPTIONS, grouped=False),
+)
 
 LESSON = Lesson(
     id="08_blip2_captioning",
@@ -31,5 +40,5 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=4, completion=24),
+    memory=MemoryStep("vision", prompt=4, completion=24, work=WORK),
 )

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, RESUMABLE, Lesson, MemoryStep, Work
 from helpers.config.profiles import SMOLLM2
+
+QUESTIONS = (82, 88, 96, 101, 106)  # tokens of the generator's questions with their solutions
+WORK = (
+    Work("before training", "write", ("n_eval",), 4, QUESTIONS, grouped=False),
+    Work("training", "train", ("n_train",), 1, QUESTIONS, grouped=False),
+    Work("after training", "write", ("n_eval",), 2, QUESTIONS, grouped=False),
+    Work("other trainings", "train", ("n_train",), 3, QUESTIONS, grouped=False),
+    Work("other trainings", "write", ("n_eval",), 3, QUESTIONS, grouped=False),
+)
 
 LESSON = Lesson(
     id="05_prefix_tuning",
@@ -34,6 +43,6 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=400, completion=112, method=""),
+    memory=MemoryStep("vision", prompt=400, completion=112, method="", work=WORK),
     figures=("invalid", "training"),
 )

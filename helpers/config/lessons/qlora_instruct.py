@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, TRAINED_FORMS, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, TRAINED_FORMS, Lesson, MemoryStep, Work
 from helpers.config.profiles import LLAMA2, SMOLLM2
+
+# Tokens of the Wikibooks recipes with SmolLM2's tokenizer: a recipe to write, and a question with four answers.
+TEXTS, CHOICES = (82, 202, 258, 333, 860), (53, 67, 75, 84, 132)
 
 LESSON = Lesson(
     id="04_qlora_instruct",
@@ -41,6 +44,21 @@ LESSON = Lesson(
         # The generator has about 1,450 dialogues to give.
         "dialogsum": {"n_train": (600, 1000, 2000), "n_eval": (120, 150, 300), "max_length": (256, 224, 1024)},
     },
-    memory=MemoryStep("completion", prompt=512, completion=512, faster=True),
+    memory=MemoryStep(
+        "completion",
+        prompt=512,
+        completion=512,
+        faster=True,
+        work=(
+            Work("before training", "write", ("n_generate",), 2, TEXTS),
+            Work("before training", "read", ("n_generate",), 2, TEXTS),
+            Work("before training", "read", ("n_eval",), 5, CHOICES),
+            Work("training", "train", ("n_text",), 1, TEXTS),
+            Work("training", "train", ("n_train",), 1, CHOICES),
+            Work("after training", "write", ("n_generate",), 1, TEXTS),
+            Work("after training", "read", ("n_generate",), 1, TEXTS),
+            Work("after training", "read", ("n_eval",), 1.5, CHOICES),
+        ),
+    ),
     figures=("training", "differences"),
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep, Work
 from helpers.config.profiles import SMOLLM2
+
+# Tokens of a pair: assumed from SNLI's published means (14 and 8 words), and of one that is padded to max_length.
+PAIRS, PADDED = (14, 22, 27, 33, 78), (128,) * 5
 
 LESSON = Lesson(
     id="03_qlora_nli",
@@ -36,6 +39,20 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("classify", prompt=128, completion=1, faster=True),
+    memory=MemoryStep(
+        "classify",
+        prompt=128,
+        completion=1,
+        faster=True,
+        work=(
+            # The labels' words without and with three solved questions (each as long again), and two classifiers.
+            Work("before training", "read", ("n_eval",), 8, PAIRS),
+            Work("training", "train", ("n_train",), 1, PAIRS),
+            Work("training", "read", ("n_eval",), 1.3, PAIRS),
+            Work("after training", "read", ("n_eval",), 9, PAIRS),
+            Work("other trainings", "train", ("n_train",), 0.58, PAIRS),
+            Work("other trainings", "train", ("n_train",), 0.25, PADDED),
+        ),
+    ),
     figures=("learning_curve", "reliability"),
 )

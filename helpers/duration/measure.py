@@ -1,0 +1,63 @@
+"""A step on real tensors with a clock: what a prediction is judged by."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from helpers.memory import steps
+from helpers.memory.batches import batch
+from helpers.memory.jobs import Job
+from helpers.memory.operations import BACKWARD, FORWARD, UPDATE
+from helpers.models.skeletons import configuration
+from helpers.training.callbacks import large_tensors_apart
+
+
+def measure_step(
+    job: Job, model: Any, times: int = 5, most: float = 60.0, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Median seconds of a step's forward pass, backward pass and update on this CPU.
+
+    Args:
+        model: the job's model with its adapter; ``memory.measure.load`` gives it.
+        times: steps, after one that warms up.
+        most: no step begins after this many seconds.
+    """
+    large_tensors_apart()
+    inputs = batch(job, configuration(job.model))
+    if not job.trains:
+        return {FORWARD: _median(lambda: steps.generate(job, model, inputs), times, most, clock)}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = steps.make_optimizer(job, trained)
+    found: list[tuple[float, float, float]] = []
+    end = time.perf_counter() + most
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        while len(found) < 2 or (len(found) <= times and time.perf_counter() < end):
+            marks = [clock()]
+            with steps.mixed_precision(job, model):
+                loss = steps.loss_of(job, model, inputs)
+            marks.append(clock())
+            loss.backward()
+            marks.append(clock())
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            marks.append(clock())
+            found.append((marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]))
+    medians = [sorted(column)[len(found[1:]) // 2] for column in zip(*found[1:], strict=True)]
+    return dict(zip((FORWARD, BACKWARD, UPDATE), medians, strict=True))
+
+
+def _median(call: Callable[[], Any], times: int, most: float, clock: Callable[[], float]) -> float:
+    found: list[float] = []
+    end = time.perf_counter() + most
+    while len(found) < 2 or (len(found) <= times and time.perf_counter() < end):
+        began = clock()
+        call()
+        found.append(clock() - began)
+    return sorted(found[1:])[len(found[1:]) // 2]
