@@ -94,8 +94,9 @@ class Lesson:
                     work_left = max(work_left, (low + high) / 2)
                     found.append(("more than " if work.more else "") + f"{roughly(low, high)} left")
             if self._later is not None:
-                here = max((self._here or 0.0) - (now - self.since), work_left, 0.0)
-                found.append(f"lesson {roughly(here + self._later)} left")
+                here = max((self._here or 0.0) - (now - self.since), work_left)
+                longer = "more than " if here <= 0 else ""  # this cell takes longer than it did
+                found.append(f"lesson {longer}{roughly(max(here, 0.0) + self._later)} left")
             return [*found, f"cell {self.number} of {self.of}"] if self.of else found
 
     def line(self, width: int | None = None) -> str:

@@ -166,10 +166,15 @@ def test_a_line_says_what_is_known() -> None:
     assert "left · validating 3 · lesson" in lesson.line()
     lesson.take({"event": channel.WORK, "what": "validating", "ended": True})
     assert "validating" not in lesson.line()
+    lesson.take(cell(4, "After training", here=3.0, later=60.0))
+    clock.now += 2
+    assert "After training · lesson 1 min left" in lesson.line()
+    clock.now += 2
+    assert "After training · lesson more than 1 min left" in lesson.line()
     lesson.take(cell(4, "After training"))
-    assert lesson.line() == "04_qlora_instruct · After training · cell 4 of 9 · 11 min 45 s"
+    assert lesson.line() == "04_qlora_instruct · After training · cell 4 of 9 · 11 min 49 s"
     clock.now += 4000
-    assert lesson.line().endswith(" · 1:18:25")
+    assert lesson.line().endswith(" · 1:18:29")
     lesson.take({"event": "end", "status": "finished"})
     assert len(lesson.line(40).split(" · ")[1]) == live._SHORTEST and lesson.line(40).split(" · ")[1].endswith("…")
     assert len(lesson.line(70)) <= 70
