@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -93,19 +94,23 @@ class Lesson:
                     work_left = max(work_left, (low + high) / 2)
                     found.append(("more than " if work.more else "") + f"{roughly(low, high)} left")
             if self._later is not None:
-                here = max((self._here or 0.0) - (now - self.since), work_left, 0.0)
-                found.append(f"lesson {roughly(here + self._later)} left")
+                here = max((self._here or 0.0) - (now - self.since), work_left)
+                longer = "more than " if here <= 0 else ""  # this cell takes longer than it did
+                found.append(f"lesson {longer}{roughly(max(here, 0.0) + self._later)} left")
             return [*found, f"cell {self.number} of {self.of}"] if self.of else found
 
     def line(self, width: int | None = None) -> str:
         """All of it; the title is shortened where there is room for so many characters only."""
-        seconds = int(self._clock() - self._began)
-        time_spent = f"{seconds} s" if seconds < 60 else duration(seconds)
-        name, title, parts = self.name, self.title, [*self.parts(), time_spent]
+        name, title, parts = self.name, self.title, [*self.parts(), _spent(int(self._clock() - self._began))]
         if width is not None:
             room = max(_SHORTEST, width - len(" · ".join([name, "", *parts])))
             title = title if len(title) <= room else title[: room - 1].rstrip() + "…"
         return " · ".join([name, title, *parts])
+
+
+def _spent(seconds: int) -> str:
+    """To the second, so that a line that is written anew is a new one: "7 s", "4 min 05 s", "2:07:30"."""
+    return f"{seconds} s" if seconds < 60 else duration(seconds) if seconds < 3600 else str(timedelta(seconds=seconds))
 
 
 def roughly(low: float, high: float | None = None) -> str:
