@@ -9,7 +9,7 @@
 
 A turn is one pass over the same recipes (steps, and which ingredient is missing), 8 in a batch, with the same model,
 precision and adapter. Then each trains a fresh adapter once, with the same learning rate, until the loss on held-out
-answers is what ours reaches after ``--updates`` updates; validation does not count as time.
+answers is what ours reaches after ``--updates`` updates (0 leaves this out); validation does not count as time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST = 4  # times the updates of ours, after which a peer is stopped
 
 def main() -> None:
     options = harness.arguments(
-        __doc__ or "", rows=(48, "training examples of a turn"), updates=(24, "updates of ours to the held-out loss")
+        __doc__ or "", rows=(48, "training examples of a turn"), updates=(24, "updates of ours to the held-out loss; 0: that part is left out")
     )
     from benchmarks import trainings
 
@@ -53,7 +53,7 @@ def main() -> None:
         seconds = harness.take_turns({name: partial(turn, kind) for name, kind in kinds.items()}, options.repeats)
         ways = harness.compared(seconds, options.rows, "examples")
         target, reached = math.nan, {}
-        for name, kind in reversed(kinds.items()):
+        for name, kind in reversed(list(kinds.items()) if options.updates else []):
             base = model.unload()
             model = adapted(base)
             clock = ToLoss(tokenizer, held, target, options.updates)
@@ -69,7 +69,7 @@ def main() -> None:
     lengths = [_length(tokenizer, talk) for talk in talks[: options.rows]]
     harness.report(
         "instruction", options, machine.dtype, rows=options.rows, tokens=sum(lengths), longest=max(lengths),
-        held_out=len(held), target=target, to_loss=reached, ways=ways,
+        held_out=len(held), target=target if options.updates else None, to_loss=reached, ways=ways,
     )  # fmt: skip
 
 
