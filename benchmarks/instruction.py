@@ -35,7 +35,9 @@ MOST = 4  # times the updates of ours, after which a peer is stopped
 
 def main() -> None:
     options = harness.arguments(
-        __doc__ or "", rows=(48, "training examples of a turn"), updates=(24, "updates of ours to the held-out loss; 0: that part is left out")
+        __doc__ or "",
+        rows=(48, "training examples of a turn"),
+        updates=(24, "updates of ours to the held-out loss; 0: that part is left out"),
     )
     from benchmarks import trainings
 
