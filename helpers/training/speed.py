@@ -90,7 +90,6 @@ class _Fused:
         weight = self._weight(x)
         if weight is None or args or kwargs or not _fusable(layer) or name not in layer.lora_A:
             return type(layer).forward(layer, x, *args, **kwargs)
-        x = x.to(weight.dtype)
         given = layer.lora_dropout[name](x)
         a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
         return LoRAProduct.apply(x, given, weight, layer.base_layer.bias, a, b, layer.scaling[name])
@@ -100,12 +99,13 @@ class _Fused:
         base = self.layer.base_layer
         kept = kept_weight(base)
         weight = base.weight if kept is None else kept
-        computed = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         trained = base.weight.requires_grad or (base.bias is not None and base.bias.requires_grad)
-        half = torch.is_autocast_enabled("cpu")
-        adapter = self.layer.lora_A[self.layer.active_adapters[0]].weight.dtype
-        same = weight.dtype == computed and x.dtype == computed and (half or adapter == computed)
-        return None if trained or not same else weight
+        formats = {weight.dtype, x.dtype}
+        if torch.is_autocast_enabled("cpu"):
+            formats.add(torch.get_autocast_dtype("cpu"))
+        else:
+            formats.add(self.layer.lora_A[self.layer.active_adapters[0]].weight.dtype)
+        return None if trained or len(formats) > 1 else weight
 
 
 class LoRAProduct(torch.autograd.Function):
