@@ -8,8 +8,9 @@
 - ``ours``: ``CompletionTrainer`` on ``completion_row``, answers of similar length in a batch, in ``faster_on_cpu``.
 
 A turn is one pass over the same recipes (steps, and which ingredient is missing), 8 in a batch, with the same model,
-precision and adapter. Then each trains a fresh adapter once, with the same learning rate, until the loss on held-out
-answers is what ours reaches after ``--updates`` updates; validation does not count as time.
+precision and adapter. Then each trains a fresh adapter once, with the same learning rate on the same recipes, until
+the loss on held-out answers is what ours reaches after ``--updates`` updates (0 leaves this out); validation does not
+count as time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from transformers import TrainerCallback
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import harness
+from benchmarks import harness, trainings
 
 LONGEST, BATCH, RATE = 224, 8, 1e-3
 EVERY = 4  # updates between two looks at the held-out loss
@@ -35,10 +36,10 @@ MOST = 4  # times the updates of ours, after which a peer is stopped
 
 def main() -> None:
     options = harness.arguments(
-        __doc__ or "", rows=(48, "training examples of a turn"), updates=(24, "updates of ours to the held-out loss")
+        __doc__ or "",
+        rows=(48, "training examples of a turn"),
+        updates=(24, "updates of ours to the held-out loss; 0: that part is left out"),
     )
-    from benchmarks import trainings
-
     machine = harness.machine_of(options)
     base, tokenizer, talks, held = prepared(options, machine)
     model = adapted(base)
@@ -52,25 +53,34 @@ def main() -> None:
 
         seconds = harness.take_turns({name: partial(turn, kind) for name, kind in kinds.items()}, options.repeats)
         ways = harness.compared(seconds, options.rows, "examples")
-        target, reached = math.nan, {}
-        for name, kind in reversed(kinds.items()):
-            base = model.unload()
-            model = adapted(base)
-            clock = ToLoss(tokenizer, held, target, options.updates)
-            trainer = make(model, talks, kind, updates=options.updates * (1 if kind == "ours" else MOST))
-            trainer.add_callback(clock)
-            (trainings.ours if kind == "ours" else trainings.plain)(trainer)
-            target = clock.losses[-1] if kind == "ours" else target
-            reached[name] = {"seconds": round(clock.seconds, 2), "updates": clock.updates, "losses": clock.losses}
-            ratio = clock.seconds / reached[harness.OURS]["seconds"]
-            reached[name] |= {"times_ours": round(ratio, 3), "reached": clock.losses[-1] <= target}
-            told = "" if reached[name]["reached"] else ", not reached"
-            print(f"{name:<28} {clock.seconds:8.2f} s to a held-out loss of {target:.3f}{told}: {ratio:.2f} x ours")
+        target, reached = None, {}
+        if options.updates:
+            target, reached = to_loss(model, kinds, make, talks[: options.updates * BATCH], held, tokenizer, options)
     lengths = [_length(tokenizer, talk) for talk in talks[: options.rows]]
     harness.report(
         "instruction", options, machine.dtype, rows=options.rows, tokens=sum(lengths), longest=max(lengths),
         held_out=len(held), target=target, to_loss=reached, ways=ways,
     )  # fmt: skip
+
+
+def to_loss(
+    model: Any, kinds: dict[str, str], make: Any, talks: list[Any], held: list[Any], tokenizer: Any, options: Any
+) -> tuple[float, dict[str, Any]]:
+    """The held-out loss that ours reaches, and each way's seconds and updates to get there."""
+    target, reached = math.nan, {}
+    for name, kind in reversed(kinds.items()):  # ours first
+        model = adapted(model.unload())
+        clock = ToLoss(tokenizer, held, target, options.updates)
+        trainer = make(model, talks, kind, updates=options.updates * (1 if kind == "ours" else MOST))
+        trainer.add_callback(clock)
+        (trainings.ours if kind == "ours" else trainings.plain)(trainer)
+        target = clock.losses[-1] if kind == "ours" else target
+        reached[name] = {"seconds": round(clock.seconds, 2), "updates": clock.updates, "losses": clock.losses}
+        ratio = clock.seconds / reached[harness.OURS]["seconds"]
+        reached[name] |= {"times_ours": round(ratio, 3), "reached": clock.losses[-1] <= target}
+        told = "" if reached[name]["reached"] else ", not reached"
+        print(f"{name:<28} {clock.seconds:8.2f} s to a held-out loss of {target:.3f}{told}: {ratio:.2f} x ours")
+    return target, {name: reached[name] for name in kinds}
 
 
 def prepared(options: Any, machine: Any) -> tuple[Any, Any, list[Any], list[Any]]:
@@ -80,7 +90,7 @@ def prepared(options: Any, machine: Any) -> tuple[Any, Any, list[Any], list[Any]
 
     real = not options.model.startswith("tiny/") and assets.available("wikibooks-recipes")
     task = tasks.get("recipes")
-    wanted = max(options.rows, MOST * options.updates * BATCH)
+    wanted = max(options.rows, options.updates * BATCH)
     parts = task.load(wanted if real else min(wanted, 400), 60, "wikibooks" if real else "generator", seed=0)
     loaded = models.load(options.model, quant="nf4-double", machine=machine)
 

@@ -104,16 +104,17 @@ def work(model: Any, inputs: Any) -> float:
 
     tokens = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else inputs["input_ids"].numel()
     labelled = int((inputs["labels"][:, 1:] != -100).sum())
-    frozen = adapters = 0
+    total = 4.0 * labelled * model.get_output_embeddings().weight.numel()
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            adapters += parameter.numel()
-        elif getattr(parameter, "quant_state", None) is not None:
-            frozen += unpacked_size(parameter)
-            first = re.search(r"layers\.0\.self_attn\.[qkv]_proj", name)
-            frozen -= unpacked_size(parameter) // 2 if first else 0  # no gradient goes below the first adapters
-    head = model.get_output_embeddings().weight.numel()
-    return 4.0 * tokens * frozen + 6.0 * tokens * adapters + 4.0 * labelled * head
+        first = re.search(r"layers\.0\.self_attn\.[qkv]_proj", name) is not None  # no gradient goes below these
+        if "lora_A" in name or name.endswith("base_layer.weight"):
+            passes = 2 - first + parameter.requires_grad  # forward, the input's gradient, its own
+        elif "lora_B" in name:
+            passes = 3
+        else:
+            continue
+        total += 2.0 * tokens * passes * unpacked_size(parameter)
+    return total
 
 
 def profile(run: Any) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Command line: ``python -m helpers run | settings | plan | doctor | assets | wheels | results | reference …``."""
+"""Command line: ``python -m helpers run | settings | plan | doctor | assets | wheels | bench | results …``."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(measurement, way, value) of a record."""
     name = record["benchmark"]
     for part, title in PARTS.get(name, {}).items():
-        for way, row in record[part].items():
+        for way, row in record.get(part, {}).items():
             rate = next((f"{value:.3g} {key[:-6]}/s" for key, value in row.items() if key.endswith("_per_s")), "")
             rate = rate or f"{row['seconds']:.0f} s"
             lost = "" if row.get("reached", True) else "more than "

@@ -35,7 +35,8 @@ def faster_on_cpu(
         weights: each 4-bit weight is dequantised once for the whole block, not in every pass; no bit of the result
             changes. It takes the memory of the plain weights; None leaves it out where half of the free RAM is less.
         updates: a linear layer with its LoRA update is one operation, which reads its input and writes its output
-            once, y = W x + α/r · B A x; the same sums, rounded less often.
+            once, y = W x + α/r · B A x; queries, keys and values of an input share their thin products. The same sums,
+            rounded less often.
         attention: where the model computes in bfloat16, attention is computed in float32. PyTorch's attention for
             CPUs takes several times as long for a gradient in bfloat16.
         quiet: say nothing.
@@ -59,9 +60,7 @@ def faster_on_cpu(
             done["weights"] = stack.enter_context(kept_dequantised(model))
             said.append(f"{done['weights']} 4-bit weights dequantised once ({needed / GB:.2f} GB)")
         if updates:
-            for layer in filter(_fusable, model.modules()):
-                stack.enter_context(replaced_forward(layer, _Fused(layer)))
-                done["updates"] += 1
+            done["updates"] = stack.enter_context(fused_updates(model))
             said += [f"{done['updates']} updates fused with their layers"] if done["updates"] else []
         if attention:
             stack.enter_context(float32_attention())
@@ -69,6 +68,25 @@ def faster_on_cpu(
         if said and not quiet:
             print("on this CPU: " + ", ".join(said))
         yield done
+
+
+# Layers that read the same input, in the order in which their module calls them.
+TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
+
+@contextmanager
+def fused_updates(model: nn.Module) -> Iterator[int]:
+    """A block in which LoRA layers are ``LoRAProducts``; yields how many. Those that read the same input share one."""
+    fused = {layer: _Fused(layer) for layer in model.modules() if _fusable(layer)}
+    for parent in model.modules():
+        for names in TOGETHER:
+            group = [fused[layer] for name in names if (layer := getattr(parent, name, None)) in fused]
+            for leader in group[:1]:
+                leader.others = group[1:]
+    with ExitStack() as stack:
+        for layer, forward in fused.items():
+            stack.enter_context(replaced_forward(layer, forward))
+        yield len(fused)
 
 
 def _fusable(layer: Any) -> bool:
@@ -79,73 +97,108 @@ def _fusable(layer: Any) -> bool:
 
 
 class _Fused:
-    """The forward pass of a LoRA layer as one operation; PEFT's own where that would not mean the same."""
+    """The forward pass of a LoRA layer as one operation; PEFT's own where that would not mean the same.
+
+    Attributes:
+        others: forward passes that will be asked for the same input next, and are computed along with this one.
+        waiting: (input, output) of this one, where another has computed it.
+    """
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
+        self.others: list[_Fused] = []
+        self.waiting: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        layer = self.layer
-        name = layer.active_adapters[0]
-        weight = self._weight(x)
-        if weight is None or args or kwargs or not _fusable(layer) or name not in layer.lora_A:
-            return type(layer).forward(layer, x, *args, **kwargs)
-        x = x.to(weight.dtype)
-        given = layer.lora_dropout[name](x)
-        a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-        return LoRAProduct.apply(x, given, weight, layer.base_layer.bias, a, b, layer.scaling[name])
+        (read, made), self.waiting = self.waiting or (None, None), None
+        if args or kwargs or not self._applies_to(x):
+            return type(self.layer).forward(self.layer, x, *args, **kwargs)
+        if made is not None and read is x:
+            return made
+        name = self.layer.active_adapters[0]
+        given = self.layer.lora_dropout[name](x)
+        together = [self]
+        if given is x:  # with dropout each draws a mask of its own
+            together += [other for other in self.others if other._applies_to(x)]
+        scales = [one.layer.scaling[one.layer.active_adapters[0]] for one in together]
+        outputs = LoRAProducts.apply(x, given, scales, *(tensor for one in together for tensor in one._tensors()))
+        for other, output in zip(together[1:], outputs[1:], strict=True):
+            other.waiting = (x, output)
+        return outputs[0]
 
-    def _weight(self, x: torch.Tensor) -> torch.Tensor | None:
-        """The frozen weight in the format that is computed in; None where PEFT computes the update in another."""
-        base = self.layer.base_layer
+    def _tensors(self) -> tuple[torch.Tensor | None, ...]:
+        """Weight, bias, A and B."""
+        base, name = self.layer.base_layer, self.layer.active_adapters[0]
         kept = kept_weight(base)
-        weight = base.weight if kept is None else kept
-        computed = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        trained = base.weight.requires_grad or (base.bias is not None and base.bias.requires_grad)
-        half = torch.is_autocast_enabled("cpu")
-        adapter = self.layer.lora_A[self.layer.active_adapters[0]].weight.dtype
-        same = weight.dtype == computed and x.dtype == computed and (half or adapter == computed)
-        return None if trained or not same else weight
+        a, b = self.layer.lora_A[name].weight, self.layer.lora_B[name].weight
+        return base.weight if kept is None else kept, base.bias, a, b
+
+    def _applies_to(self, x: torch.Tensor) -> bool:
+        """Whether all is in one format, and the layer's own weight is frozen: elsewhere PEFT does it differently."""
+        if not _fusable(self.layer) or self.layer.active_adapters[0] not in self.layer.lora_A:
+            return False
+        weight, bias, a, _ = self._tensors()
+        assert weight is not None and a is not None
+        formats = {weight.dtype, x.dtype}
+        formats.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else a.dtype)
+        trained = self.layer.base_layer.weight.requires_grad or (bias is not None and bias.requires_grad)
+        return len(formats) == 1 and not trained
 
 
-class LoRAProduct(torch.autograd.Function):
-    """y = W x + s · B A d, where d is x or x after dropout (Hu et al., 2021, arXiv:2106.09685).
+class LoRAProducts(torch.autograd.Function):
+    """y = W x + s · B A d of some layers, where d is x or x after dropout (Hu et al., 2021, arXiv:2106.09685).
 
-    Products are taken in the format of x; those of an output are summed before they are rounded.
+    Products are taken in the format of x; those of an output are summed before they are rounded. The thin products of
+    several layers with the same x are one: their A stand below one another.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
-        a: torch.Tensor, b: torch.Tensor, scale: float,
-    ) -> torch.Tensor:  # fmt: skip
-        """Shapes: x and d ``(…, in)``, weight ``(out, in)``, bias ``(out,)``, a ``(r, in)``, b ``(out, r)``."""
+    def forward(ctx: Any, x: torch.Tensor, d: torch.Tensor, scales: list[float], *layers: Any) -> Any:
+        """Shapes: x and d ``(…, in)``; of each layer weight ``(out, in)``, bias ``(out,)``, a ``(r, in)``,
+        b ``(out, r)``.
+
+        Returns:
+            ``(…, out)`` of each layer.
+        """
+        weights, biases, downs, ups = (layers[place::4] for place in range(4))
         with torch.autocast("cpu", enabled=False):
             rows = d.reshape(-1, d.shape[-1])
-            down, up = a.to(x.dtype), b.to(x.dtype)
-            low = rows @ down.T
-            y = functional.linear(x.reshape(rows.shape), weight, None if bias is None else bias.to(x.dtype))
-            y.addmm_(low, up.T, alpha=scale)
-        ctx.save_for_backward(rows, low, weight, down, up)
-        ctx.scale, ctx.dropped, ctx.shape, ctx.dtypes = scale, d is not x, x.shape, (a.dtype, b.dtype)
-        return y.view(*x.shape[:-1], -1)
+            given = rows if d is x else x.reshape(rows.shape)
+            down = torch.cat([a.to(x.dtype) for a in downs])
+            lows = [low.contiguous() for low in (rows @ down.T).split([len(a) for a in downs], 1)]
+            ups_ = [b.to(x.dtype) for b in ups]
+            outputs = []
+            for weight, bias, low, up, scale in zip(weights, biases, lows, ups_, scales, strict=True):
+                y = functional.linear(given, weight, None if bias is None else bias.to(x.dtype))
+                outputs.append(y.addmm_(low, up.T, alpha=scale).view(*x.shape[:-1], -1))
+        ctx.save_for_backward(rows, down, *weights, *lows, *ups_)
+        ctx.scales, ctx.dropped, ctx.shape = scales, d is not x, x.shape
+        ctx.formats = [(a.dtype, b.dtype) for a, b in zip(downs, ups, strict=True)]
+        return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        rows, low, weight, down, up = ctx.saved_tensors
-        gradient = gradients[0].reshape(len(rows), -1)
-        g_low = (gradient @ up).mul_(ctx.scale)
-        g_a = (g_low.T @ rows).to(ctx.dtypes[0]) if ctx.needs_input_grad[4] else None
-        g_b = (gradient.T @ low).to(ctx.dtypes[1]).mul_(ctx.scale) if ctx.needs_input_grad[5] else None
+        rows, down, *saved = ctx.saved_tensors
+        n = len(ctx.scales)
+        weights, lows, ups = saved[:n], saved[n : 2 * n], saved[2 * n :]
+        above = [gradient.reshape(len(rows), -1) for gradient in gradients]
+        g_lows = [(g @ up).mul_(scale) for g, up, scale in zip(above, ups, ctx.scales, strict=True)]
+        g_low = torch.cat(g_lows, 1)
+        g_downs = (g_low.T @ rows).split([low.shape[1] for low in lows])
+        found: list[Any] = []
+        for g, low, g_down, scale, (a, b) in zip(above, lows, g_downs, ctx.scales, ctx.formats, strict=True):
+            found += [None, None, g_down.to(a), (g.T @ low).to(b).mul_(scale)]
         g_x = g_d = None
         if ctx.needs_input_grad[0]:
-            g_x = gradient @ weight
+            g_x = above[0] @ weights[0]
+            for g, weight in zip(above[1:], weights[1:], strict=True):
+                g_x.addmm_(g, weight)
             if not ctx.dropped:
                 g_x.addmm_(g_low, down)
             g_x = g_x.view(ctx.shape)
         if ctx.dropped and ctx.needs_input_grad[1]:
             g_d = (g_low @ down).view(ctx.shape)
-        return g_x, g_d, None, None, g_a, g_b, None
+        return g_x, g_d, None, *found
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from helpers import inference, models
 from helpers.models.unpacked import dequantised, dequantised_weight, kept_weight
 from helpers.training import losses, speed
-from helpers.training.speed import LoRAProduct, faster_on_cpu
+from helpers.training.speed import LoRAProducts, faster_on_cpu
 
 IDS = torch.randint(3, 300, (3, 26), generator=torch.Generator().manual_seed(1))
 MASK = torch.ones_like(IDS)
@@ -99,12 +99,42 @@ def test_the_products_gradient_is_the_derivative() -> None:
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, dtype=torch.float64, generator=generator, requires_grad=True)
 
-    x, weight, bias = random(2, 3, 5), random(4, 5).detach(), random(4).detach()
-    a, b = random(2, 5), random(4, 2)
-    assert torch.allclose(LoRAProduct.apply(x, x, weight, bias, a, b, 1.5), x @ (weight + 1.5 * b @ a).T + bias)
-    assert torch.autograd.gradcheck(lambda x, a, b: LoRAProduct.apply(x, x, weight, bias, a, b, 1.5), (x, a, b))
+    x, a, b, a2, b2 = random(2, 3, 5), random(2, 5), random(4, 2), random(3, 5), random(6, 3)
+    weight, weight2, bias = random(4, 5).detach(), random(6, 5).detach(), random(4).detach()
+
+    def two(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, a2: torch.Tensor, b2: torch.Tensor) -> Any:
+        return LoRAProducts.apply(x, x, [1.5, 0.5], weight, bias, a, b, weight2, None, a2, b2)
+
+    outputs = two(x, a, b, a2, b2)
+    assert torch.allclose(outputs[0], x @ (weight + 1.5 * b @ a).T + bias)
+    assert torch.allclose(outputs[1], x @ (weight2 + 0.5 * b2 @ a2).T)
+    assert torch.autograd.gradcheck(two, (x, a, b, a2, b2))
     kept = torch.tensor([2.0, 0.0, 2.0, 2.0, 0.0], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x, a, b: LoRAProduct.apply(x, x * kept, weight, None, a, b, 1.5), (x, a, b))
+    assert torch.autograd.gradcheck(
+        lambda x, a, b: LoRAProducts.apply(x, x * kept, [1.5], weight, None, a, b), (x, a, b)
+    )
+
+
+def test_layers_that_read_the_same_share_one_operation_and_no_more() -> None:
+    model = _model()
+    calls: list[int] = []
+    own = LoRAProducts.forward
+
+    def counted(ctx: Any, x: Any, d: Any, scales: list[float], *layers: Any) -> Any:
+        calls.append(len(scales))
+        return own(ctx, x, d, scales, *layers)
+
+    LoRAProducts.forward = staticmethod(counted)
+    try:
+        with faster_on_cpu(model, weights=True):
+            model(input_ids=IDS)
+            attention = model.get_base_model().model.layers[0].self_attn
+            apart = [attention.q_proj(x) for x in torch.randn(2, 1, 3, attention.q_proj.in_features)]
+    finally:
+        LoRAProducts.forward = staticmethod(own)
+    layers = model.config.num_hidden_layers
+    assert sorted(calls[: 4 * layers]) == sorted([3, 1, 2, 1] * layers)  # q k v, o, gate up, down
+    assert len(apart) == 2 and not torch.equal(*apart)  # what waits for k and v is not given to another input
 
 
 def test_in_bfloat16_gradients_are_no_further_from_the_exact_ones() -> None:
