@@ -61,7 +61,7 @@ def jobs(dtype: str) -> list[Any]:
         Job("tiny/paligemma", batch_size=8, length=128, **SEES, **whole),
         Job("tiny/paligemma", batch_size=4, length=256, checkpointing=True, **SEES, **whole),
         Job("tiny/blip2", batch_size=4, length=60, **SEES, **whole),
-        Job("tiny/clip", step="contrast", method="soft", batch_size=64, length=12, **whole),
+        Job("tiny/clip", step="contrast", method="soft", batch_size=64, length=12, **whole | {"dtype": "float32"}),
     ]
     smol = [
         Job(SMOL, batch_size=rows, length=length, labelled=max(8, length // 4), **more)
