@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 
-from helpers.memory import build, fake, steps
+from helpers.memory import build, composed, steps
 from helpers.models.heads import HEAD
 
 
@@ -42,7 +42,7 @@ def unpacked_as_half() -> Iterator[None]:
     from bitsandbytes import functional
 
     product = torch.ops.bitsandbytes.gemm_4bit.default
-    own, unpack = fake._MADE_OF_OTHERS[product], functional.dequantize_4bit
+    own, unpack = composed.MADE_OF_OTHERS[product], functional.dequantize_4bit
 
     def forward(x: torch.Tensor, packed: Any, shape: Any, *args: Any, **kwargs: Any) -> Any:
         half = torch.empty(tuple(shape), dtype=torch.float16)
@@ -53,7 +53,7 @@ def unpacked_as_half() -> Iterator[None]:
     def backward(*args: Any, **kwargs: Any) -> torch.Tensor:
         return unpack(*args, **kwargs).half()
 
-    with patch.dict(fake._MADE_OF_OTHERS, {product: forward}), patch.object(functional, "dequantize_4bit", backward):
+    with patch.dict(composed.MADE_OF_OTHERS, {product: forward}), patch.object(functional, "dequantize_4bit", backward):
         yield
 
 
