@@ -19,6 +19,7 @@ from helpers.duration.measure import measure_step
 from helpers.duration.predict import depths, layers_of
 from helpers.duration.program import Program, operation_seconds
 from helpers.duration.rates import VIEW_SHARE, MeasuredRates
+from helpers.duration.timing import now
 from helpers.files import write_atomic
 from helpers.machine import hardware
 from helpers.memory.jobs import Job
@@ -29,7 +30,7 @@ from helpers.training.callbacks import large_tensors_apart
 
 BUDGET = 20.0
 SHORT = 24  # tokens of the tiny model's rows: most of its step is calling
-TURNS = 5
+TURNS = 10
 FORMAT = 1  # of the file
 
 
@@ -109,18 +110,20 @@ def _calls(counts: Counts, where: str) -> float:
 
 
 def _beyond_computing(job: Job) -> tuple[dict[str, float], Counts]:
-    """Where in a real step -> its seconds less those of its operations alone; steps and plays take turns."""
+    """Where in a real step -> its seconds less those of its operations alone; both the fastest of some turns."""
     program, model = Program(job, layers_of(job)), load(job)
     program.play()
-    beyond: dict[str, list[float]] = {FORWARD: [], BACKWARD: [], UPDATE: []}
+    steps: dict[str, list[float]] = {FORWARD: [], BACKWARD: [], UPDATE: []}
+    alone: dict[str, list[float]] = {FORWARD: [], BACKWARD: [], UPDATE: []}
     for _ in range(TURNS):
-        spent = measure_step(job, model, times=3)
-        computing = dict.fromkeys(spent, 0.0)
+        for where, seconds in measure_step(job, model, times=3).items():
+            steps[where].append(seconds)
+        computing = dict.fromkeys(alone, 0.0)
         for (_, where), seconds in program.play().items():
             computing[BACKWARD if where == AGAIN else where] += seconds
-        for where in beyond:
-            beyond[where].append(spent[where] - computing[where])
-    return {where: sorted(found)[len(found) // 2] for where, found in beyond.items()}, program.counts
+        for where, seconds in computing.items():
+            alone[where].append(seconds)
+    return {where: min(steps[where]) - min(alone[where]) for where in steps}, program.counts
 
 
 def _peak(dtype: torch.dtype) -> float:
@@ -141,7 +144,7 @@ def _fastest(call: Callable[[], Any], times: int = 12) -> float:
     """Seconds of the fastest of some calls."""
     found = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = now()
         call()
-        found.append(time.perf_counter() - began)
+        found.append(now() - began)
     return min(found)

@@ -7,21 +7,18 @@ storages that begin and end as they do in the step; what is left out is Python's
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
+from helpers.duration.timing import now
 from helpers.memory.fake import FakeRun
 from helpers.memory.jobs import Job
 from helpers.memory.operations import VIEW, Operation
 from helpers.memory.planner import recorded
-
-Clock = Callable[[], float]
 
 
 class Place(NamedTuple):
@@ -97,7 +94,7 @@ class Program:
         self._kept: dict[int, Any] = {}  # storages that were there before the step
         self._dead: set[int] = set()  # lines that cannot be played
 
-    def play(self, clock: Clock = time.perf_counter) -> dict[tuple[Operation, str], float]:
+    def play(self) -> dict[tuple[Operation, str], float]:
         """Seconds of each operation, summed over the places where it comes."""
         storages: dict[int, Any] = dict(self._kept)
         made: set[int] = set()
@@ -109,9 +106,9 @@ class Program:
                 args, kwargs = self._real(line.args, storages, made), self._real(line.kwargs, storages, made)
                 if number not in self._dead:
                     try:
-                        began = clock()
+                        began = now()
                         out = line.func(*args, **kwargs)
-                        spent[line.operation, line.where] += clock() - began
+                        spent[line.operation, line.where] += now() - began
                     except (RuntimeError, TypeError, IndexError):
                         self._dead.add(number)
                         out = None
@@ -147,13 +144,13 @@ class Program:
         return torch.full((size,), fill, dtype=place.dtype).untyped_storage()
 
 
-def operation_seconds(program: Program, times: int = 3, clock: Clock = time.perf_counter) -> dict[Any, float]:
+def operation_seconds(program: Program, times: int = 3) -> dict[Any, float]:
     """(operation, where) -> seconds of one call in the step: the fastest of so many plays, after one that warms up.
 
     What else a machine does only adds to a time.
     """
-    program.play(clock)
-    plays = [program.play(clock) for _ in range(times)]
+    program.play()
+    plays = [program.play() for _ in range(times)]
     found = {}
     for key, calls in program.counts.items():
         if spent := [play[key] for play in plays if key in play]:
