@@ -101,8 +101,8 @@ def step_time(job: Job, rates: Rates) -> StepTime:
     def line(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
         return {name: max(0.0, a.get(name, 0.0) + share * (b[name] - a.get(name, 0.0))) for name in b}
 
-    parts = (line(getattr(low, name), getattr(high, name)) for name in ("device", "calls", "kinds"))
-    return StepTime(*parts, rates.overlaps, passes)
+    device, calls, kinds = line(low.device, high.device), line(low.calls, high.calls), line(low.kinds, high.kinds)
+    return StepTime(device, calls, kinds, rates.overlaps, passes)
 
 
 def knots(lengths: Sequence[int], most: int = KNOTS) -> list[int]:

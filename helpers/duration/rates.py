@@ -27,9 +27,14 @@ class Rates(Protocol):
         where: the device in words.
     """
 
-    overlaps: bool
-    measured: bool
-    where: str
+    @property
+    def overlaps(self) -> bool: ...
+
+    @property
+    def measured(self) -> bool: ...
+
+    @property
+    def where(self) -> str: ...
 
     def device_seconds(self, operation: Operation, where: str) -> float:
         """What computing takes, at this place of a step."""
