@@ -101,7 +101,7 @@ def step_time(job: Job, rates: Rates) -> StepTime:
     def line(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
         return {name: max(0.0, a.get(name, 0.0) + share * (b[name] - a.get(name, 0.0))) for name in b}
 
-    device, calls, kinds = (line(getattr(low, name), getattr(high, name)) for name in ("device", "calls", "kinds"))
+    device, calls, kinds = line(low.device, high.device), line(low.calls, high.calls), line(low.kinds, high.kinds)
     return StepTime(device, calls, kinds, rates.overlaps, passes)
 
 
