@@ -106,6 +106,7 @@ def empty_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def warm_kernels() -> Iterator[None]:
     """Notebooks run in kernels that begin with torch imported, which saves seconds each."""
     with serving() as variables, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MPLBACKEND", raising=False)  # lessons show their figures as they do for a reader
         for name, value in variables.items():
             patch.setenv(name, value)
         yield

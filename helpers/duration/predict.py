@@ -15,7 +15,7 @@ from helpers.models.skeletons import configuration
 
 PASS = (FORWARD, AGAIN, BACKWARD)
 SHALLOW, DEEP = 1, 2  # layers of the two short models that stand for a deep one
-KNOTS = 4  # lengths at which a step is predicted; between them the line
+KNOTS = 2  # lengths at which a step is predicted; between them the line
 
 
 @dataclass(frozen=True)
