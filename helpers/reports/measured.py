@@ -46,7 +46,7 @@ def block(root: Path | None = None) -> str:
     """The table: how many times as long as ours each way takes, and the rate of ours."""
     found = read(root)
     if not found:
-        return "Nothing has been recorded yet: `python -m helpers bench classification --keep`."
+        return "Nothing has been recorded yet."
     columns = sorted({column_of(record) for record in found})
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for record in sorted(found, key=lambda r: _ORDER.index(r["benchmark"])):
