@@ -32,7 +32,7 @@ def test_import_brings_in_nothing_heavy() -> None:
 def test_unknown_task_and_form_name_the_nearest() -> None:
     with pytest.raises(DataError, match="Did you mean 'recipes'"):
         tasks.get("recipe")
-    with pytest.raises(DataError, match="Did you mean 'missing'.*ingredients, missing, steps, substitute"):
+    with pytest.raises(DataError, match="Did you mean 'missing'.*ingredients, match, missing, steps, substitute"):
         tasks.get("recipes").form_kind("mising")
 
 
