@@ -110,29 +110,12 @@ def plan(
     as_json: _AsJson = False,
 ) -> None:
     """Say whether a lesson's or a model's training fits a GPU, and how long it takes. Loads no weights."""
-    from helpers.memory import uncompiled
-
-    with uncompiled():
-        from helpers.memory import fit, planner, report
-    from helpers.duration import forecast
-    from helpers.duration import report as times
-    from helpers.machine import free, hardware
+    from helpers.duration.named import planned
     from helpers.runs.records import to_json
 
-    machine = free.refreshed(hardware.probe())
-    if card == "cpu" or (calibrate and card is None):
-        machine = report.without_card(machine)
-    elif card is not None or machine.device == "cpu":
-        machine = report.machine_with(report.card_named(card or "T4"), machine)
-    given = _given(parameter)
-    found = fit.check_named(what, profile, given, machine)
-    jobs = {name: plan.job for name, plan in found.plans.items()}
-    if calibrate:
-        forecast.calibrated(machine, jobs.values())
-    took = forecast.named_time(what, profile, given, machine, jobs, megabytes)
-    both = report.as_dict(found) | {"time": times.as_dict(took)}
-    typer.echo(to_json(both) if as_json else f"{report.describe(found)}\n\n{times.describe(took, units)}")
-    raise typer.Exit(1 if found.verdict == planner.TOO_LARGE else 0)
+    found = planned(what, profile, _given(parameter), card, calibrate=calibrate, units=units, megabytes=megabytes)
+    typer.echo(to_json(found.values) if as_json else found.words)
+    raise typer.Exit(0 if found.fits else 1)
 
 
 @app.command()
