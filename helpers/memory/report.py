@@ -70,7 +70,8 @@ def describe(fit: Fit) -> str:
         yes, near = ([name for name in CARDS if cards[name] == verdict] for verdict in (FITS, CLOSE))
         no = [name for name in CARDS if name not in yes + near]
         between = f"; close on {', '.join(near)}" if near else ""
-        lines.append(f"fits on {', '.join(yes) or 'none'}{between}; not on {', '.join(no) or 'none'}")
+        rest = f"; not on {', '.join(no)}" if no else ""
+        lines.append(f"fits on {', '.join(yes) or 'none'}{between}{rest}")
     lines.append(str(fit))
     if not fit.fits:
         change = "nothing that was tried makes it fit" if fit.change is None else assignments(fit.change)
