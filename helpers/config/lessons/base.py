@@ -29,6 +29,8 @@ MAIN_FORM, TRAINED_FORMS = _FromTask("main form"), _FromTask("text form and firs
 DATA: dict[str, Any] = {"dataset": "builtin", "columns": None, "labels": None, "splits": "official", "protocol": None}
 PLACE: dict[str, Any] = {"seed": 0, "run_name": None, "output_dir": None}
 RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
+# Tokens of ScienceQA's questions as the generator writes them, with their solutions; see ``Work.tokens``.
+QUESTIONS = (82, 88, 96, 101, 106)
 
 
 @dataclass(frozen=True)

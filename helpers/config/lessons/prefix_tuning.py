@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, RESUMABLE, Lesson, MemoryStep, Work
+from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, QUESTIONS, RESUMABLE, Lesson, MemoryStep, Work
 from helpers.config.profiles import SMOLLM2
 
-QUESTIONS = (82, 88, 96, 101, 106)  # tokens of the generator's questions with their solutions
 WORK = (
     Work("before training", "write", ("n_eval",), 4, QUESTIONS, grouped=False),
     Work("training", "train", ("n_train",), 1, QUESTIONS, grouped=False),
