@@ -51,7 +51,7 @@ LESSON = Lesson(
             Work("training", "read", ("n_eval",), 1.3, PAIRS),
             Work("after training", "read", ("n_eval",), 9, PAIRS),
             Work("other trainings", "train", ("n_train",), 0.58, PAIRS),
-            Work("other trainings", "train", ("n_train",), 0.25, PADDED),
+            Work("other trainings", "train", ("n_train",), 0.03, PADDED),
         ),
     ),
     figures=("learning_curve", "reliability"),
