@@ -109,7 +109,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     pictures = sorted(options.folder.rglob("*.jpg"))
     began = time.perf_counter()
     if options.way == "streamed":
-        found = compositional.embed_images(clip.model, clip.processor, pictures, options.cache, lines=0)
+        found = compositional.embed_images(clip.model, clip.processor, pictures, options.cache)
         vectors, unreadable = found.vectors, found.n_unreadable
     else:
         pixels, unreadable = read_all(clip.processor.image_processor, pictures)

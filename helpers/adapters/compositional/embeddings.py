@@ -90,7 +90,6 @@ def embed_images(
     names: Sequence[str] | None = None,
     patches: bool = False,
     batch_size: int = 64,
-    lines: int = 10,
 ) -> ImageEmbeddings:
     """Embed pictures, or read what of them is in `folder`; memory holds one batch and the vectors.
 
@@ -102,7 +101,6 @@ def embed_images(
         names: of the pictures, to recognise them by; may be left out for paths, which are told apart by path and size.
         patches: keep one vector a patch as well, in float16 (ViT-B/32: 51 KB a picture).
         batch_size: pictures a pass, and a file.
-        lines: about how many progress lines to print; 0 prints none.
 
     Raises:
         DataError: the folder holds something else, another model's features or other pictures; a source is neither
@@ -117,7 +115,7 @@ def embed_images(
     _open(folder, clip, image_processor, patches)
     training = clip.training
     clip.eval()
-    begun, embedded, told = time.monotonic(), 0, 0
+    begun, embedded = time.monotonic(), 0
     files: list[Path] = []
     try:
         spans = _spans(folder, n, batch_size)
@@ -125,10 +123,6 @@ def embed_images(
             if file is None:
                 file = folder / f"{start:08d}-{stop:08d}.safetensors"
                 embedded += _embed(clip, image_processor, sources, keys, start, stop, patches, file)
-                if lines and stop * lines // n > told:
-                    told = stop * lines // n
-                    speed = embedded / max(time.monotonic() - begun, 1e-9)
-                    print(f"embedded {stop:>7,} of {n:,} pictures, {speed:,.0f} a second")
             files.append(file)
     finally:
         clip.train(training)
