@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -46,18 +46,16 @@ def _contiguous(_head: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Ten
     return (inputs[0].contiguous(), *inputs[1:])
 
 
-def batches(lengths: Sequence[int], batch_size: int, most_tokens: int | None = None) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], rows_of: int | Callable[[int], int]) -> Iterator[list[int]]:
     """Indices in batches of similar length, longest first, so that little is padded.
 
     Args:
-        most_tokens: rows × longest row of a batch stay within this, whatever `batch_size` says.
+        rows_of: rows in a batch, or how many there may be in one whose longest row has so many tokens; one at least.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     start = 0
     while start < len(order):
-        rows = batch_size
-        if most_tokens is not None:
-            rows = max(1, min(rows, most_tokens // max(1, lengths[order[start]])))
+        rows = max(1, rows_of if isinstance(rows_of, int) else rows_of(lengths[order[start]]))
         yield order[start : start + rows]
         start += rows
 

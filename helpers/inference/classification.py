@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.inference.batching import batches, evaluation, pad_id, pad_left, positions
+from helpers.inference.batching import batches, evaluation, pad_id, pad_left
+from helpers.inference.shared import Start
 from helpers.machine.out_of_memory import explained
 from helpers.progress import each
 
@@ -29,7 +30,8 @@ def class_logits(
     Args:
         inputs: token ids of each example, not padded.
         label_ids: None for a model with a head. For a language model the token that stands for each class
-            (``models.label_token_ids``): its scores are the logits of these tokens after the last input token.
+            (``models.label_token_ids``): its scores are the logits of these tokens after the last input token. What
+            all inputs begin with, such as solved questions, is then read once.
         batch_size: examples per forward pass; examples of similar length share one.
 
     Returns:
@@ -37,14 +39,16 @@ def class_logits(
     """
     rows: list[np.ndarray] = [np.empty(0)] * len(inputs)
     with evaluation(model) as device:
-        for batch in each("classifying", batches([len(ids) for ids in inputs], batch_size), len(inputs), len):
-            ids, mask = pad_left([inputs[i] for i in batch], pad_id(tokenizer), device)
+        start = Start(model, inputs if label_ids is not None else [], device)
+        sizes = batches([len(ids) for ids in inputs], start.rows(batch_size))
+        for batch in each("classifying", sizes, len(inputs), len):
             # Left padding with positions counted from the first real token: a row's last token is the batch's.
-            shared = {"input_ids": ids, "attention_mask": mask, "position_ids": positions(mask), "use_cache": False}
+            ids, mask = pad_left([start.rest(inputs[i]) for i in batch], pad_id(tokenizer), device)
+            given = start.inputs(ids, mask) | {"use_cache": False}
             if label_ids is None:
-                logits = model(**shared).logits
+                logits = model(**given).logits
             else:
-                logits = model(**shared, logits_to_keep=1).logits[:, -1, list(label_ids)]
+                logits = model(**given, logits_to_keep=1).logits[:, -1, list(label_ids)]
             for i, row in zip(batch, logits.float().cpu().numpy(), strict=True):
                 rows[i] = row
     return np.stack(rows)

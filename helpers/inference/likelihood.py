@@ -11,7 +11,7 @@ import numpy as np
 
 from helpers.errors import DataError
 from helpers.inference.batching import Conversation, Message, batches, encode, evaluation, pad_id, pad_left, render
-from helpers.inference.shared import Start
+from helpers.inference.shared import Start, cache_bytes
 from helpers.machine.out_of_memory import explained
 from helpers.progress import each
 
@@ -56,9 +56,11 @@ def completion_nll(
     scored = [i for i in range(len(pairs)) if tokens[i]]
     with evaluation(model) as device:
         room = max(1, LOGITS // int(model.config.get_text_config().vocab_size))
-        start = Start(model, [pairs[i][0] for i in scored] if shots else [], device)
+        start = Start(model, [pairs[i][0] for i in scored], device)
+        fitting = start.rows(batch_size)
         lengths = [len(pairs[i][0]) + len(pairs[i][1]) for i in scored]
-        for batch in each("measuring the loss", batches(lengths, batch_size, room), len(scored), len):
+        sizes = batches(lengths, lambda longest: min(fitting(longest), room // longest))
+        for batch in each("measuring the loss", sizes, len(scored), len):
             rows = [pairs[scored[j]] for j in batch]
             ids, mask = pad_left([start.rest(p + c) for p, c in rows], pad_id(tokenizer), device)
             keep = max(len(c) for _, c in rows)
@@ -87,7 +89,7 @@ def score_options(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Log-likelihood of each given option as the answer to its prompt, end-of-turn token included.
 
-    The prompt's keys and values are computed once and shared by its options, those of ``shots`` by all prompts.
+    The prompt's keys and values are computed once and shared by its options, those of its beginning by all prompts.
 
     Args:
         prompts: one list of messages each.
@@ -113,8 +115,9 @@ def score_options(
     logp = [np.zeros(len(o), dtype=np.float64) for o in options]
     tokens = [np.array([len(c) for _, c in row], dtype=np.int64) for row in pairs]
     with evaluation(model) as device:
-        start = Start(model, [row[0][0] for row in pairs] if shots else [], device)
-        for batch in each("scoring options", batches([len(row[0][0]) for row in pairs], batch_size), len(pairs), len):
+        start = Start(model, [row[0][0] for row in pairs], device)
+        sizes = batches([len(row[0][0]) for row in pairs], start.rows(batch_size))
+        for batch in each("scoring options", sizes, len(pairs), len):
             values = _score_batch(model, [pairs[i] for i in batch], pad_id(tokenizer), device, start)
             for i, row in zip(batch, values, strict=True):
                 logp[i][:] = row
@@ -191,7 +194,7 @@ def _score_batch(
     flat = [(r, o, completion) for r, row in enumerate(rows) for o, (_, completion) in enumerate(row)]
     flat.sort(key=lambda entry: -len(entry[2]))  # options of one length together: little is padded
     values = [[0.0] * len(row) for row in rows]
-    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in first.past_key_values.layers) // len(rows)
+    held = cache_bytes(first.past_key_values) // len(rows)
     size = max(1, min(OPTION_ROWS, OPTION_CACHE // max(1, held)))
     for begin in range(0, len(flat), size):
         part = flat[begin : begin + size]

@@ -136,7 +136,7 @@ def try_prompts(
         questions: "train", "validation" and "test"; the first ``n_shots`` of train are the worked examples.
         bare_prompt: the question without its subject, see ``Task.bare_prompt``; with worked examples it follows them.
         n_shots: worked examples, the same for every question; with 0 there are no few-shot ways.
-        batch_size: questions in one forward pass; fewer with worked examples, whose keys and values take memory.
+        batch_size: questions in one forward pass; fewer where worked examples would take too much memory.
 
     Returns:
         Ways named "zero-shot, RULE" and "few-shot, RULE".
@@ -153,9 +153,8 @@ def try_prompts(
     n = sum(turn["role"] == "assistant" for turn in shots)
     scores: dict[str, dict[str, list[np.ndarray]]] = {part: {} for part in examples}
     for kind, before in {"zero-shot": [], **({"few-shot": shots} if shots else {})}.items():
-        size = max(1, batch_size // (1 + (n if before else 0)))
         for part, offered in options.items():
-            logp, tokens = score_options(model, tokenizer, prompts[part], offered, batch_size=size, shots=before)
+            logp, tokens = score_options(model, tokenizer, prompts[part], offered, batch_size=batch_size, shots=before)
             contextual = context_prior(model, tokenizer, bare_prompt, offered, shots=before)
             ruled = rule_scores(logp, tokens, contextual, offered)
             scores[part] |= {f"{kind}, {rule}": values for rule, values in ruled.items()}

@@ -209,13 +209,14 @@ def float32_attention() -> Iterator[None]:
     plain = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
     def attend(
-        module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, *args: Any, **kwargs: Any
+        module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
-        if query.dtype != torch.bfloat16 or query.device.type != "cpu" or not query.requires_grad:
-            return plain(module, query, key, value, mask, *args, **kwargs)
+        mask, learns = attention_mask, query.requires_grad or key.requires_grad
+        if query.dtype != torch.bfloat16 or query.device.type != "cpu" or not learns:
+            return plain(module, query, key, value, mask, **kwargs)
         exact = mask.float() if mask is not None and mask.is_floating_point() else mask
         with torch.autocast("cpu", enabled=False):
-            out, weights = plain(module, query.float(), key.float(), value.float(), exact, *args, **kwargs)
+            out, weights = plain(module, query.float(), key.float(), value.float(), exact, **kwargs)
         return out.to(query.dtype), weights
 
     ALL_ATTENTION_FUNCTIONS["sdpa"] = attend

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import inference, models
 from helpers.errors import DataError
-from helpers.inference import batching, likelihood
+from helpers.inference import batching, generation, likelihood
 
 QUESTIONS = [
     "Say something.",
@@ -69,7 +69,7 @@ def test_completion_nll_equals_one_row_at_a_time(loaded: models.LoadedModel, bat
 
 def test_long_rows_get_smaller_batches() -> None:
     lengths = [3, 50, 7, 20, 20, 1]
-    batches = list(batching.batches(lengths, 4, most_tokens=60))
+    batches = list(batching.batches(lengths, lambda longest: min(4, 60 // longest)))
     assert sorted(i for batch in batches for i in batch) == list(range(6))
     assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= 60 for b in batches)
     assert batches[0] == [1] and len(batches) == 3
@@ -219,20 +219,44 @@ def test_a_prompt_without_options_is_refused(loaded: models.LoadedModel) -> None
         inference.score_options(loaded.model, loaded.tokenizer, _prompts()[:1], [[]])
 
 
+def _greedy(loaded: models.LoadedModel, prompt: list[dict[str, str]], most: int) -> list[int]:
+    """The likeliest next token, again and again, the whole text read each time; the end-of-turn token is the last."""
+    text = loaded.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    start = len(ids)
+    while len(ids) < start + most and ids[-1] != loaded.tokenizer.eos_token_id or len(ids) == start:
+        with torch.no_grad():
+            ids = [*ids, int(loaded.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())]
+    return ids[start:]
+
+
+@pytest.mark.parametrize("stage", [1, 3, 12, 16])
 @pytest.mark.parametrize("batch_size", [2, 5])
-def test_batched_generation_equals_a_greedy_loop(loaded: models.LoadedModel, batch_size: int) -> None:
+def test_batched_generation_equals_a_greedy_loop(
+    loaded: models.LoadedModel, batch_size: int, stage: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "STAGE", stage)
     answers = inference.generate(loaded.model, loaded.tokenizer, _prompts(), max_new_tokens=12, batch_size=batch_size)
     for prompt, answer in zip(_prompts(), answers, strict=True):
-        text = loaded.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-        ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-        start = len(ids)
-        for _ in range(12):
-            with torch.no_grad():
-                token = int(loaded.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-            if token == loaded.tokenizer.eos_token_id:
-                break
-            ids = [*ids, token]
-        assert answer == loaded.tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
+        ids = _greedy(loaded, prompt, 12)
+        assert answer == loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+def test_rows_that_have_ended_are_not_computed_any_more(
+    loaded: models.LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "STAGE", 2)
+    lengths = sorted(len(_greedy(loaded, prompt, 40)) for prompt in _prompts())
+    assert lengths[0] + 4 < lengths[-1], "the answers differ in length"
+    rows: list[int] = []
+    hook = loaded.model.lm_head.register_forward_hook(lambda _m, _i, out: rows.append(len(out)))
+    inference.generate(loaded.model, loaded.tokenizer, _prompts(), max_new_tokens=40, batch_size=5)
+    hook.remove()
+    if rows[0] == 1:
+        rows = rows[1:]  # what all prompts begin with
+    assert rows == sorted(rows, reverse=True) and len(rows) == lengths[-1]
+    computed = [sum(2 * -(-length // 2) > step for length in lengths) for step in range(len(rows))]
+    assert rows == computed
 
 
 def test_mode_and_gradients_are_put_back(loaded: models.LoadedModel) -> None:

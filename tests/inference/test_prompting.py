@@ -13,10 +13,10 @@ from peft import PrefixTuningConfig, get_peft_model
 
 from helpers import inference, models, tasks
 from helpers.evaluation import compare, score_nll
-from helpers.inference import likelihood
+from helpers.inference import likelihood, shared
 from helpers.inference.batching import render
 from helpers.inference.prompting import RULES
-from helpers.inference.shared import common_start
+from helpers.inference.shared import LEAST, Start, cache_bytes, common_start
 
 RECIPES = tasks.get("recipes")
 BARE = RECIPES.bare_prompt("missing")
@@ -157,6 +157,41 @@ def test_a_shared_start_changes_nothing(
     whole = [{"prompt": p, "completion": t["completion"]} for p, t in zip(longer, talks, strict=True)]
     expected, same_tokens = inference.completion_nll(model, tokenizer, whole, batch_size=size)
     assert np.allclose(nll, expected, atol=1e-3) and (tokens == same_tokens).all()
+
+
+def test_what_prompts_begin_with_is_read_once_without_examples_too(
+    loaded: models.LoadedModel, quiz: dict[str, Dataset]
+) -> None:
+    prompts = [RECIPES.to_messages(e)["prompt"] for e in quiz["test"]]
+    encoded = [render(loaded.tokenizer, list(p), add_generation_prompt=True) for p in prompts]
+    read = []
+    hook = loaded.model.get_input_embeddings().register_forward_hook(lambda _m, ids, _o: read.append(ids[0].numel()))
+    rows = inference.class_logits(loaded.model, loaded.tokenizer, encoded, label_ids=[5, 6], batch_size=4)
+    hook.remove()
+    common = common_start(encoded)
+    assert common >= LEAST and read[0] == common and len(read) == 1 + -(-len(encoded) // 4)
+    assert sum(read) < sum(map(len, encoded)) * 0.8
+    for ids, row in zip(encoded, rows, strict=True):
+        with torch.no_grad():
+            alone = loaded.model(input_ids=torch.tensor([ids])).logits[0, -1, [5, 6]]
+        assert np.allclose(row, alone.numpy(), atol=1e-4)
+
+
+def test_a_start_takes_rows_from_a_batch_only_where_memory_is_short(
+    loaded: models.LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = list(range(40, 70))
+    with torch.no_grad():
+        start = Start(loaded.model, [[*prompt, 1], [*prompt, 2]], torch.device("cpu"))
+    assert start.length == 30 and start.rows(8)(40) == 8
+    cache = start.cache(2)["past_key_values"]
+    a_token = cache_bytes(cache) // 60
+    monkeypatch.setattr(shared, "CACHE", a_token * 40 * 5)
+    assert start.rows(8)(40) == 5, "five rows of 40 tokens take that much"
+    assert start.rows(8, new=10)(40) == 4, "and four of 50"
+    monkeypatch.setattr(shared, "CACHE", 0)
+    assert start.rows(8)(40) == 2, "eight rows without the start have 80 tokens, as two with it"
+    assert Start(loaded.model, [[1, 2], [3, 4]], torch.device("cpu")).rows(8)(4000) == 8, "nothing is shared"
 
 
 def test_with_examples_the_same_tokens_are_scored(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -15,7 +17,9 @@ from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from helpers import inference, models
+from helpers.models import vision
 from helpers.models.unpacked import dequantised, dequantised_weight, kept_weight
+from helpers.models.vision_inputs import collate_vision, encode_vision
 from helpers.training import losses, speed
 from helpers.training.speed import LoRAProducts, faster_on_cpu
 
@@ -39,7 +43,8 @@ def _model(quant: str = "nf4", dtype: str = "float32", dropout: float = 0.0, nam
 def _trained(model: Any, block: AbstractContextManager[Any], mixed: bool = False, steps: int = 3) -> dict[str, Any]:
     """Losses and last gradients of some updates, and the adapter after them."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(trained.values(), lr=1e-2)
+    # Not Adam: it takes a whole step where rounding decides the sign of a gradient.
+    optimizer = torch.optim.SGD(trained.values(), lr=1e-2)
     found: dict[str, Any] = {}
     torch.manual_seed(7)
     with block:
@@ -166,6 +171,38 @@ def test_attention_takes_its_gradient_in_float32_and_only_in_the_block() -> None
         with torch.no_grad():
             assert torch.equal(inside(module, q.detach(), k, v, None)[0], before(module, q.detach(), k, v, None)[0])
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["tiny/qwen2_vl", "tiny/paligemma", "tiny/blip2"])
+def test_a_model_that_sees_trains_in_it_as_without(name: str, dtype: str) -> None:
+    """Towers of pictures call attention in ways of their own."""
+    loaded = (vision.load_blip2 if name == "tiny/blip2" else vision.load_reader)(name, dtype=dtype)
+    pictures = [PIL.Image.new("RGB", (48, 48), colour) for colour in ("red", "white")]
+    talks = [
+        {"prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}],
+         "completion": [{"role": "assistant", "content": [{"type": "text", "text": text}]}], "images": [picture]}
+        for text, picture in zip(("a red shoe", "white"), pictures, strict=True)
+    ]  # fmt: skip
+    if name == "tiny/blip2":
+        talks = [talk | {"prompt": [{"role": "user", "content": [{"type": "image"}]}]} for talk in talks]
+    batch = collate_vision(loaded.processor, [encode_vision(loaded.processor, talk) for talk in talks])
+    found = []
+    for fast in (False, True):
+        torch.manual_seed(0)
+        config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        model = get_peft_model(loaded.model, config).train()
+        with faster_on_cpu(model) if fast else nullcontext(), torch.autocast("cpu", enabled=dtype == "bfloat16"):
+            loss = model(**batch).loss
+            loss.backward()
+        gradients = [p.grad.flatten().float() for p in model.parameters() if p.grad is not None]
+        found.append((loss.detach(), torch.cat(gradients)))
+        loaded.model.zero_grad()
+        loaded = replace(loaded, model=model.unload())
+    (loss, gradient), (fast_loss, fast_gradient) = found
+    near = 1e-5 if dtype == "float32" else 0.02
+    assert abs(loss - fast_loss) < near * abs(loss) and gradient.norm() > 0
+    assert (gradient - fast_gradient).norm() < 10 * near * gradient.norm()
 
 
 def test_nothing_is_left_behind() -> None:

@@ -44,6 +44,6 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=400, completion=112, answer_batch=3, language_only=True, work=WORK),
+    memory=MemoryStep("vision", prompt=400, completion=112, answer_batch=3, language_only=True, faster=True, work=WORK),
     figures=("groups", "resolution"),
 )

@@ -42,6 +42,6 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=400, completion=112, method="", work=WORK),
+    memory=MemoryStep("vision", prompt=400, completion=112, method="", faster=True, work=WORK),
     figures=("invalid", "training"),
 )
