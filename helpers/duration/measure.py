@@ -31,7 +31,7 @@ def measure_step(job: Job, model: Any, times: int = 5, most: float = 60.0) -> di
     large_tensors_apart()
     inputs = batch(job, configuration(job.model))
     if not job.trains:
-        return {FORWARD: _fastest(lambda: steps.generate(job, model, inputs), times, most)}
+        return {FORWARD: _fastest(lambda: steps.answering(job)(job, model, inputs), times, most)}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = steps.make_optimizer(job, trained)
     found: list[tuple[float, float, float]] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from helpers.duration.rates import Rates
+from helpers.memory import steps
 from helpers.memory.jobs import Job
 from helpers.memory.operations import AGAIN, BACKWARD, FORWARD, UPDATE, Counts
 from helpers.memory.planner import recorded
@@ -69,9 +70,14 @@ def time_of(counts: Counts, rates: Rates, passes: int = 1) -> StepTime:
 
 
 @lru_cache(maxsize=256)
-def counted_once(job: Job, layers: int | None = None) -> Counts:
-    """The operations of one pass and one update of `job`, with another number of `layers` if given."""
-    found: Counts = recorded(job.but(accumulation=1), layers)[0].tally.counts
+def counted_once(job: Job, layers: int | None = None, reads: bool = False) -> Counts:
+    """The operations of one pass and one update of `job`, with another number of `layers` if given.
+
+    Args:
+        reads: of the forward pass alone.
+    """
+    training = steps.read if reads else steps.train
+    found: Counts = recorded(job.but(accumulation=1), layers, training=training)[0].tally.counts
     return found
 
 
@@ -86,13 +92,13 @@ def depths(job: Job) -> tuple[int, ...]:
     return (layers,) if layers <= SHALLOW + DEEP else (SHALLOW, DEEP)
 
 
-def step_time(job: Job, rates: Rates) -> StepTime:
-    """Seconds of one step of `job`.
+def step_time(job: Job, rates: Rates, reads: bool = False) -> StepTime:
+    """Seconds of one step of `job`, or of its forward pass alone if it only `reads`.
 
     All layers of a language model do the same, so time is a line in their number: two short models give it exactly.
     """
     passes = job.accumulation if job.trains else 1
-    times = [time_of(counted_once(job, n), rates, passes) for n in depths(job)]
+    times = [time_of(counted_once(job, n, reads), rates, passes) for n in depths(job)]
     if len(times) == 1:
         return times[0]
     low, high = times
@@ -115,11 +121,19 @@ def knots(lengths: Sequence[int], most: int = KNOTS) -> list[int]:
     return sorted({min(distinct, key=lambda length: abs(length - w)) for w in wanted})
 
 
-def summed(lengths: Sequence[int], seconds: Callable[[int], float]) -> float:
-    """Sum of `seconds` over batches of these lengths, computed at ``knots`` and read off the lines between them."""
+def line(lengths: Sequence[int], seconds: Callable[[int], float]) -> Callable[[Sequence[int]], float]:
+    """A function that sums `seconds` over batches of some lengths: read off the lines between ``knots`` of `lengths`.
+
+    Args:
+        lengths: all that may be asked for.
+    """
     import numpy as np
 
-    if not lengths:
-        return 0.0
     places = knots(lengths)
-    return float(np.interp(lengths, places, [seconds(length) for length in places]).sum())
+    values = [seconds(length) for length in places]
+    return lambda some: float(np.interp(some, places, values).sum()) if some else 0.0
+
+
+def summed(lengths: Sequence[int], seconds: Callable[[int], float]) -> float:
+    """Sum of `seconds` over batches of these lengths; see ``line``."""
+    return line(lengths, seconds)(lengths)

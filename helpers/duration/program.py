@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from helpers.duration.timing import now
 from helpers.memory.fake import FakeRun
 from helpers.memory.jobs import Job
-from helpers.memory.operations import VIEW, Operation
+from helpers.memory.operations import VIEW, Described, Operation
 from helpers.memory.planner import recorded
 
 
@@ -54,11 +54,13 @@ class RecordingRun(FakeRun):
         self._made: set[int] = set()
         self._read = 0  # events of the ledger that lines know of
 
-    def count(self, func: Any, args: Any, kwargs: Any, out: Any, where: str) -> None:
-        super().count(func, args, kwargs, out, where)
-        operation, place = self.tally.last
+    def count(
+        self, func: Any, args: Any, kwargs: Any, out: Any, where: str, call: Described, known: Operation | None
+    ) -> Operation:
+        operation = super().count(func, args, kwargs, out, where, call, known)
+        place = self.tally.last[1]
         if operation.kind == VIEW:
-            return
+            return operation
         outs = [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(x, torch.Tensor)]
         places = self._placed(list(args)), {name: self._placed(value) for name, value in kwargs.items()}
         made = [self.record(x, "made") for x in outs]
@@ -66,6 +68,7 @@ class RecordingRun(FakeRun):
         ended = [key for key, size in self.ledger.events[self._read :] if size < 0]
         self._read = len(self.ledger.events)
         self.lines.append(Line(func, operation, place, *places, made, ended))
+        return operation
 
     def _placed(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):

@@ -10,12 +10,13 @@ from typing import Any
 
 from helpers.config.lessons import LESSONS
 from helpers.config.lessons.base import Work
-from helpers.duration.predict import step_time, summed
+from helpers.duration.predict import line, step_time
 from helpers.duration.rates import Rates
 from helpers.memory.jobs import Job
 from helpers.memory.lessons import picture_tokens
 
-PARTS = ("download", "before training", "training", "other trainings", "after training")  # in the order of a lesson
+# In the order of a lesson.
+PARTS = ("download", "before training", "training", "other trainings", "after training", "all else")
 MEGABYTES = 50.0  # a second, of a download, where nobody says otherwise
 
 
@@ -67,18 +68,22 @@ def duration_of(
         return None
     seconds = dict.fromkeys(PARTS, 0.0)
     seconds["download"] = download_gb * 1000 / megabytes
+    seconds["all else"] = lesson.besides
     shown = picture_tokens(jobs["training"].model, jobs["training"].pixels)
+    if lesson.usual_rows:
+        jobs = {**jobs, "training": jobs["training"].but(batch_size=lesson.usual_rows)}
     clock = _Clock(jobs, rates, shown, values)
-    merged = _own_rows(lesson.work, values, lengths)
-    updates, trained = 0, 0.0
-    for work, rows in merged:
-        if work.does == "train":
-            took, count = clock.training(rows, work.grouped, float(values["epochs"]) * work.times)
-            if work.part == "training":
-                updates, trained = updates + count, trained + took
-        else:
-            took = work.times * (clock.reading(rows) if work.does == "read" else clock.writing(rows))
-        seconds[work.part] += took
+    loads = [clock.load(work, rows) for work, rows in _own_rows(lesson.work, values, lengths) if rows]
+    loads = [load for load in loads if not load.work.pictures or shown]
+    for does, of_a_batch in (("train", clock.a_pass), ("read", clock.a_reading), ("write", clock.an_answering)):
+        alike = [load for load in loads if load.work.does == does]
+        if alike:
+            sums = line([length for load in alike for length in load.longest], of_a_batch)
+            for load in alike:
+                load.seconds = load.times * sums(load.longest) + load.updates * clock.update
+                seconds[load.work.part] += load.seconds
+    main = [load for load in loads if load.work.part == "training" and load.work.does == "train"]
+    updates, trained = sum(load.updates for load in main), sum(load.seconds for load in main)
     kept = {part: value for part, value in seconds.items() if value > 0}
     update = trained / updates if updates else 0.0
     return Duration(kept, rates.where, rates.measured, lengths is not None, update, updates, download_gb)
@@ -88,9 +93,13 @@ def _own_rows(
     work: Sequence[Work], values: Mapping[str, Any], lengths: Sequence[int] | None
 ) -> list[tuple[Work, list[int]]]:
     """Each kind of work with the tokens of its rows. Rows that are trained together are one work."""
+    import numpy as np
+
     found: list[tuple[Work, list[int]]] = []
+    trained = {item.tokens for item in work if item.part == "training" and item.does == "train"}
     for item in work:
-        count = sum(int(values[name] or 0) for name in item.rows)
+        count = math.ceil(item.share * sum(int(values[name] or 0) for name in item.rows))
+        count = count if item.most is None else min(count, item.most)
         if item.part == "training" and item.does == "train":
             rows = spread(item.tokens, count)
             earlier = next((pair for pair in found if (pair[0].part, pair[0].does) == (item.part, item.does)), None)
@@ -100,11 +109,14 @@ def _own_rows(
                 continue
             found.append((item, list(lengths) if lengths is not None else rows))
         else:
-            found.append((item, spread(item.tokens, count)))
+            tokens: Sequence[float] = item.tokens
+            if lengths and trained == {item.tokens}:  # rows like those that are trained on
+                tokens = [float(q) for q in np.quantile(lengths, np.linspace(0, 1, len(item.tokens)))]
+            found.append((item, spread(tokens, count)))
     return found
 
 
-def spread(quantiles: Sequence[int], count: int) -> list[int]:
+def spread(quantiles: Sequence[float], count: int) -> list[int]:
     """So many lengths that their quantiles are these, which are evenly apart; mixed as a file's rows are."""
     import numpy as np
 
@@ -133,56 +145,72 @@ def padded_lengths(lengths: Sequence[int], batch_size: int, passes: int, grouped
     return [max(lengths[i] for i in order[at : at + batch_size]) for at in range(0, len(order), batch_size)]
 
 
+@dataclass
+class _Load:
+    """A kind of work in batches.
+
+    Attributes:
+        longest: tokens of the longest row of each batch.
+        times: how often all of them are worked through; a last batch that is not full counts for less.
+        updates: of a training.
+        seconds: once they are known.
+    """
+
+    work: Work
+    longest: list[int]
+    times: float
+    updates: int = 0
+    seconds: float = 0.0
+
+
 class _Clock:
-    """Seconds of a lesson's batches."""
+    """A lesson's batches, and seconds of one."""
 
     def __init__(self, jobs: Mapping[str, Job], rates: Rates, shown: int, values: Mapping[str, Any]) -> None:
         self.training_job, self.answers = jobs["training"], jobs.get("answers", jobs["training"])
         self.rates, self.shown, self.values = rates, shown, values
+        self.update = 0.0  # seconds, once a pass was looked at
 
-    def training(self, rows: Sequence[int], grouped: bool, epochs: float) -> tuple[float, int]:
-        """(seconds, updates) of a training on these rows."""
+    def load(self, work: Work, rows: Sequence[int]) -> _Load:
+        """The batches of one kind of work on rows of these lengths, pictures not counted."""
+        times = work.times * (float(self.values["epochs"]) if work.each_epoch or work.does == "train" else 1.0)
         job = self.training_job
-        batches = padded_lengths(self._cut(rows), job.batch_size, job.accumulation, grouped, self.values["seed"])
-        updates = math.ceil(epochs * math.ceil(len(batches) / job.accumulation))
-        times = {}
+        if work.does == "train":
+            size = int(self.values["batch_size"])
+            batches = padded_lengths(self._cut(rows), size, job.accumulation, work.grouped, self.values["seed"])
+            return _Load(work, batches, times, math.ceil(times * math.ceil(len(batches) / job.accumulation)))
+        ordered = [(1 + work.shots) * row + self.shown for row in rows] if work.shots else self._cut(rows)
+        ordered.sort(reverse=True)
+        if work.does == "write":  # a token takes about as long for a few rows as for a full batch
+            return _Load(work, ordered[:: max(1, round(work.at_once * self.answers.batch_size))], times)
+        longest = ordered[:: self.answers.batch_size]
+        return _Load(work, longest, times * len(rows) / (len(longest) * self.answers.batch_size))
 
-        def a_pass(length: int) -> float:
-            times[length] = step_time(self._at(job.but(accumulation=1), length), self.rates)
-            return times[length].total - times[length].spent("update")
+    def a_pass(self, length: int) -> float:
+        """Seconds of a forward and a backward pass."""
+        step = step_time(self._at(self.training_job.but(accumulation=1), length), self.rates)
+        self.update = self.update or step.spent("update")
+        return step.total - step.spent("update")
 
-        passes = epochs * summed(batches, a_pass)
-        update = next(iter(times.values())).spent("update") if times else 0.0
-        return passes + updates * update, updates
+    def a_reading(self, length: int) -> float:
+        """Seconds of a forward pass: the training's, which applies the head where the lesson reads likelihoods."""
+        job = self.training_job.but(batch_size=self.answers.batch_size, accumulation=1, checkpointing=False)
+        return step_time(self._at(job, length), self.rates, reads=True).reading
 
-    def reading(self, rows: Sequence[int]) -> float:
-        """Seconds of forward passes over these rows, in batches of the answers' size, sorted by length."""
-        size = self.answers.batch_size
-        ordered = sorted(self._cut(rows), reverse=True)
-        # The training's forward pass: it applies the head where the lesson reads likelihoods.
-        job = self.training_job.but(batch_size=size, accumulation=1, checkpointing=False)
-        return summed(ordered[::size], lambda length: step_time(self._at(job, length), self.rates).reading)
-
-    def writing(self, rows: Sequence[int]) -> float:
-        """Seconds of answers as long as they may be, to prompts of these rows less a usual answer."""
-        size, new = self.answers.batch_size, self.answers.new_tokens
-        ordered = sorted(self._cut(rows), reverse=True)
-
-        def batch(length: int) -> float:
-            prompt = self.answers.but(length=max(length, self.shown + 3), new_tokens=1)
-            first = step_time(prompt, self.rates).reading
-            if new < 2:
-                return first
-            middle = step_time(prompt.but(new_tokens=max(2, new // 2)), self.rates).reading
-            return first + (new - 1) * max(0.0, middle - first)
-
-        return summed(ordered[::size], batch)
+    def an_answering(self, length: int) -> float:
+        """Seconds of answers as long as they may be, to prompts of this length less a usual answer."""
+        new = self.answers.new_tokens
+        prompt = self.answers.but(length=max(length, self.shown + 3), new_tokens=1)
+        first = step_time(prompt, self.rates).reading
+        if new < 2:
+            return first
+        middle = step_time(prompt.but(new_tokens=max(2, new // 2)), self.rates).reading
+        return first + (new - 1) * max(0.0, middle - first)
 
     def _cut(self, rows: Sequence[int]) -> list[int]:
-        most = self.training_job.length if self.values.get("padding") != "max_length" else None
-        if most is None:
-            return [self.training_job.length] * len(rows)
-        return [min(row + self.shown, most) for row in rows]
+        """Tokens of rows with their pictures, as they are trained on."""
+        most = self.training_job.length
+        return [most if self.values.get("padding") == "max_length" else min(row + self.shown, most) for row in rows]
 
     def _at(self, job: Job, length: int) -> Job:
         length = max(length, self.shown + 3, 2)

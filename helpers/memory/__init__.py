@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from helpers.memory.jobs import Job
-from helpers.memory.lessons import lesson_jobs, tokens_of
+from helpers.memory.lessons import lesson_jobs, row_tokens, tokens_of
 
 if TYPE_CHECKING:
     from helpers.memory.fit import Fit, available, check
@@ -23,6 +23,7 @@ __all__ = [
     "check",
     "lesson_jobs",
     "plan",
+    "row_tokens",
     "tokens_of",
     "uncompiled",
 ]

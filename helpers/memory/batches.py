@@ -28,7 +28,7 @@ def batch(job: Job, config: Any) -> dict[str, torch.Tensor]:
     mask = torch.ones_like(ids)
     if job.padded and rows > 1:
         # Where padding goes: in front of what is continued or read at its end.
-        side = 0 if job.step in ("generate", "label_words") else length - 1
+        side = 0 if job.step in ("generate", "rate", "label_words") else length - 1
         mask[0, side] = 0
     found = {"input_ids": ids, "attention_mask": mask}
     answered = torch.zeros_like(ids)

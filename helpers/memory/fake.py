@@ -10,7 +10,7 @@ operations compute is counted in ``tally``.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,9 +22,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from helpers.memory.composed import MADE_OF_OTHERS
-from helpers.memory.operations import BACKWARD, FORWARD, UPDATE, Tally
+from helpers.memory.ledger import Ledger
+from helpers.memory.operations import BACKWARD, FORWARD, UPDATE, Described, Operation, Tally
 
 aten = torch.ops.aten
+DEVICE, NUMBER = torch.ops.prim.device.default, aten._local_scalar_dense.default
 # Causes of a step whose operations are counted; what comes before it is not part of it.
 COUNTED = {"activations": FORWARD, "backward": BACKWARD, "update": UPDATE}
 # Floats made of integers alone, up to this many, are computed too: a count, a step number, a learning rate.
@@ -33,37 +35,18 @@ CPU = torch.device("cpu")
 
 
 @dataclass
-class Ledger:
-    """Births and deaths of storages, in order.
+class _Seen:
+    """What came out of an operation on arguments of certain sizes.
 
     Attributes:
-        events: (key, bytes) where a storage begins, (key, -bytes) where it ends.
-        causes: key -> what the storage is for; the latest word counts.
-        shapes: key -> (shape, dtype, operation) of the tensor that it was made for.
+        kind: tuple or list, ``None`` for one tensor.
+        sizes: shape, strides and format of each tensor.
+        operations: whether it is in the update -> how it is counted.
     """
 
-    events: list[tuple[int, int]] = field(default_factory=list)
-    causes: dict[int, str] = field(default_factory=dict)
-    shapes: dict[int, tuple[tuple[int, ...], torch.dtype, str]] = field(default_factory=dict)
-
-    def peak(self) -> tuple[int, int]:
-        """(bytes, index of the event that reaches them)."""
-        held = highest = where = 0
-        for index, (_, size) in enumerate(self.events):
-            held += size
-            if held > highest:
-                highest, where = held, index
-        return highest, where
-
-    def live(self, index: int) -> dict[int, int]:
-        """key -> bytes of the storages that are there after event ``index``."""
-        found: dict[int, int] = {}
-        for key, size in self.events[: index + 1]:
-            if size >= 0:
-                found[key] = size
-            else:
-                found.pop(key, None)
-        return found
+    kind: Any
+    sizes: list[Any]
+    operations: dict[bool, Operation] = field(default_factory=dict)
 
 
 class FakeRun(TorchDispatchMode):
@@ -72,18 +55,23 @@ class FakeRun(TorchDispatchMode):
     Args:
         workspace: operation -> function of its arguments and result that gives bytes which the operation allocates
             inside, for as long as it runs, and which no one else sees.
+        counts: whether to count what operations compute.
     """
 
-    def __init__(self, workspace: dict[Any, Callable[..., int]] | None = None) -> None:
+    def __init__(self, workspace: dict[Any, Callable[..., int]] | None = None, counts: bool = True) -> None:
         super().__init__()
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+        # What FakeTensor's constructor, which is slow, sets in every tensor.
+        self._attributes = dict(vars(FakeTensor(self.fake, torch.empty(0, device="meta"), CPU)))
         self.ledger = Ledger()
         self.cause = "setup"
         self.workspace = workspace or {}
+        self._counted = COUNTED if counts else {}
         self.tally = Tally()
         self._slow: set[Any] = set()  # operations that need FakeTensorMode
         self._makes_new: dict[Any, bool] = {}  # operation -> whether its result is a tensor of its own
-        self._seen: dict[Any, Any] = {}  # operation and sizes of its arguments -> sizes of its result
+        self._seen: dict[Any, _Seen] = {}  # operation and sizes of its arguments -> sizes of its result
+        self._whole: set[Any] = set()  # factories of whole numbers and sizes
         self._keys: dict[int, int] = {}  # address of a live storage -> its key
         self._watched: dict[int, Any] = {}  # key -> weak reference, which says when a storage ends
         self._next = 0
@@ -129,79 +117,106 @@ class FakeRun(TorchDispatchMode):
         self.ledger.shapes[key] = ((size,), torch.uint8, "workspace")
         self.ledger.events += [(key, size), (key, -size)]
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; torch would import its compiler and call through it every time
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.prim.device.default:
-            return args[0].fake_device if isinstance(args[0], FakeTensor) else torch.device("cpu")
-        kwargs = kwargs or {}
-        if func is aten._local_scalar_dense.default and isinstance(args[0], FakeTensor) and args[0].is_floating_point():
+        if func is DEVICE:
+            return args[0].fake_device if isinstance(args[0], FakeTensor) else CPU
+        # A mode for functions, such as ``gpu.GpuNumerics``, would see every look at a tensor in here.
+        with torch._C.DisableTorchFunction():
+            return self._done(func, args, kwargs or {})
+
+    def _done(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func is NUMBER and isinstance(args[0], FakeTensor) and args[0].is_floating_point():
             return 1.0  # a number that no plan depends on
         if func in MADE_OF_OTHERS:
             with self:
                 return MADE_OF_OTHERS[func](*args, **kwargs)
-        tensors = list(_tensors(args))
-        tensors += _tensors(kwargs.values())
-        fakes = sum(isinstance(item, FakeTensor) for item in tensors)
+        call = Described(args, kwargs)
+        fakes = sum(isinstance(item, FakeTensor) for item in call.tensors)
+        seen: _Seen | None = None
         if not fakes:
-            out = self._real(func, args, kwargs, bool(tensors))
+            out = self._real(func, args, kwargs, call)
         else:
-            if fakes < len(tensors):
-                if func._schema.is_mutable and tensors[0].dim() == 0 and not isinstance(tensors[0], FakeTensor):
-                    return tensors[0]  # a number becomes another number
+            if fakes < len(call.tensors):
+                first = call.tensors[0]
+                if func._schema.is_mutable and first.dim() == 0 and not isinstance(first, FakeTensor):
+                    return first  # a number becomes another number
                 if func in _INDEXING:
                     args = (args[0], _as_positions(args[1]), *args[2:])
                 flat, spec = tree_flatten((args, kwargs))
                 flat = [self.pretend(x) if isinstance(x, torch.Tensor) else x for x in flat]
                 args, kwargs = tree_unflatten(flat, spec)
-            out = self._faked(func, args, kwargs)
+                call = Described(args, kwargs)
+            out, seen = self._faked(func, args, kwargs, call)
         name = func.overloadpacket.__name__
         for item in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(item, torch.Tensor):
                 self.record(item, name)
-        if self.cause in COUNTED:
-            self.count(func, args, kwargs, out, COUNTED[self.cause])
+        if where := self._counted.get(self.cause):
+            known = seen.operations.get(where == UPDATE) if seen else None
+            operation = self.count(func, args, kwargs, out, where, call, known)
+            if seen:
+                seen.operations[where == UPDATE] = operation
         if func in self.workspace:  # it is there while the results are
             self._inside(self.workspace[func](out, *args, **kwargs))
         return out
 
-    def count(self, func: Any, args: Any, kwargs: Any, out: Any, where: str) -> None:
+    def count(
+        self, func: Any, args: Any, kwargs: Any, out: Any, where: str, call: Described, known: Operation | None
+    ) -> Operation:
         """Called after each operation of a step; see ``Tally.add``."""
-        self.tally.add(func, args, kwargs, out, where)
+        return self.tally.add(func, args, kwargs, out, where, call, known)
 
-    def _faked(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _faked(self, func: Any, args: Any, kwargs: Any, call: Described) -> tuple[Any, _Seen | None]:
         """An operation on fake tensors: straight to the kernel that computes shapes, where that is all there is to it.
 
         ``FakeTensorMode`` does the same with much more care, which takes three times as long. Layers are alike, so an
         operation is mostly one that was there before: what came out of it then is made again.
-        """
-        key = self._key(func, args, kwargs)
-        if key in self._seen:
-            kind, sizes = self._seen[key]
-            made = [None if size is None else self._fresh(*size) for size in sizes]
-            return made[0] if kind is None else kind(made)
-        out = self._computed(func, args, kwargs)
-        if key is not None:
-            several = isinstance(out, (tuple, list))
-            outs = out if several else (out,)
-            given = {x.untyped_storage()._cdata for x in (*_tensors(args), *_tensors(kwargs.values()))}
-            if any(isinstance(x, torch.Tensor) and x.untyped_storage()._cdata in given for x in outs):
-                self._makes_new[func] = False  # some are views although they do not say so
-            elif all(x is None or isinstance(x, FakeTensor) for x in outs):
-                sizes = [None if x is None else (tuple(x.shape), x.stride(), x.dtype) for x in outs]
-                self._seen[key] = (type(out) if several else None, sizes)
-        return out
 
-    def _key(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What an operation's result depends on; ``None`` where it is not a tensor of its own."""
+        Returns:
+            The result, and what is remembered of such calls.
+        """
+        if not self._new(func):
+            return self._computed(func, args, kwargs), None
+        key = (id(func), call.sizes, call.kinds)  # an operation is never deleted
+        seen = self._seen.get(key)
+        if seen is not None:
+            made = [None if size is None else self._fresh(*size) for size in seen.sizes]
+            return made[0] if seen.kind is None else seen.kind(made), seen
+        out = self._computed(func, args, kwargs)
+        several = isinstance(out, (tuple, list))
+        outs = out if several else (out,)
+        given = {x.untyped_storage()._cdata for x in call.tensors}
+        if any(isinstance(x, torch.Tensor) and x.untyped_storage()._cdata in given for x in outs):
+            self._makes_new[func] = False  # some are views although they do not say so
+        elif all(x is None or isinstance(x, FakeTensor) for x in outs):
+            sizes = [None if x is None else (tuple(x.shape), x.stride(), x.dtype) for x in outs]
+            seen = self._seen[key] = _Seen(type(out) if several else None, sizes)
+        return out, seen
+
+    def _new(self, func: Any) -> bool:
+        """Whether an operation's result is a tensor of its own that depends on sizes alone."""
         fresh = self._makes_new.get(func)
         if fresh is None:
             schema = func._schema
             fresh = not schema.is_mutable and all(r.alias_info is None for r in schema.returns)
             fresh = fresh and func.namespace in ("aten", "bitsandbytes") and func not in _LOOKED_AT
             self._makes_new[func] = fresh
-        return (func, _described(args), _described(kwargs.items())) if fresh else None
+        return fresh
 
     def _fresh(self, shape: Any, stride: Any, dtype: torch.dtype) -> torch.Tensor:
-        return FakeTensor(self.fake, torch.empty_strided(shape, stride, dtype=dtype, device="meta"), CPU)
+        return self._fake(torch.empty_strided(shape, stride, dtype=dtype, device="meta"))
+
+    def _fake(self, tensor: torch.Tensor) -> FakeTensor:
+        """A tensor without memory as a fake one on the CPU."""
+        made: FakeTensor = torch.Tensor._make_subclass(
+            FakeTensor, tensor, False, dispatch_device=True, device_for_backend_keys=CPU
+        )
+        vars(made).update(self._attributes)
+        return made
 
     def _computed(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func not in self._slow and func.namespace in ("aten", "bitsandbytes"):
@@ -219,15 +234,23 @@ class FakeRun(TorchDispatchMode):
 
     def _wrapped(self, tensor: torch.Tensor) -> torch.Tensor:
         """A fake tensor of what a kernel gave; itself where the kernel gave back what it got."""
-        return tensor if isinstance(tensor, FakeTensor) else FakeTensor(self.fake, tensor, CPU)
+        return tensor if isinstance(tensor, FakeTensor) else self._fake(tensor)
 
-    def _real(self, func: Any, args: Any, kwargs: Any, given: bool) -> Any:
+    def _real(self, func: Any, args: Any, kwargs: Any, call: Described) -> Any:
         """An operation on numbers that are known: computed, unless it makes many floats."""
-        if not given:  # a factory: look at what it would make first
-            with self.fake:
-                out = func(*args, **kwargs)
-            if not isinstance(out, torch.Tensor) or (out.is_floating_point() and out.dim()):
-                return out
+        if not call.tensors:  # a factory: look at what it would make first
+            key = (id(func), call.sizes, call.kinds)
+            if seen := self._seen.get(key):
+                return self._fresh(*seen.sizes[0])
+            if key not in self._whole:
+                with self.fake:
+                    out = func(*args, **kwargs)
+                if not isinstance(out, torch.Tensor):
+                    return out
+                if out.is_floating_point() and out.dim():
+                    self._seen[key] = _Seen(None, [(tuple(out.shape), out.stride(), out.dtype)])
+                    return out
+                self._whole.add(key)
         out = func(*args, **kwargs)
         if func is aten.lift_fresh.default:
             return out
@@ -238,28 +261,6 @@ class FakeRun(TorchDispatchMode):
     def pretend(self, tensor: torch.Tensor) -> torch.Tensor:
         """A fake tensor of the same shape, strides and device."""
         return tensor if isinstance(tensor, FakeTensor) else self._fresh(tensor.shape, tensor.stride(), tensor.dtype)
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """The tensors among an operation's arguments, those in lists included."""
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
-
-
-def _described(values: Iterable[Any]) -> tuple[Any, ...]:
-    """Arguments as something that can be compared: of a tensor its size and format."""
-    found: list[Any] = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append((tuple(value.shape), value.stride(), value.dtype))
-        elif isinstance(value, (list, tuple)):
-            found.append(_described(value))
-        else:
-            found.append((type(value), value))
-    return tuple(found)
 
 
 _LOOKED_AT = {aten.index.Tensor, aten._unsafe_index.Tensor, aten.nonzero.default, aten._local_scalar_dense.default}

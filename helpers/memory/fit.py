@@ -109,21 +109,27 @@ def available(machine: Any) -> tuple[float, str]:
     return machine.gpu_free_gb * GB, f"free on {machine.device_name}"
 
 
-def check(settings: Any, machine: Any, prompt: int | None = None, completion: int | None = None) -> Fit:
+def check(
+    settings: Any,
+    machine: Any,
+    prompt: int | None = None,
+    completion: int | None = None,
+    examples: int | None = None,
+) -> Fit:
     """Plan a lesson with these settings on this machine; a search where it does not fit. See ``lesson_jobs``.
 
     Only what the lesson has a parameter for is changed.
     """
     if settings.dtype != "auto":
         machine = dataclasses.replace(machine, dtype=settings.dtype)
-    jobs = lesson_jobs(settings, machine, prompt, completion)
+    jobs = lesson_jobs(settings, machine, prompt, completion, examples)
     lesson = LESSONS[settings.notebook]
     names = {field: name for field, name in PARAMETER.items() if name in lesson.parameters}
     assert lesson.memory is not None  # lesson_jobs has refused the others
     if lesson.memory.batch_is_fixed:
         names.pop("batch_size")
     size, where = available(machine)
-    return fit_jobs(jobs, size, where, names, lesson.memory.answer_batch)
+    return fit_jobs(jobs, size, where, names)
 
 
 def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any) -> Fit:
@@ -164,12 +170,12 @@ def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any)
     return fit_jobs({"training" if job.trains else "answers": job}, *available(machine), {f: f for f in FIELDS})
 
 
-def fit_jobs(jobs: dict[str, Job], size: float, where: str, names: Mapping[str, str], wide: int = 1) -> Fit:
+def fit_jobs(jobs: dict[str, Job], size: float, where: str, names: Mapping[str, str]) -> Fit:
     """Plan jobs, and look for the cheapest change where one does not fit.
 
     Args:
+        jobs: the first decides; rows in a batch of the others are a multiple of its rows.
         names: field of a job that may change -> what the reader calls it.
-        wide: rows in a batch of "answers" as a multiple of those of "training".
     """
     plans = {name: plan(job) for name, job in jobs.items()}
     for name, job in jobs.items():
@@ -185,8 +191,8 @@ def fit_jobs(jobs: dict[str, Job], size: float, where: str, names: Mapping[str, 
         if found is None:
             return Fit(plans, size, where, None)
         changed = found.job
-    if len(jobs) > 1:
-        rows = _answering(jobs["answers"], changed, size, names, wide)
+    for name in list(jobs)[1:]:
+        rows = _answering(jobs[name], jobs[first], changed, size, names)
         if not rows:
             return Fit(plans, size, where, None)
         if rows < changed.batch_size:
@@ -201,13 +207,13 @@ def fit_jobs(jobs: dict[str, Job], size: float, where: str, names: Mapping[str, 
     return Fit(plans, size, where, change)
 
 
-def _answering(answers: Job, changed: Job, size: float, names: Mapping[str, str], wide: int) -> int:
+def _answering(answers: Job, before: Job, changed: Job, size: float, names: Mapping[str, str]) -> int:
     """Rows of a training pass with which the answers fit too, given what was changed for the training; 0: none."""
+    wide = max(1, answers.batch_size // before.batch_size)
+    # Rows are cut to the training's length, those with worked examples in front are not.
+    length = min(answers.length, changed.length) if answers.length <= before.length else answers.length
     answers = answers.but(
-        quant=changed.quant,
-        pixels=changed.pixels,
-        batch_size=wide * changed.batch_size,
-        length=min(answers.length, changed.length),
+        quant=changed.quant, pixels=changed.pixels, batch_size=wide * changed.batch_size, length=length
     )
     fewer = cheapest(answers, size, allowed={"batch_size"} & set(names))
     return 0 if fewer is None else min(changed.batch_size, fewer.job.batch_size // wide)

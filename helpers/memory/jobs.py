@@ -11,8 +11,8 @@ from helpers.hints import did_you_mean
 
 # What is done: learning completions with the course's own loss, any text with the loss that transformers' models take
 # themselves, a new classification head, classes as words, a vision-language model's answers, words of CLIP's prompts;
-# or answering without learning.
-STEPS = ("completion", "causal", "classify", "label_words", "vision", "contrast", "generate")
+# or, without learning, answering, and rating answers that are given.
+STEPS = ("completion", "causal", "classify", "label_words", "vision", "contrast", "generate", "rate")
 METHODS = ("lora", "key_value", "embedding", "peft", "soft", "full", "none")
 OPTIMIZERS = {  # name in TrainingArguments -> bytes an adapted number's state takes on the device
     "adamw_torch": 8.0,
@@ -42,7 +42,7 @@ class Job:
         prepared: all but the packed weights is in float32, as after PEFT's ``prepare_model_for_kbit_training``.
         batch_size: rows in one forward pass.
         length: tokens of the longest row, picture tokens included; of the prompt when generating.
-        labelled: tokens with loss in the row that has most of them.
+        labelled: tokens with loss in the row that has most of them; of the longest answer when rating.
         new_tokens: tokens written behind the prompt when generating.
         padded: the rows of a batch differ in length.
         accumulation: forward passes per update.
@@ -116,4 +116,4 @@ class Job:
 
     @property
     def trains(self) -> bool:
-        return self.step != "generate"
+        return self.step not in ("generate", "rate")

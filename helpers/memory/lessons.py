@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from helpers.config.lessons import LESSONS
 from helpers.errors import ParameterError
 from helpers.memory.jobs import Job
 from helpers.models.families import FAMILIES
-from helpers.models.load import resolve_model
+from helpers.models.load import load_tokenizer, resolve_model
 from helpers.models.skeletons import configuration
 
 # Letters a token stands for at least, in English under the tokenizers taught: a text is rather planned too long.
@@ -34,8 +34,28 @@ def tokens_of(texts: Iterable[str]) -> int:
     return max((len(text) for text in texts), default=0) // LETTERS + TEMPLATE
 
 
+def row_tokens(model: str, *columns: Sequence[str], chat: bool = True) -> list[int]:
+    """Tokens of each row of texts, for the forecast of a lesson's time; loads the model's tokenizer.
+
+    Args:
+        columns: the texts of a row, one column each: its prompt and its completion.
+        chat: they are turns of a chat, to which the model's template adds a few tokens.
+    """
+    tokenizer = load_tokenizer(model)
+    added = 0
+    if chat and tokenizer.chat_template:
+        empty = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
+        added = len(tokenizer.apply_chat_template(empty, return_dict=True)["input_ids"])
+    counted = [list(map(len, tokenizer(list(texts), add_special_tokens=not chat)["input_ids"])) for texts in columns]
+    return [added + sum(row) for row in zip(*counted, strict=True)]
+
+
 def lesson_jobs(
-    settings: Any, machine: Any, prompt: int | None = None, completion: int | None = None
+    settings: Any,
+    machine: Any,
+    prompt: int | None = None,
+    completion: int | None = None,
+    examples: int | None = None,
 ) -> dict[str, Job]:
     """The jobs of the lesson that these settings are for.
 
@@ -43,9 +63,11 @@ def lesson_jobs(
         settings: ``run.settings``.
         machine: ``run.machine``; device, dtype and compute capability are taken from it.
         prompt, completion: tokens of the longest prompt and answer, pictures not counted; see ``tokens_of``.
+        examples: tokens of the worked examples that stand in front of a question before training.
 
     Returns:
-        "training" and "answers", which is the largest batch that is read without gradients.
+        "training"; and of what is read without gradients "answers", the largest batch that the trained model answers,
+        "worked examples", the largest with these in front, and "choices", the largest in which choices are rated.
     """
     values = settings.as_dict()
     lesson = LESSONS[values["notebook"]].memory
@@ -84,7 +106,19 @@ def lesson_jobs(
     )
     if lesson.step == "classify":
         answers = answers.but(new_tokens=1)
-    return {"training": training, "answers": answers}
+    jobs = {"training": training, "answers": answers}
+    if lesson.shots:
+        front = lesson.shots if examples is None else examples
+        rows, length = lesson.shots_batch * training.batch_size, shown + front + prompt
+        if lesson.step == "completion":  # as many examples as the model has room for
+            room = configuration(training.model).get_text_config().max_position_embeddings
+            length = min(length, max(answers.length, room - answers.new_tokens))
+        jobs["worked examples"] = answers.but(method="none", batch_size=rows, length=length)
+    if lesson.rated:
+        rows = lesson.rated * answers.batch_size
+        given = answers.but(step="rate", batch_size=rows, length=longest, labelled=training.labelled, new_tokens=1)
+        jobs["choices"] = given
+    return jobs
 
 
 def reads_pictures(model: str) -> bool:

@@ -17,7 +17,7 @@ import torch
 from helpers.memory.batches import batch
 from helpers.memory.build import lora_config, with_words
 from helpers.memory.jobs import Job
-from helpers.memory.steps import generate, train
+from helpers.memory.steps import answering, train
 from helpers.models.skeletons import configuration
 
 
@@ -34,7 +34,7 @@ def measure_cpu(job: Job, model: Any = None) -> int:
     inputs = batch(job, configuration(job.model))
     waiting = {f"{i}{name}": x.clone() for i in range(job.accumulation - 1) for name, x in inputs.items()}
     held = sum(storages(model, inputs | (waiting if job.trains else {})).values())
-    step = train if job.trains else generate
+    step = train if job.trains else answering(job)
     return held + profiled_peak(partial(step, job, model, inputs))
 
 

@@ -33,6 +33,37 @@ class Sizes(NamedTuple):
     dtype: torch.dtype
 
 
+class Described:
+    """The arguments of a call, looked at once.
+
+    Attributes:
+        tensors: those among them, those in lists included.
+        sizes: positional and named arguments with ``Sizes`` in place of tensors, lists as tuples.
+        kinds: types of all that is no tensor, in order: 1 and 1.0 are equal, and mean different results.
+    """
+
+    __slots__ = ("tensors", "sizes", "kinds")
+
+    def __init__(self, args: Any, kwargs: Any) -> None:
+        self.tensors: list[torch.Tensor] = []
+        kinds: list[type] = []
+        self.sizes = (self._sized(args, kinds), self._sized(kwargs.items(), kinds))
+        self.kinds = tuple(kinds)
+
+    def _sized(self, values: Iterable[Any], kinds: list[type]) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for value in values:
+            if isinstance(value, torch.Tensor):
+                self.tensors.append(value)
+                found.append(Sizes(tuple(value.shape), value.stride(), value.dtype))
+            elif isinstance(value, (list, tuple)):
+                found.append(self._sized(value, kinds))
+            else:
+                kinds.append(type(value))
+                found.append(value)
+        return tuple(found)
+
+
 @dataclass(frozen=True)
 class Operation:
     """One kind of call: all calls with the same sizes are equal.
@@ -70,26 +101,31 @@ class Tally:
         self.last: tuple[Operation, str] = (_VIEW_OPERATION, FORWARD)  # what was counted last
         self._known: dict[Any, Operation] = {}
 
-    def add(self, func: Any, args: Any, kwargs: Any, out: Any, where: str) -> None:
+    def add(
+        self, func: Any, args: Any, kwargs: Any, out: Any, where: str, call: Described, known: Operation | None = None
+    ) -> Operation:
         """Count one call.
 
         Args:
             func: the ``OpOverload`` that ran, with its arguments and result.
             where: ``FORWARD``, ``BACKWARD`` or ``UPDATE``. What autograd has Python call again becomes ``AGAIN``.
+            call: its arguments, described.
+            known: what was returned for an equal call.
         """
         if where == BACKWARD and torch.is_grad_enabled():
             where = AGAIN
-        self.last = self._operation(func, args, kwargs, out, where), where
+        found = known or self._operation(func, args, kwargs, out, where, call)
+        self.last = found, where
         if func not in _FREE:
             self.counts[self.last] += 1
+        return found
 
-    def _operation(self, func: Any, args: Any, kwargs: Any, out: Any, where: str) -> Operation:
+    def _operation(self, func: Any, args: Any, kwargs: Any, out: Any, where: str, call: Described) -> Operation:
         if func in _FREE or _is_view(func):
             return _VIEW_OPERATION
-        described = (describe(args), describe(kwargs.items()))
-        key = (func, described, where == UPDATE)
+        key = (id(func), call.sizes, where == UPDATE)
         if key not in self._known:
-            self._known[key] = operation(func, args, kwargs, out, where, described)
+            self._known[key] = operation(func, args, kwargs, out, where, call)
         return self._known[key]
 
 
@@ -103,11 +139,12 @@ class RealTally(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         inside = torch._C._current_graph_task_id() != -1
-        self.tally.add(func, args, kwargs or {}, out, BACKWARD if inside else FORWARD)
+        kwargs = kwargs or {}
+        self.tally.add(func, args, kwargs, out, BACKWARD if inside else FORWARD, Described(args, kwargs))
         return out
 
 
-def operation(func: Any, args: Any, kwargs: Any, out: Any, where: str, described: tuple[Any, ...] = ()) -> Operation:
+def operation(func: Any, args: Any, kwargs: Any, out: Any, where: str, call: Described) -> Operation:
     """What one call does; see ``Tally.add``."""
     outs = [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(x, torch.Tensor)]
     read, written = _read_and_written(func, args, kwargs)
@@ -124,7 +161,7 @@ def operation(func: Any, args: Any, kwargs: Any, out: Any, where: str, described
         moved = sum(map(_bytes, read)) + sum(map(_bytes, fresh)) + sum(map(_bytes, written))
     floats = [x for x in (*outs, *read, *written) if x.is_floating_point()]
     dtype = str((floats or outs or read or written)[0].dtype).removeprefix("torch.")
-    return Operation(str(func), kind, dtype, flops, moved, described or (describe(args), describe(kwargs.items())))
+    return Operation(str(func), kind, dtype, flops, moved, call.sizes)
 
 
 def flops_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:
@@ -135,19 +172,6 @@ def flops_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:
     if packet in flop_registry:
         return int(flop_registry[packet](*args, **kwargs, out_val=out))
     return 0
-
-
-def describe(values: Iterable[Any]) -> tuple[Any, ...]:
-    """Arguments with ``Sizes`` in place of tensors, lists as tuples."""
-    found: list[Any] = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(Sizes(tuple(value.shape), tuple(value.stride()), value.dtype))
-        elif isinstance(value, (list, tuple)):
-            found.append(describe(value))
-        else:
-            found.append(value)
-    return tuple(found)
 
 
 def _linear(x: Any, weight: Any, bias: Any = None) -> int:

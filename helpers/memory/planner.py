@@ -20,10 +20,10 @@ from helpers.memory import steps
 from helpers.memory.allocator import Reserved, replay
 from helpers.memory.batches import batch
 from helpers.memory.build import ADAPTERS, BUFFERS, SCALES, WEIGHTS, build
-from helpers.memory.fake import FakeRun, Ledger
+from helpers.memory.fake import FakeRun
 from helpers.memory.gpu import WORKSPACE, GpuNumerics
 from helpers.memory.jobs import OPTIMIZERS, SMALL_STATE, UNPAGED, Job
-from helpers.memory.operations import Counts
+from helpers.memory.ledger import Ledger
 from helpers.models.skeletons import configuration
 
 GB = 1e9
@@ -66,7 +66,6 @@ class Plan:
         events: births and deaths of storages, (key, bytes) and (key, -bytes).
         largest: what is there at that moment, a row for equal tensors of one operation: "made by", "shape", "dtype",
             "count", "GB"; the largest rows first.
-        counts: the operations of one forward pass, its backward pass and one update, and how often each comes.
     """
 
     job: Job
@@ -75,7 +74,6 @@ class Plan:
     extra: int
     events: list[tuple[int, int]] = field(repr=False)
     largest: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    counts: Counts = field(default_factory=Counts, repr=False)
 
     @cached_property
     def allocator(self) -> Reserved:
@@ -152,7 +150,7 @@ def plan(job: Job) -> Plan:
         ModelError: the model's configuration cannot be found.
         ParameterError: the pictures of the job take more tokens than its rows have.
     """
-    run, model, config = recorded(job)
+    run, model, config = recorded(job, kind=partial(FakeRun, counts=False))
     tensors, index = run.ledger.peak()
     extra = _extra(job, model)
     parts = _parts(run.ledger, index, config)
@@ -160,15 +158,18 @@ def plan(job: Job) -> Plan:
         states = extra - _cublas(job)
         parts[steps.STATES] = parts.get(steps.STATES, 0) + states
         parts[WORK] = parts.get(WORK, 0) + extra - states
-    return Plan(job, tensors, parts, extra, list(run.ledger.events), _largest(run.ledger, index), run.tally.counts)
+    return Plan(job, tensors, parts, extra, list(run.ledger.events), _largest(run.ledger, index))
 
 
-def recorded(job: Job, layers: int | None = None, kind: Callable[..., Any] = FakeRun) -> tuple[Any, Any, Any]:
+def recorded(
+    job: Job, layers: int | None = None, kind: Callable[..., Any] = FakeRun, training: Callable[..., None] = steps.train
+) -> tuple[Any, Any, Any]:
     """A step on fake tensors.
 
     Args:
         layers: of the language model, in place of as many as it has.
-        kind: ``FakeRun``, or a class derived from it.
+        kind: makes a ``FakeRun``, or one of a class derived from it.
+        training: what a job that trains does, ``steps.train`` or ``steps.read``.
 
     Returns:
         The record, the model and its configuration.
@@ -188,7 +189,7 @@ def recorded(job: Job, layers: int | None = None, kind: Callable[..., Any] = Fak
             waiting = [{name: x.clone() for name, x in inputs.items()} for _ in range(passes - 1)]
             for tensor in inputs.values():
                 run.record(tensor, "input")
-        rehearsal: Any = partial(steps.train, label=run.label) if job.trains else steps.generate
+        rehearsal: Any = partial(training, label=run.label) if job.trains else steps.answering(job)
         if job.device == "cuda":
             with GpuNumerics(job.capability), _autocast_flag(job.trains and job.mixed and job.dtype != "float32"):
                 rehearsal(job, model, inputs, mark=run.because)

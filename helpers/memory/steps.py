@@ -83,6 +83,13 @@ def train(
         optimizer.zero_grad()
 
 
+def read(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None = None, label: Label | None = None) -> None:
+    """The forward pass of ``train`` alone."""
+    mark = mark or (lambda cause: nullcontext())
+    with _faster(job, model, mark), mark(ACTIVATIONS), mixed_precision(job, model):
+        loss_of(job, model, inputs)
+
+
 @contextmanager
 def _faster(job: Job, model: Any, mark: Mark) -> Iterator[None]:
     with ExitStack() as stack:
@@ -126,6 +133,23 @@ def mixed_precision(job: Job, model: Any) -> Iterator[None]:
         yield
     finally:
         del model.forward
+
+
+def answering(job: Job) -> Callable[..., None]:
+    """The step of a job that does not train."""
+    return generate if job.step == "generate" else rate
+
+
+def rate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None = None) -> None:
+    """Given answers are read behind their prompts, a row each, and the likelihoods of their tokens are summed."""
+    from helpers.inference.batching import evaluation
+
+    mark = mark or (lambda cause: nullcontext())
+    context = evaluation(model) if job.device == "cpu" else torch.inference_mode()
+    with mark(ACTIVATIONS), context:
+        logits = model(**inputs, logits_to_keep=job.labelled + 1, use_cache=False).logits[:, :-1].float()
+        targets = inputs["input_ids"][:, -job.labelled :]
+        logits.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1).double().sum(1)
 
 
 def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None = None) -> None:

@@ -43,7 +43,7 @@ def dequantised(model: nn.Module) -> Iterator[int]:
     switched; all are put back after. Not for training: the gradient of the update is not defined; see
     ``kept_dequantised``.
     """
-    packed = set(_packed(model))
+    packed = dict.fromkeys(_packed(model))  # in the order of the model, so that a plan is always the same
     updates = {m.base_layer: m for m in model.modules() if getattr(m, "base_layer", None) in packed and plain_lora(m)}
     with ExitStack() as stack:
         for module in packed:

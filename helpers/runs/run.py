@@ -93,7 +93,11 @@ class Run(Findings):
         self._write_info()
 
     def check_memory(
-        self, prompt: int | None = None, completion: int | None = None, rows: Sequence[int] | None = None
+        self,
+        prompt: int | None = None,
+        completion: int | None = None,
+        rows: Sequence[int] | None = None,
+        examples: int | None = None,
     ) -> Fit:
         """Plan the largest steps of this lesson and stop where they would not fit into what is free; loads nothing.
 
@@ -101,7 +105,8 @@ class Run(Findings):
 
         Args:
             prompt, completion: tokens of the longest texts, from ``memory.tokens_of``.
-            rows: tokens of each training row; without them the usual ones.
+            rows: tokens of each training row, from ``memory.row_tokens``; without them the usual ones.
+            examples: tokens of the worked examples that stand in front of a question.
 
         Raises:
             HardwareError: it would not fit; names the cheapest change. With ``check_memory=False`` nothing is planned.
@@ -114,7 +119,7 @@ class Run(Findings):
         if not self.settings.check_memory:
             print("memory is not planned: check_memory = False")
             return memory.Fit({}, *memory.available(machine), {})
-        fit = memory.check(self.settings, machine, prompt, completion)
+        fit = memory.check(self.settings, machine, prompt, completion, examples)
         self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})
         print(fit)
         fit.require()

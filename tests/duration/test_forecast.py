@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from helpers.config.lessons import LESSONS
+from helpers.config.lessons.base import Work
 from helpers.config.settings import resolve
 from helpers.duration import forecast, predict, rates, report, work
 from helpers.machine import hardware
@@ -20,12 +22,28 @@ SMALL = {"profile": "smoke", "n_train": 20, "n_text": 12, "n_eval": 9, "n_genera
 
 def lesson(name: str, **given: Any) -> tuple[Any, Any]:
     machine = without_card(hardware.probe())
-    settings = resolve(name, SMALL | given, machine)
+    small = {key: value for key, value in SMALL.items() if key in LESSONS[name].parameters}
+    settings = resolve(name, small | given, machine)
     return settings, lesson_jobs(settings, machine)
 
 
-def test_a_training_is_the_sum_of_its_batches() -> None:
+def _only(monkeypatch: pytest.MonkeyPatch, name: str, *works: Work, **more: Any) -> None:
+    """The lesson does this and nothing else."""
+    memory = LESSONS[name].memory
+    assert memory is not None
+    kept = dataclasses.replace(memory, work=works, besides=0.0, **more)
+    monkeypatch.setitem(LESSONS, name, dataclasses.replace(LESSONS[name], memory=kept))
+
+
+def _seconds(settings: Any, jobs: Any, lengths: list[int] | None = None) -> dict[str, float]:
+    found = work.duration_of(settings, jobs, SHEET, lengths)
+    assert found is not None
+    return found.seconds
+
+
+def test_a_training_is_the_sum_of_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, jobs = lesson("04_qlora_instruct", epochs=1.0)
+    _only(monkeypatch, "04_qlora_instruct", Work("training", "train", ("n_train",), 1, (50,) * 5))
     lengths = [30 + 5 * i for i in range(20)]
     found = work.duration_of(settings, jobs, SHEET, lengths)
     assert found is not None and found.rows_known
@@ -40,7 +58,63 @@ def test_a_training_is_the_sum_of_its_batches() -> None:
     assert found.total == pytest.approx(sum(found.seconds.values()))
 
 
-def test_epochs_rows_and_downloads_add_up() -> None:
+def test_answers_are_the_sum_of_their_batches_token_by_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches, the longest first; every token at its own length of the cache, against the middle one's time."""
+    settings, jobs = lesson("04_qlora_instruct", n_eval=40, max_new_tokens=6)
+    same = (50,) * 5
+    _only(monkeypatch, "04_qlora_instruct", Work("after training", "write", ("n_eval",), 2, same))
+    answers, expected = jobs["answers"], 0.0
+    assert answers.batch_size == 32
+    for new in range(1, 7):
+        one = predict.step_time(answers.but(length=50, new_tokens=new), SHEET).reading
+        first = predict.step_time(answers.but(length=50, new_tokens=1), SHEET).reading
+        expected += first if new == 1 else one - first
+    assert _seconds(settings, jobs)["after training"] == pytest.approx(2 * 2 * expected, rel=0.05)
+    _only(monkeypatch, "04_qlora_instruct", Work("after training", "write", ("n_eval",), 2, same, at_once=0.25))
+    assert _seconds(settings, jobs)["after training"] == pytest.approx(2 * 5 * expected, rel=0.05)
+
+
+def test_rows_are_counted_as_their_work_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, jobs = lesson("04_qlora_instruct", n_eval=64, epochs=3.0)
+    one = Work("after training", "read", ("n_eval",), 1, (40,) * 5)
+
+    def read(**changes: Any) -> float:
+        _only(monkeypatch, "04_qlora_instruct", dataclasses.replace(one, **changes))
+        return _seconds(settings, jobs).get("after training", 0.0)
+
+    whole = read()
+    assert read(share=0.5) == pytest.approx(whole / 2) == read(most=32)
+    assert read(share=2.0) == pytest.approx(2 * whole) == read(times=2)
+    assert read(each_epoch=True) == pytest.approx(3 * whole)
+    assert read(pictures=True) == 0  # the model reads none
+    assert read(tokens=(10,) * 5, shots=3) == pytest.approx(whole)
+
+
+def test_rows_like_those_that_are_trained_on_have_their_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, jobs = lesson("03_qlora_nli", n_eval=32)
+    like, other = (20,) * 5, (30,) * 5
+    train = Work("training", "train", ("n_train",), 1, like)
+    for tokens, known in ((like, 60), (other, 30)):
+        alone = Work("after training", "read", ("n_eval",), 1, tokens)
+        _only(monkeypatch, "03_qlora_nli", train, alone)
+        found = _seconds(settings, jobs, [60] * 20)["after training"]
+        _only(monkeypatch, "03_qlora_nli", dataclasses.replace(alone, tokens=(known,) * 5))
+        assert found == pytest.approx(_seconds(settings, jobs)["after training"])
+
+
+def test_lesson_seven_reads_all_prompts_in_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, jobs = lesson("07_compositional_prompts", n_train=200, epochs=2.0, batch_size=16)
+    train = Work("training", "train", ("n_train",), 1, (16,) * 5, share=0.5)
+    _only(monkeypatch, "07_compositional_prompts", train)
+    memory = LESSONS["07_compositional_prompts"].memory
+    assert memory is not None
+    step = predict.step_time(jobs["training"].but(batch_size=memory.usual_rows, length=16), SHEET).total
+    assert _seconds(settings, jobs)["training"] == pytest.approx(2 * 7 * step)  # 100 pictures, 16 at once
+
+
+def test_epochs_rows_and_downloads_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = Work("training", "train", ("n_train",), 1, (50,) * 5)
+    _only(monkeypatch, "04_qlora_instruct", train, Work("after training", "read", ("n_eval",), 1, (50,) * 5))
     once = work.duration_of(*lesson("04_qlora_instruct", epochs=1.0), SHEET)
     twice = work.duration_of(*lesson("04_qlora_instruct", epochs=2.0), SHEET, download_gb=3.0, megabytes=30.0)
     assert once is not None and twice is not None and not once.rows_known
@@ -55,7 +129,9 @@ def test_every_lesson_with_work_on_record_has_a_time(name: str) -> None:
     settings = resolve(name, {"profile": "smoke"}, machine)
     found = forecast.lesson_time(settings, machine, lesson_jobs(settings, machine))
     assert found is not None and found.seconds["training"] > 0 and found.updates > 0
-    trained = {work.part for work in LESSONS[name].memory.work if work.does == "train"}  # type: ignore[union-attr]
+    memory = LESSONS[name].memory
+    assert memory is not None
+    trained = {work.part for work in memory.work if work.does == "train"}
     assert trained <= set(found.seconds) <= set(work.PARTS)
 
 

@@ -47,6 +47,15 @@ def test_two_short_models_give_the_deep_one_exactly(job: Job) -> None:
     assert line.kinds == pytest.approx(whole.kinds, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    "job", [JOB, JOB.but(faster=True, kept_weights=True), JOB.but(model="tiny/phi", step="classify")]
+)
+def test_a_forward_pass_alone_is_that_of_the_whole_step(job: Job) -> None:
+    whole, alone = predict.counted_once(job), predict.counted_once(job, reads=True)
+    assert alone == Counter({key: n for key, n in whole.items() if key[1] == FORWARD})
+    assert predict.step_time(job, SHEET, reads=True).reading == predict.step_time(job, SHEET).reading
+
+
 def test_an_update_has_its_passes_and_one_optimizer_step() -> None:
     one, four = (predict.step_time(JOB.but(accumulation=n), SHEET) for n in (1, 4))
     assert four.total - one.total == pytest.approx(3 * (one.total - one.spent(UPDATE)))

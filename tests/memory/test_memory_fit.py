@@ -269,3 +269,100 @@ def test_on_a_cpu_weights_stay_dequantised_while_there_is_room_and_on_a_gpu_neve
     assert tight.keeps_weights is False and tight.plans["training"].total == packed.total
     planned = lesson_jobs(resolve("03_qlora_nli", {"profile": "full"}, _machine()), _machine())["training"]
     assert not planned.faster and not planned.kept_weights
+
+
+def _longest_prompt(name: str, settings: Any) -> tuple[int, list[str], list[str], int]:
+    """Of a lesson's generated questions with three worked examples in front, read by the real tokenizer: tokens of the
+    longest; then all prompts and completions, and an upper bound for the examples, as the notebook gives it."""
+    from helpers import models, tasks
+    from helpers.inference import encode
+    from helpers.models.vision import load_processor
+    from helpers.models.vision_inputs import encode_vision
+
+    task = tasks.get(settings.task)
+    parts = task.load(n_train=60, n_eval=30, source="generator", seed=0)
+    form = settings.form if name in ("05_prefix_tuning", "06_lora_vlm") else task.main_form
+    examples = {part: list(task.examples(rows, form)) for part, rows in parts.items()}
+    solved = [e for e in examples["train"] if e.get("image") is None][:3]
+    everything = [e for rows in examples.values() for e in rows]
+    if name in ("05_prefix_tuning", "06_lora_vlm"):
+        processor = load_processor(settings.model_id)
+        talks = [task.to_vision_messages(e) for e in solved]
+        front = [turn for talk in talks for turn in talk["prompt"] + talk["completion"]]
+        asked = [task.to_vision_messages(e) for e in everything]
+        lengths = [len(encode_vision(processor, {**c, "prompt": [*front, *c["prompt"]]}).prompt_ids) for c in asked]
+    else:
+        tokenizer = models.load_tokenizer(settings.model_id)
+        turns = [task.to_messages(e) for e in solved]
+        front = [turn for talk in turns for turn in talk["prompt"] + talk["completion"]]
+        talks = [task.to_messages(e) for e in everything]
+        lengths = [len(encode(tokenizer, {**c, "prompt": [*front, *c["prompt"]]})[0]) for c in talks]
+    prompts, completions = ([e[side] for e in everything] for side in ("prompt", "completion"))
+    shown = sum(tokens_of([e[side]]) for e in solved for side in ("prompt", "completion"))
+    return max(lengths), prompts, completions, shown
+
+
+@pytest.mark.parametrize("notebook", ["03_qlora_nli", "04_qlora_instruct", "05_prefix_tuning", "06_lora_vlm"])
+def test_the_longest_prompts_with_worked_examples_are_planned(notebook: str) -> None:
+    machine = report.without_card(hardware.probe())
+    settings = resolve(notebook, {"profile": "smoke"}, machine)
+    longest, prompts, completions, shown = _longest_prompt(notebook, settings)
+    jobs = lesson_jobs(settings, machine, tokens_of(prompts), tokens_of(completions), shown)
+    few_shot, training = jobs["worked examples"], jobs["training"]
+    if notebook == "04_qlora_instruct":  # shows as many examples as the tiny model has room for, with the answer
+        longest = min(longest, 512 - settings.max_new_tokens)
+    assert longest <= few_shot.length < 2 * longest
+    assert few_shot.method == "none" and not few_shot.trains
+    assert few_shot.batch_size >= training.batch_size and few_shot.length > training.length
+    plans = check(settings, machine, tokens_of(prompts), tokens_of(completions), shown).plans
+    assert set(plans) == set(jobs)
+
+
+def test_choices_are_rated_in_rows_of_their_own() -> None:
+    machine = _machine()
+    settings = resolve("06_lora_vlm", {"profile": "full"}, machine)
+    jobs = lesson_jobs(settings, machine, prompt=300, completion=100)
+    rated = jobs["choices"]
+    assert rated.step == "rate" and rated.batch_size == 5 * jobs["answers"].batch_size
+    assert rated.length == jobs["training"].length and rated.labelled == 100
+
+
+def test_what_does_not_fit_may_be_the_worked_examples() -> None:
+    """Half of the memory that they take: the advice is a batch with which they fit too."""
+    machine = report.without_card(hardware.probe())
+    settings = resolve("05_prefix_tuning", {"profile": "smoke", "batch_size": 32}, machine)
+    roomy = check(settings, machine, 90, 40, 4000)
+    assert roomy.largest is roomy.plans["worked examples"]
+    tight = dataclasses.replace(machine, ram_free_gb=0.7 * roomy.largest.total / GB)
+    fit = check(settings, tight, 90, 40, 4000)
+    assert fit.verdict == "does not fit" and fit.change is not None and fit.change["batch_size"] < 32
+    changed = resolve("05_prefix_tuning", {"profile": "smoke", **fit.change}, machine)
+    assert check(changed, tight, 90, 40, 4000).fits
+
+
+def test_tokens_of_rows_are_those_of_the_model(model: str = "tiny/llama") -> None:
+    from helpers import models, tasks
+    from helpers.inference import encode
+
+    task = tasks.get("recipes")
+    rows = list(task.examples(task.load(n_train=40, n_eval=20, source="generator", seed=0)["train"]))
+    tokenizer = models.load_tokenizer(model)
+    expected = [sum(map(len, encode(tokenizer, task.to_messages(e)))) for e in rows]
+    counted = memory.row_tokens(model, [e["prompt"] for e in rows], [e["completion"] for e in rows])
+    assert max(abs(a - b) for a, b in zip(expected, counted, strict=True)) <= 2
+    pairs = [e["prompt"] for e in rows]
+    assert memory.row_tokens(model, pairs, chat=False) == [len(ids) for ids in tokenizer(pairs)["input_ids"]]
+
+
+def test_tokens_of_questions_about_pictures_are_those_of_their_texts() -> None:
+    from helpers import tasks
+    from helpers.models.vision import load_processor
+    from helpers.models.vision_inputs import encode_vision
+
+    task = tasks.get("scienceqa")
+    parts = task.load(n_train=40, n_eval=20, source="generator", seed=0)
+    rows = [e for e in task.examples(parts["train"], "QTCH") if e["image"] is None]
+    processor = load_processor("tiny/qwen2_vl")
+    expected = [len(encode_vision(processor, task.to_vision_messages(e))) for e in rows]
+    counted = memory.row_tokens("tiny/qwen2_vl", [e["prompt"] for e in rows], [e["completion"] for e in rows])
+    assert max(abs(a - b) for a, b in zip(expected, counted, strict=True)) <= 2

@@ -45,6 +45,8 @@ OTHERS = [
     Job("tiny/llama", quant="none", method="peft", length=128, **CPU),
     Job("tiny/llama", step="generate", method="none", quant="none", length=128, new_tokens=40, **CPU),
     Job("tiny/llama", step="generate", method="none", length=128, new_tokens=40, **CPU),
+    Job("tiny/llama", step="rate", quant="none", batch_size=6, length=90, labelled=25, **CPU),
+    Job("tiny/qwen2_vl", length=120, pixels=48 * 48, **{**SEES, "step": "rate"}, **CPU),
     Job("tiny/phi", step="classify", quant="nf4", batch_size=8, **PHI, **CPU),
     Job("tiny/phi", step="classify", quant="int8", batch_size=8, padded=False, **PHI, **CPU),
     Job("tiny/phi", step="label_words", quant="nf4-double", batch_size=8, accumulation=2, **PHI, **CPU),
@@ -134,6 +136,47 @@ def test_integers_stay_real_and_floats_take_no_memory() -> None:
         picked = torch.empty(2, 3, 5)[ids > 2]
     assert picked.shape == (3, 5) and huge.shape == (10**6, 10**6)
     assert run.ledger.peak()[0] > 4e12
+
+
+def test_a_plan_is_the_same_every_time() -> None:
+    job = Job("tiny/llama", length=64, lora_dropout=0.1, checkpointing=True)
+    first, second = plan(job), plan.__wrapped__(job)
+    assert (first.tensors, first.parts, first.largest) == (second.tensors, second.parts, second.largest)
+    assert first.total == second.total
+    assert sorted(size for _, size in first.events) == sorted(size for _, size in second.events)
+
+
+def test_numbers_that_are_equal_but_of_another_kind_are_told_apart() -> None:
+    """What is remembered of one call must not stand for the other: 1 and 1.0 give different formats."""
+    run = FakeRun()
+    with run:
+        whole = torch.ones(300, dtype=torch.float32).to(torch.float64)
+        filled = [torch.full((300,), value) for value in (1, 1.0, True, 1.0, 1)]
+        added = [torch.add(whole, whole, alpha=alpha) for alpha in (1, 1.0)]
+    assert [x.dtype for x in filled] == [torch.int64, torch.float32, torch.bool, torch.float32, torch.int64]
+    assert all(x.dtype == torch.float64 and x.shape == (300,) for x in added)
+
+
+def test_what_is_remembered_of_a_call_is_what_torch_gives() -> None:
+    """Shapes, strides and formats under a run, the first time and again, against real tensors."""
+
+    def calls() -> list[torch.Tensor]:
+        x, table = torch.zeros(2, 3, 40), torch.zeros(7, 40)
+        y = x.transpose(1, 2)
+        return [
+            x + 1, y * 2, y.contiguous(), x.half(), y.clone(), x @ y, torch.cat([x, x], 1), x.sum(-1), x.mean((0, 2)),
+            table[torch.tensor([[1, 2], [3, 3]])], x.softmax(-1), *x.max(-1), *torch.var_mean(x, 1), x.new_zeros(5),
+            torch.nn.functional.layer_norm(x, (40,)), torch.empty_like(y), x.expand(4, 2, 3, 40) + 0,
+        ]  # fmt: skip
+
+    run = FakeRun()
+    with run:
+        first, again = calls(), calls()
+    for fake, same, real in zip(first, again, calls(), strict=True):
+        expected = (real.shape, real.stride(), real.dtype, real.device)
+        assert (fake.shape, fake.stride(), fake.dtype, fake.device) == expected
+        assert (same.shape, same.stride(), same.dtype, same.device) == expected
+        assert same.untyped_storage()._cdata != fake.untyped_storage()._cdata
 
 
 def test_a_storage_ends_when_the_last_view_of_it_does() -> None:

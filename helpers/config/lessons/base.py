@@ -31,6 +31,7 @@ PLACE: dict[str, Any] = {"seed": 0, "run_name": None, "output_dir": None}
 RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
 # Tokens of ScienceQA's questions as the generator writes them, with their solutions; see ``Work.tokens``.
 QUESTIONS = (82, 88, 96, 101, 106)
+VALIDATION = 1 / 3  # validation questions for a test question
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Work:
         times: how often.
         tokens: of a row's text: the shortest, a quarter, half, three quarters of the rows, and the longest.
         grouped: a batch holds rows of about one length.
+        share: of these rows, the validation questions say; or several, one for each option of a question.
+        most: rows at most.
+        at_once: answers that are written at once, as a multiple of ``MemoryStep.answer_batch``.
+        shots: worked examples stand in front: rows are as long as all of them, and are not cut.
+        pictures: only with a model that reads pictures.
+        each_epoch: `times` is for an epoch.
     """
 
     part: str
@@ -53,6 +60,12 @@ class Work:
     times: float = 1.0
     tokens: tuple[int, ...] = ()
     grouped: bool = True
+    share: float = 1.0
+    most: int | None = None
+    at_once: float = 1.0
+    shots: int = 0
+    pictures: bool = False
+    each_epoch: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,9 +78,15 @@ class MemoryStep:
         answer_batch: rows in a batch of answers, as a multiple of ``batch_size``.
         method: what is trained; "" where the parameter ``prefix`` says it.
         language_only: of a model that reads pictures, only the language half gets an adapter.
+        shots: tokens of the worked examples in front of a question, as they usually are; 0: there are none.
+        shots_batch: questions with them in one forward pass, as a multiple of ``batch_size``.
+        rated: choices of a question, each of which is read as a whole answer; as many questions at once as answers.
         batch_is_fixed: the training step's rows do not follow ``batch_size``.
+        usual_rows: how many they usually are then; memory is planned for more.
         faster: on a CPU it trains in ``training.faster_on_cpu``.
         work: all that the lesson does with the model and that takes long.
+        besides: seconds of what it does without the model: data, classical models, figures, imports. Measured in
+            `smoke` on two cores.
     """
 
     step: str
@@ -76,9 +95,14 @@ class MemoryStep:
     answer_batch: int = 4
     method: str = "lora"
     language_only: bool = False
+    shots: int = 0
+    shots_batch: int = 1
+    rated: int = 0
     batch_is_fixed: bool = False
+    usual_rows: int = 0
     faster: bool = False
     work: tuple[Work, ...] = ()
+    besides: float = 0.0
 
 
 @dataclass(frozen=True)

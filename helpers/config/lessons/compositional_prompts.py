@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep, Work
+
+# Four trainings on the pictures of the pairs that are shown, two fifths of all; every update reads all prompts.
+PROMPT = (16,) * 5
+WORK = (
+    Work("training", "train", ("n_train",), 1, PROMPT, share=0.44, grouped=False),
+    Work("other trainings", "train", ("n_train",), 3, PROMPT, share=0.44, grouped=False),
+)
 
 LESSON = Lesson(
     id="07_compositional_prompts",
@@ -24,5 +31,14 @@ LESSON = Lesson(
         **RESUMABLE,
     },
     # Pictures are embedded before; a step has as many prompts as there are pairs of words.
-    memory=MemoryStep("contrast", prompt=16, completion=1, answer_batch=1, method="soft", batch_is_fixed=True),
+    memory=MemoryStep(
+        "contrast",
+        prompt=16,
+        completion=1,
+        answer_batch=1,
+        method="soft",
+        batch_is_fixed=True,
+        usual_rows=40,
+        work=WORK,
+    ),  # fmt: skip
 )

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, QUESTIONS, RESUMABLE, Lesson, MemoryStep, Work
+from helpers.config.lessons.base import (
+    DATA,
+    MAIN_FORM,
+    PLACE,
+    QUESTIONS,
+    RESUMABLE,
+    VALIDATION,
+    Lesson,
+    MemoryStep,
+    Work,
+)
 from helpers.config.profiles import SMOLLM2
 
+OPTIONS = 3  # choices of a question, each of which is read to be rated
 WORK = (
-    Work("before training", "write", ("n_eval",), 4, QUESTIONS, grouped=False),
+    # As written and by the likelihood of each choice; three other prompts; on validation questions three prompts, two
+    # without worked examples, in both ways; on the test questions the best of them.
+    Work("before training", "write", ("n_eval",), 4, QUESTIONS),
+    Work("before training", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS),
+    Work("before training", "write", ("n_eval",), 2, QUESTIONS, share=VALIDATION),
+    Work("before training", "write", ("n_eval",), 1, QUESTIONS, share=VALIDATION, shots=3),
+    Work("before training", "read", ("n_eval",), 2, QUESTIONS, share=OPTIONS * VALIDATION),
+    Work("before training", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS * (1 + VALIDATION), shots=3),
     Work("training", "train", ("n_train",), 1, QUESTIONS, grouped=False),
-    Work("after training", "write", ("n_eval",), 3, QUESTIONS, grouped=False),
+    Work("training", "read", ("n_eval",), 4, QUESTIONS, share=VALIDATION),
+    Work("after training", "write", ("n_eval",), 4, QUESTIONS),
+    Work("after training", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS),
+    # Half of the questions have a picture: taken away, replaced, and in five resolutions.
+    Work("after training", "write", ("n_eval",), 9, QUESTIONS, share=0.5, pictures=True),
     Work("other trainings", "train", ("n_train",), 1, QUESTIONS, grouped=False),
-    Work("other trainings", "write", ("n_eval",), 1, QUESTIONS, grouped=False),
+    Work("other trainings", "write", ("n_eval",), 1, QUESTIONS),
+    Work("other trainings", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS),
 )
 
 LESSON = Lesson(
@@ -44,6 +67,17 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=400, completion=112, answer_batch=3, language_only=True, faster=True, work=WORK),
+    memory=MemoryStep(
+        "vision",
+        prompt=400,
+        completion=112,
+        answer_batch=3,
+        language_only=True,
+        shots=600,
+        shots_batch=3,
+        rated=5,
+        faster=True,
+        work=WORK,
+    ),  # fmt: skip
     figures=("groups", "resolution"),
 )

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, MAIN_FORM, PLACE, QUESTIONS, RESUMABLE, Lesson, MemoryStep, Work
+from typing import Any
+
+from helpers.config.lessons.base import (
+    DATA,
+    MAIN_FORM,
+    PLACE,
+    QUESTIONS,
+    RESUMABLE,
+    VALIDATION,
+    Lesson,
+    MemoryStep,
+    Work,
+)
 from helpers.config.profiles import SMOLLM2
 
+WATCHED: dict[str, Any] = {"share": 0.2, "most": 32}  # of the test questions, five times while a prefix is trained
 WORK = (
-    Work("before training", "write", ("n_eval",), 4, QUESTIONS, grouped=False),
+    # Three prompts on validation questions, and on the test questions the two without worked examples and the best.
+    Work("before training", "write", ("n_eval",), 2, QUESTIONS, share=1 + VALIDATION),
+    Work("before training", "write", ("n_eval",), 1, QUESTIONS, share=1 + VALIDATION, shots=3),
     Work("training", "train", ("n_train",), 1, QUESTIONS, grouped=False),
-    Work("after training", "write", ("n_eval",), 2, QUESTIONS, grouped=False),
-    Work("other trainings", "train", ("n_train",), 3, QUESTIONS, grouped=False),
-    Work("other trainings", "write", ("n_eval",), 3, QUESTIONS, grouped=False),
+    Work("training", "write", ("n_eval",), 5, QUESTIONS, **WATCHED),
+    Work("training", "read", ("n_eval",), 4, QUESTIONS, share=VALIDATION),
+    Work("after training", "write", ("n_eval",), 1, QUESTIONS),
+    # As published, for a quarter of the updates and for all; five other starts for a quarter; another kind of prefix.
+    Work("other trainings", "train", ("n_train",), 3.5, QUESTIONS, grouped=False),
+    Work("other trainings", "write", ("n_eval",), 10, QUESTIONS, **WATCHED),
+    Work("other trainings", "write", ("n_eval",), 5, QUESTIONS, share=VALIDATION),
+    Work("other trainings", "write", ("n_eval",), 3, QUESTIONS),
 )
 
 LESSON = Lesson(
@@ -42,6 +62,8 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=400, completion=112, method="", faster=True, work=WORK),
+    memory=MemoryStep(
+        "vision", prompt=400, completion=112, method="", shots=600, shots_batch=4, faster=True, work=WORK
+    ),
     figures=("invalid", "training"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, TRAINED_FORMS, Lesson, MemoryStep, Work
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, TRAINED_FORMS, VALIDATION, Lesson, MemoryStep, Work
 from helpers.config.profiles import LLAMA2, SMOLLM2
 
 # Tokens of the Wikibooks recipes with SmolLM2's tokenizer: a recipe to write, and a question with four answers.
@@ -48,13 +48,18 @@ LESSON = Lesson(
         "completion",
         prompt=512,
         completion=512,
+        shots=1000,
         faster=True,
         work=(
-            Work("before training", "write", ("n_generate",), 2, TEXTS),
+            # Without and with worked examples, which are read once; a question is read, and then its options.
+            Work("before training", "read", ("n_eval",), 3, CHOICES, share=1 + VALIDATION),
+            Work("before training", "write", ("n_generate",), 1, TEXTS),
+            Work("before training", "write", ("n_generate",), 1, TEXTS, at_once=0.25),
             Work("before training", "read", ("n_generate",), 2, TEXTS),
-            Work("before training", "read", ("n_eval",), 5, CHOICES),
             Work("training", "train", ("n_text",), 1, TEXTS),
             Work("training", "train", ("n_train",), 1, CHOICES),
+            Work("training", "read", ("n_eval",), 4, TEXTS, most=16),
+            Work("training", "read", ("n_eval",), 4, CHOICES, most=16),
             Work("after training", "write", ("n_generate",), 1, TEXTS),
             Work("after training", "read", ("n_generate",), 1, TEXTS),
             Work("after training", "read", ("n_eval",), 1.5, CHOICES),

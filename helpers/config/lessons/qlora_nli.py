@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep, Work
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, VALIDATION, Lesson, MemoryStep, Work
 from helpers.config.profiles import SMOLLM2
 
 # Tokens of a pair: assumed from SNLI's published means (14 and 8 words), and of one that is padded to max_length.
 PAIRS, PADDED = (14, 22, 27, 33, 78), (128,) * 5
+ASKED = (42, 50, 55, 61, 106)  # as a question in a chat
 
 LESSON = Lesson(
     id="03_qlora_nli",
@@ -43,15 +44,20 @@ LESSON = Lesson(
         "classify",
         prompt=128,
         completion=1,
+        shots=240,
         faster=True,
         work=(
-            # The labels' words without and with three solved questions (each as long again), and two classifiers.
-            Work("before training", "read", ("n_eval",), 8, PAIRS),
+            # The labels' words without and with three solved questions; the classifier bare and with its adapter.
+            Work("before training", "read", ("n_eval",), 1, ASKED, share=1 + VALIDATION),
+            Work("before training", "read", ("n_eval",), 1, ASKED, share=1 + VALIDATION, shots=3),
+            Work("before training", "read", ("n_eval",), 2, PAIRS),
             Work("training", "train", ("n_train",), 1, PAIRS),
-            Work("training", "read", ("n_eval",), 1.3, PAIRS),
-            Work("after training", "read", ("n_eval",), 9, PAIRS),
+            Work("training", "read", ("n_eval",), 4, PAIRS, share=VALIDATION),
+            Work("after training", "read", ("n_eval",), 4, PAIRS),
+            # A quarter of the pairs twice, a sixteenth and a 64th, each tested; two batches of padded pairs.
             Work("other trainings", "train", ("n_train",), 0.58, PAIRS),
             Work("other trainings", "train", ("n_train",), 0.03, PADDED),
+            Work("other trainings", "read", ("n_eval",), 4, PAIRS),
         ),
     ),
     figures=("learning_curve", "reliability"),
