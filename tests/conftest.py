@@ -104,11 +104,8 @@ def empty_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def warm_kernels() -> Iterator[None]:
-    """Notebooks run in kernels that begin with torch imported, which saves seconds each."""
-    with serving() as variables, pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MPLBACKEND", raising=False)  # lessons show their figures as they do for a reader
-        for name, value in variables.items():
-            patch.setenv(name, value)
+    """Notebooks run in kernels that begin with their libraries imported, under the environment of this moment."""
+    with serving():
         yield
 
 
