@@ -11,12 +11,14 @@ look whether they are in a kernel, and are told so.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,12 +31,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 LIBRARIES = (
+    "ipykernel.kernelapp",  # the first: tqdm takes it for the sign of a kernel
     "torch", "torch._dynamo", "torch._inductor.compile_fx", "torch.distributed.tensor", "sympy", "scipy.optimize",
     "scipy.sparse", "scipy.stats", "pandas", "pyarrow", "sklearn.linear_model", "sklearn.feature_extraction.text",
     "sklearn.ensemble", "sklearn.decomposition", "sklearn.manifold", "PIL.Image", "matplotlib.figure",
     "matplotlib.backends.backend_agg", "datasets", "transformers.trainer", "bitsandbytes", "peft",
     "trl.trainer.sft_trainer", "evaluate", "sacrebleu", "rouge_score.rouge_scorer", "nltk",
 )  # fmt: skip
+_servers: dict[frozenset[tuple[str, str]], str] = {}
 # They hook themselves into a kernel, so they are imported in it.
 LATER = ("matplotlib.pyplot", "matplotlib_inline.backend_inline")
 # Variables that libraries read when they are imported.
@@ -44,43 +48,46 @@ RUNNER = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}  # set by ``
 
 @contextlib.contextmanager
 def serving() -> Iterator[None]:
-    """Meanwhile Jupyter starts such kernels, where processes can be forked, and figures show as they do for a reader."""
-    before = dict(os.environ)
-    os.environ.pop("MPLBACKEND", None)
-    with contextlib.ExitStack() as stack:
-        stack.callback(_restore, before)
+    """Meanwhile Jupyter starts such kernels, where processes can be forked; figures show as they do for a reader."""
+    changed = RUNNER | {"MPLBACKEND": None}
+    before = {name: os.environ.get(name) for name in (*changed, "JUPYTER_PATH")}
+    _set(changed)
+    try:
         if hasattr(os, "fork"):
-            os.environ["JUPYTER_PATH"] = stack.enter_context(_server())
+            _set({"JUPYTER_PATH": _server()})
         yield
+    finally:
+        _set(before)
 
 
-def _restore(before: Mapping[str, str]) -> None:
-    for name in ("MPLBACKEND", "JUPYTER_PATH"):
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
         os.environ.pop(name, None)
-        if name in before:
-            os.environ[name] = before[name]
+        if value is not None:
+            os.environ[name] = value
 
 
-@contextlib.contextmanager
-def _server() -> Iterator[str]:
-    """A folder in which Jupyter finds how to start such kernels."""
-    with tempfile.TemporaryDirectory(prefix="warm-") as folder:
+def _server() -> str:
+    """A folder in which Jupyter finds how to start such kernels. Its server lasts as long as this process."""
+    surroundings = frozenset(_read(os.environ).items())
+    if surroundings not in _servers:
+        folder = tempfile.mkdtemp(prefix="warm-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         place, spec = Path(folder, "socket"), Path(folder, "kernels", "python3", "kernel.json")
-        server = subprocess.Popen([sys.executable, __file__, "serve", str(place)], env=RUNNER | os.environ)
+        server = subprocess.Popen([sys.executable, __file__, "serve", str(place)])
+        atexit.register(server.kill)
         argv = [sys.executable, __file__, "run", str(place), "-f", "{connection_file}"]
         spec.parent.mkdir(parents=True)
         spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
-        try:
-            while not place.exists():
-                assert server.poll() is None, "the process to be forked has ended"
-                time.sleep(0.1)
-            yield folder
-        finally:
-            server.kill()
-            server.wait()
+        while not place.exists():
+            assert server.poll() is None, "the process to be forked has ended"
+            time.sleep(0.1)
+        _servers[surroundings] = folder
+    return _servers[surroundings]
 
 
 def serve(place: str) -> None:
+    parent = os.getppid()
     _import_as_in_a_kernel()
     gc.collect()
     gc.freeze()  # the forks' garbage collector need not look at what is there already
@@ -90,8 +97,14 @@ def serve(place: str) -> None:
         listener.bind(f"{place}.new")
         listener.listen(16)
         os.rename(f"{place}.new", place)
+        listener.settimeout(5)
         while True:
-            asked, _ = listener.accept()
+            try:
+                asked, _ = listener.accept()
+            except TimeoutError:
+                if os.getppid() != parent:  # whoever started this was killed
+                    return
+                continue
             text, files, *_ = socket.recv_fds(asked, 2**20, 3)
             order = json.loads(text)
             if other := dict(_read(order["environment"]).items() ^ surroundings.items()):
@@ -111,7 +124,6 @@ def _read(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _import_as_in_a_kernel() -> None:
     import IPython
-    import ipykernel.kernelapp  # tqdm takes it for the sign of a kernel
 
     real = IPython.get_ipython
     IPython.get_ipython = lambda: SimpleNamespace(config={"IPKernelApp": {}})  # type: ignore[assignment,return-value]
@@ -141,7 +153,8 @@ def _become_kernel(asked: socket.socket, order: dict[str, object], files: list[i
         torch.set_num_threads(int(threads))
     # Imported outside a kernel, pandas takes the width of a terminal for the width of a table.
     pandas.set_option("display.max_columns", 20)
-    sys.path[:] = [folder for folder in sys.path if folder != str(Path(__file__).parent)]
+    first = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    sys.path[:] = first + [folder for folder in sys.path if folder not in (str(Path(__file__).parent), *first)]
     sys.argv = ["ipykernel_launcher", *order["arguments"]]  # type: ignore[misc]
     asked.sendall(f"{os.getpid()}\n".encode())
     threading.Thread(target=lambda: (asked.recv(1), os._exit(1)), daemon=True).start()  # whoever asked is gone
