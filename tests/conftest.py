@@ -6,6 +6,7 @@ Set here, at import, because libraries read these variables when they are import
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,10 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 GUARD = ROOT / "tests" / "nonet"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 LONGEST = (
-    "test_notebooks_smoke.py",
-    "test_notebooks_full.py",
-    "test_notebooks_again.py",
-)  # begun first, so that no worker waits for them at the end
+    "test_notebooks_smoke.py", "test_notebooks_full.py", "test_cells_again.py", "test_notebooks_again.py",
+    "test_own_data.py", "test_kill_points.py", "test_contributing.py", "test_benchmarks.py",
+)  # fmt: skip  # begun first, so that no worker waits for them at the end
 
 _scratch = tempfile.TemporaryDirectory(prefix="peft-lab-tests-", ignore_cleanup_errors=True)
 NET_LOG = Path(_scratch.name, "network.log")
@@ -93,9 +93,13 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="module")
-def empty_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Caches without anything in them: smoke needs no asset, and finds nothing that an earlier run left."""
-    folder = tmp_path_factory.mktemp("caches")
+def empty_caches() -> Iterator[None]:
+    """Caches without anything in them: smoke needs no asset, and finds nothing that an earlier run left.
+
+    Always the same folder, so that the same process is forked for all kernels.
+    """
+    folder = Path(_scratch.name, "caches")
+    shutil.rmtree(folder, ignore_errors=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PEFT_LAB_CACHE", str(folder / "cache"))
         patch.setenv("HF_HOME", str(folder / "hf"))
@@ -104,11 +108,8 @@ def empty_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def warm_kernels() -> Iterator[None]:
-    """Notebooks run in kernels that begin with torch imported, which saves seconds each."""
-    with serving() as variables, pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MPLBACKEND", raising=False)  # lessons show their figures as they do for a reader
-        for name, value in variables.items():
-            patch.setenv(name, value)
+    """Notebooks run in kernels that begin with their libraries imported, under the environment of this moment."""
+    with serving():
         yield
 
 

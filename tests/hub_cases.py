@@ -11,9 +11,9 @@ from hub.client import Client
 from hub.server import LocalHub
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalHub, Client]]:
-    """One server and one client for a file of tests: importing transformers takes seconds."""
+    """One server and one client for all tests: importing transformers takes seconds."""
     with LocalHub() as hub:
         client = Client(hub.environment(str(tmp_path_factory.mktemp("home"))))
         try:

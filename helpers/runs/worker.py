@@ -65,6 +65,8 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _execute(job: dict[str, Any], executed: Path, progress: dict[str, int]) -> tuple[str, str | None]:
+    # jsonschema, which nbformat imports, compiles a grammar of addresses with it for a second; a notebook holds none.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import nbformat
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError

@@ -13,10 +13,15 @@ TINY_PIXELS = 64 * 64  # what the tiny Qwen2-VL was trained on; larger pictures 
 # Twenty keys and values do less in a model whose few weights are rounded to 4 bits: one answer in 240 named no choice.
 PREFIX = "05_prefix_tuning"
 # Lessons that come on top of the seeds in profile smoke, for whose claims fewer rows are enough.
-SMALLER: dict[str, dict[str, int]] = {
+SMALLER: dict[str, dict[str, float]] = {
     "01_eda": {"n_train": 300, "n_eval": 90},
     "02_zero_shot_baselines": {"n_train": 200, "n_eval": 60, "n_generate": 20},
+    "03_qlora_nli": {"n_train": 600},
     "04_qlora_instruct": {"n_train": 240, "n_text": 240, "n_eval": 90, "n_generate": 30},
+    "05_prefix_tuning": {"n_train": 320, "n_eval": 200},
+    "06_lora_vlm": {"n_train": 480, "n_eval": 200},
+    "07_compositional_prompts": {"epochs": 4.0},
+    "08_blip2_captioning": {"n_eval": 200, "epochs": 2.5},
 }
 SHOES = 1600  # pictures in the folder that stands for UT-Zappos50K, which is on Kaggle
 

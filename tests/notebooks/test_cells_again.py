@@ -42,7 +42,7 @@ def change(parameters: Any, **values: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def kernel(empty_caches: None) -> Iterator[Any]:
+def kernel(empty_caches: None, warm_kernels: None) -> Iterator[Any]:
     """The kernel's manager."""
     client = NotebookClient(nbformat.v4.new_notebook(), resources={"metadata": {"path": str(NOTEBOOKS)}})
     with client.setup_kernel():

@@ -58,9 +58,10 @@ def test_papermill_lists_every_parameter_with_its_comment(notebook: str) -> None
         assert len(entry["help"].strip()) > 3, entry
 
 
-def kill_family(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to a process and everything below it, kernels included: nothing gets to clean up."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+def kill_all(process: subprocess.Popen[str], kernel: int) -> None:
+    """SIGKILL to a process, everything below it and a kernel: nothing gets to clean up."""
+    top = psutil.Process(process.pid)
+    family = [top, *top.children(recursive=True), psutil.Process(kernel)]
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
@@ -68,7 +69,7 @@ def kill_family(process: subprocess.Popen[str]) -> None:
 
 
 def test_killed_in_training_and_resumed_on_a_new_machine_ends_in_the_same_metrics(
-    tmp_path: Path, empty_caches: None
+    tmp_path: Path, empty_caches: None, warm_kernels: None
 ) -> None:
     """As in a run without interruption, byte for byte, so that a second run gives the same numbers too. The machine's
     own disk is gone, the copies in checkpoint_dir are left."""
@@ -82,9 +83,9 @@ def test_killed_in_training_and_resumed_on_a_new_machine_ends_in_the_same_metric
     while not any(is_complete(path) for path in drive.glob("*/*/checkpoint-*")):
         assert process.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
         time.sleep(0.2)
-    kill_family(process)
-    process.wait()
     (folder,) = (path.parent for path in outputs.glob("*/*/run.json"))
+    kill_all(process, read_json(folder / "run.json")["process"]["pid"])
+    process.wait()
     killed = read_run(folder)
     assert killed.status == "interrupted"
     assert {"zero-shot", "zero-shot, other task", "few-shot", "best classical"} <= set(killed.systems), "it is kept"

@@ -5,6 +5,7 @@ On a CPU, which PEFT_LAB_FORCE=1 allows, in float32 on every machine (PEFT_LAB_D
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from conftest import attempts
 from hub import catalog, lessons
 from hub.server import LocalHub
 from lesson_claims import CLAIMS, QLORA, SIDE_BY_SIDE, instruct, shown
+from warm_kernels import serving
 
 from helpers.config.lessons import LESSONS
 from helpers.runs import headless
@@ -37,14 +39,17 @@ class FullRuns:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None, warm_kernels: None) -> Iterator[FullRuns]:
+def full(tmp_path_factory: pytest.TempPathFactory, empty_caches: None) -> Iterator[FullRuns]:
     place = tmp_path_factory.mktemp("full")
     shoes = write_folder(place / "shoes", lessons.SHOES, seed=catalog.SEED)
     before = len(attempts())
-    with LocalHub(catalog.everything()) as hub, pytest.MonkeyPatch.context() as patch:
+    with contextlib.ExitStack() as stack:
+        hub = stack.enter_context(LocalHub(catalog.everything()))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         surroundings = hub.environment(str(place / "hf")) | {"PEFT_LAB_FORCE": "1", "PEFT_LAB_DTYPE": "float32"}
         for name, value in surroundings.items():
             patch.setenv(name, value)
+        stack.enter_context(serving())  # libraries read the Hub's address when they are imported
         jobs = []
         for notebook in sorted(LESSONS, reverse=True):
             parameters = lessons.parameters(notebook, shoes) | {"seed": SEED}

@@ -25,7 +25,9 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory, warm_kernels: None) -> dict[tuple[str, str], headless.Outcome]:
+def outcomes(
+    tmp_path_factory: pytest.TempPathFactory, empty_caches: None, warm_kernels: None
+) -> dict[tuple[str, str], headless.Outcome]:
     place = tmp_path_factory.mktemp("own")
     jobs = []
     for (lesson, task), more in CASES.items():

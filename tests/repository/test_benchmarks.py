@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -42,12 +46,22 @@ def test_embedding_memory(tmp_path: Path) -> None:
         assert way["images_per_s"] > 0 and f"{name:<12}" in done.stdout
 
 
-def _record(name: str, tmp_path: Path, *words: str) -> tuple[dict[str, Any], str]:
-    """What a benchmark wrote and printed, on the tiny Llama in float32, one turn of each way."""
-    command = [sys.executable, "-m", "helpers", "bench", name, "--model", "tiny/llama", "--dtype", "float32"]
-    command += ["--repeats", "1", "--output-dir", str(tmp_path), *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+def _record(name: str, tmp_path: Path, *words: str, command: bool = False) -> tuple[dict[str, Any], str]:
+    """What a benchmark wrote and printed, on the tiny Llama in float32, one turn of each way.
+
+    Args:
+        command: as one types it; else in this process, which has imported the libraries.
+    """
+    given = ["--model", "tiny/llama", "--dtype", "float32", "--repeats", "1", "--output-dir", str(tmp_path), *words]
+    if command:
+        line = [sys.executable, "-m", "helpers", "bench", name, *given]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        printed = done.stdout
+    else:
+        with redirect_stdout(StringIO()) as said, mock.patch.object(sys, "argv", [name, *given]):
+            import_module(f"benchmarks.{name}").main()
+        printed = said.getvalue()
     (path,) = tmp_path.glob(f"{name}-llama-float32-*.json")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert path.with_suffix(".png").stat().st_size > 1000
@@ -55,11 +69,11 @@ def _record(name: str, tmp_path: Path, *words: str) -> tuple[dict[str, Any], str
     assert record["ways"]["ours"]["times_ours"] == 1
     for way in record["ways"].values():
         assert len(way["seconds"]) == 1 and way["median_s"] > 0 and way["times_ours"] > 0
-    return record, done.stdout
+    return record, printed
 
 
 def test_classification(tmp_path: Path) -> None:
-    record, printed = _record("classification", tmp_path, "--rows", "16")
+    record, printed = _record("classification", tmp_path, "--rows", "16", command=True)
     assert list(record["ways"]) == ["Project E", "Trainer", "ours"]
     assert record["rows"] == 16 and 0 < record["tokens"] < 16 * record["longest"] <= 16 * 128
     assert "Project E" in printed and "x ours" in printed

@@ -30,7 +30,7 @@ def test_it_is_short() -> None:
 
 
 @pytest.mark.slow
-def test_a_folder_and_a_line_are_all_it_takes(tmp_path: Path, empty_caches: None) -> None:
+def test_a_folder_and_a_line_are_all_it_takes(tmp_path: Path, empty_caches: None, warm_kernels: None) -> None:
     copy = tmp_path / "copy"
     ignore = shutil.ignore_patterns("__pycache__")
     for folder in ("helpers", "notebooks"):
