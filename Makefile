@@ -1,6 +1,6 @@
 # make run   the lessons, from nothing to a results table       make help   everything else
 #
-# Variables: PROFILE=smoke|cpu|full|auto  NB="00 04"  ARGS="-p lora_r 8"  VENV=folder  PY=python3.12  PYTEST="-k name"
+# Variables: PROFILE=smoke|cpu|full|auto  NB="00 04"  TIME=15m  ARGS="-p lora_r 8"  VENV=folder  PY=python3.12  PYTEST="-k name"
 #            BENCH="classification peak"
 
 SHELL := /bin/bash
@@ -8,7 +8,8 @@ SHELL := /bin/bash
 .PHONY: help venv assets run test pythons platforms lint bench doctor results lab format clean
 
 PROFILE ?= cpu
-NB ?= 00 01 02 04
+NB ?= 00 01 02 03
+TIME ?= 15m
 ARGS ?=
 PYTEST ?=
 VENV ?= .venv
@@ -21,7 +22,7 @@ PYTHON = $(abspath $(VENV))/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## show this list
-	@echo "peft-lab: make TARGET [PROFILE=smoke|cpu|full|auto] [NB=\"00 04\"] [ARGS=\"-p lora_r 8\"]"
+	@echo "peft-lab: make TARGET [PROFILE=smoke|cpu|full|auto] [NB=\"00 04\"] [TIME=15m] [ARGS=\"-p lora_r 8\"]"
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12 | sed 's/^/  /'
 
 # Installs again only when a requirement changed. --no-compile: Python compiles what it imports anyway.
@@ -39,9 +40,9 @@ venv: $(VENV)/.ready ## virtual environment with the exact packages of constrain
 assets: venv ## fetch the real model and data once (180 MB), check them
 	@$(PYTHON) -m helpers assets
 
-run: venv ## run lessons $(NB) headless in PROFILE (default cpu), then print a results table
+run: venv ## run lessons $(NB) headless in PROFILE (default cpu) within TIME, then print a results table
 	@$(if $(filter smoke,$(PROFILE)),true,$(PYTHON) -m helpers assets$(if $(filter auto,$(PROFILE)), || true))
-	@$(PYTHON) -m helpers run $(NB) --profile $(PROFILE) $(ARGS)
+	@$(PYTHON) -m helpers run $(NB) --profile $(PROFILE)$(if $(filter cpu,$(PROFILE)), --time $(TIME)) $(ARGS)
 
 lint: venv ## style, types, layers
 	@$(PYTHON) -m ruff check .

@@ -55,13 +55,16 @@ def run(
     cell_timeout: Annotated[
         int | None, typer.Option(min=1, help="Seconds one cell may take; the profile has a default.")
     ] = None,
+    time: Annotated[str | None, typer.Option(help="For all together, such as 15m: sizes go down for it.")] = None,
 ) -> None:
     """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
-    from helpers.runs import headless, records
+    from helpers.runs import budget, headless, records
 
     planned = headless.plan(
         notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )
+    if time is not None:
+        planned = budget.within(planned, budget.seconds_of(time), typer.echo)
     outcomes = headless.run_all(planned, parallel=jobs)
     place = planned[0].output_dir
     typer.echo("\n" + headless.summary(outcomes) + "\n")

@@ -21,7 +21,7 @@ RECORDED = "outputs/reference"  # where the course keeps its records, in the rep
 NEWEST = 8  # earlier runs that are looked at
 ENOUGH = 5.0  # seconds of cells from which a run's speed can be told
 # Settings under which a lesson takes as long as before.
-_SAME_TIME = NOT_COMPARED | {"seed"}
+NO_OTHER_TIME = NOT_COMPARED | {"seed"}
 # Comments to a program.
 _PRAGMA = re.compile(r"#\s*(fmt|type|noqa|ruff|pylint|mypy|%%|!|-\*-)")
 
@@ -92,7 +92,7 @@ def earlier_runs(output_dir: Path, lesson: str, recorded: Path | None = None) ->
         with suppress(LabError, OSError):
             info = records.read_json(path)
             runs.append(Earlier(info, info.get("cell_seconds", {}), elsewhere=True))
-    return [run for run in runs if run.seconds]
+    return [run for run in runs if run.info.get("wall_time_s")]
 
 
 class Clock:
@@ -143,7 +143,8 @@ class Clock:
     def _earlier(self) -> Earlier | None:
         if not self._looked and (info := self._run_info()):
             self._looked = True
-            same = (run for run in self._runs if not info.get("resumed") and _alike(run.info, info))
+            timed = (run for run in self._runs if run.seconds and not info.get("resumed"))
+            same = (run for run in timed if _alike(run.info, info))
             self._chosen = next(same, None)
         return self._chosen
 
@@ -159,7 +160,7 @@ def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
     def work(info: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         settings, hardware = info.get("settings", {}), info.get("hardware", {})
-        same = {name: value for name, value in settings.items() if name not in _SAME_TIME}
+        same = {name: value for name, value in settings.items() if name not in NO_OTHER_TIME}
         return same, [hardware.get("device"), hardware.get("dtype")]
 
     return work(one) == work(other)

@@ -218,10 +218,11 @@ def test_make_run_fetches_assets_unless_smoke(tmp_path: Path) -> None:
     said = make_says("run", venv)
     assert "-r requirements.txt -c constraints.txt" in said
     assert f"{tmp_path}/venv/bin/python -m helpers assets" in said
-    assert "-m helpers run 00 01 02 04 --profile cpu" in said
-    assert "helpers assets" not in make_says("run", venv, "PROFILE=smoke")
-    said = make_says("run", venv, "NB=04", "ARGS=-p lora_r 8 -p epochs 1")
-    assert "-m helpers run 04 --profile cpu -p lora_r 8 -p epochs 1" in said
+    assert "-m helpers run 00 01 02 03 --profile cpu --time 15m" in said
+    said = make_says("run", venv, "PROFILE=smoke")
+    assert "helpers assets" not in said and "--time" not in said
+    said = make_says("run", venv, "NB=04", "TIME=1h", "ARGS=-p lora_r 8 -p epochs 1")
+    assert "-m helpers run 04 --profile cpu --time 1h -p lora_r 8 -p epochs 1" in said
 
 
 def test_make_names_the_pythons_it_can_use(tmp_path: Path) -> None:

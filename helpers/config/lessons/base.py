@@ -69,6 +69,19 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Shorter:
+    """How far a size may go down in profile ``cpu`` where time is short, see ``runs.budget``.
+
+    Attributes:
+        least: with less, what the lesson claims does not hold for every seed.
+        share: of the lesson's time with its usual sizes that grows with this one.
+    """
+
+    least: int
+    share: float
+
+
+@dataclass(frozen=True)
 class MemoryStep:
     """The largest steps of a lesson, for the memory plan.
 
@@ -118,6 +131,7 @@ class Lesson:
         by_task: task → rows of ``parameters`` that are others for it.
         memory: what its training needs memory for; None when it trains nothing.
         figures: the two that its record keeps.
+        shorter: sizes that may be smaller than usual where time is short.
         reads_runs: it works on what others have left behind, so it starts when they have ended.
     """
 
@@ -128,6 +142,7 @@ class Lesson:
     by_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     memory: MemoryStep | None = None
     figures: tuple[str, ...] = ()
+    shorter: Mapping[str, Shorter] = field(default_factory=dict)
     reads_runs: bool = False
 
     @property

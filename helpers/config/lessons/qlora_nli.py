@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, VALIDATION, Lesson, MemoryStep, Work
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, VALIDATION, Lesson, MemoryStep, Shorter, Work
 from helpers.config.profiles import SMOLLM2
 
 # Tokens of a pair: assumed from SNLI's published means (14 and 8 words), and of one that is padded to max_length.
@@ -61,4 +61,6 @@ LESSON = Lesson(
         ),
     ),
     figures=("learning_curve", "reliability"),
+    # Every training of the lesson takes a part of these pairs.
+    shorter={"n_train": Shorter(least=600, share=0.6)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, TEXT_TASKS, Lesson
+from helpers.config.lessons.base import DATA, PLACE, TEXT_TASKS, Lesson, Shorter
 from helpers.config.profiles import LLAMA2, SMOLLM2
 
 LESSON = Lesson(
@@ -30,4 +30,5 @@ LESSON = Lesson(
         "dialogsum": {"n_train": (400, 1000, 2000), "n_eval": (120, 150, 300), "max_length": (256, 256, 1024)},
     },
     figures=("accuracy", "random_heads"),
+    shorter={"n_generate": Shorter(least=20, share=0.3)},
 )
