@@ -188,15 +188,19 @@ def _nothing(model: Any) -> Iterator[int]:
     yield 0
 
 
-def _in_order(lengths: Sequence[int], batch_size: int, most_tokens: int | None = None) -> Iterator[list[int]]:
-    """As ``batching.batches``, the limit on padded tokens included, but without sorting."""
+def _in_order(lengths: Sequence[int], rows_of: int | Callable[[int], int]) -> Iterator[list[int]]:
+    """As ``batching.batches``, the limit on the rows of a batch with long ones included, but without sorting."""
     start = 0
     while start < len(lengths):
-        stop = min(start + batch_size, len(lengths))
-        while most_tokens and stop > start + 1 and (stop - start) * max(lengths[start:stop]) > most_tokens:
-            stop -= 1
+        stop = start + 1
+        while stop < len(lengths) and stop - start < _most(rows_of, max(lengths[start : stop + 1])):
+            stop += 1
         yield list(range(start, stop))
         start = stop
+
+
+def _most(rows_of: int | Callable[[int], int], longest: int) -> int:
+    return rows_of if isinstance(rows_of, int) else rows_of(longest)
 
 
 if __name__ == "__main__":
