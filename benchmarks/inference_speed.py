@@ -89,7 +89,7 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
     import numpy as np
 
     from helpers import inference, tasks
-    from helpers.inference import batching, likelihood
+    from helpers.inference import batching, likelihood, shared
     from helpers.models.unpacked import dequantised
 
     model, tokenizer = loaded.model, loaded.tokenizer
@@ -106,6 +106,9 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
         for option in row
     ]
 
+    def nothing_shared() -> Any:
+        return mock.patch.object(shared, "common_start", lambda rows: 0)
+
     def generate() -> list[str]:
         # A GPU has no use for dequantised weights, so there they are asked for by hand.
         with dequantised(model) if model.device.type != "cpu" else nullcontext():
@@ -121,7 +124,8 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
     def score_plain() -> Any:
         # As many rows at a time as the second pass of score_options has.
         size = BATCH * max(map(len, choices))
-        return -inference.completion_nll(model, tokenizer, pairs, batch_size=size)[0]
+        with nothing_shared():
+            return -inference.completion_nll(model, tokenizer, pairs, batch_size=size)[0]
 
     solved = [task.to_messages(example) for example in list(task.examples(parts["train"], "missing", seed=0))[:3]]
     shots = [turn for talk in solved for turn in (*talk["prompt"], *talk["completion"])]
@@ -132,7 +136,8 @@ def cases(loaded: Any, source: str, rows: int, new_tokens: int) -> dict[str, tup
         return np.concatenate(rows)
 
     def few_shot_plain() -> Any:
-        return np.concatenate(inference.score_options(model, tokenizer, longer, choices, batch_size=BATCH)[0])
+        with nothing_shared():
+            return np.concatenate(inference.score_options(model, tokenizer, longer, choices, batch_size=BATCH)[0])
 
     def perplexity() -> Any:
         return inference.completion_nll(model, tokenizer, texts, batch_size=BATCH, max_length=MAX_LENGTH)[0]
@@ -188,19 +193,15 @@ def _nothing(model: Any) -> Iterator[int]:
     yield 0
 
 
-def _in_order(lengths: Sequence[int], rows_of: int | Callable[[int], int]) -> Iterator[list[int]]:
-    """As ``batching.batches``, the limit on the rows of a batch with long ones included, but without sorting."""
+def _in_order(lengths: Sequence[int], rows_of: Callable[[int], int]) -> Iterator[list[int]]:
+    """As ``batching.batches``, the limit on padded tokens included, but without sorting."""
     start = 0
     while start < len(lengths):
         stop = start + 1
-        while stop < len(lengths) and stop - start < _most(rows_of, max(lengths[start : stop + 1])):
+        while stop < len(lengths) and stop - start < rows_of(max(lengths[start : stop + 1])):
             stop += 1
         yield list(range(start, stop))
         start = stop
-
-
-def _most(rows_of: int | Callable[[int], int], longest: int) -> int:
-    return rows_of if isinstance(rows_of, int) else rows_of(longest)
 
 
 if __name__ == "__main__":

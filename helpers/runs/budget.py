@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import Any
 
 from helpers.config.lessons import find_lesson
@@ -103,7 +105,8 @@ def lasting(jobs: Sequence[Job]) -> list[Lasting]:
         if run is None or run.elsewhere:
             run = next((run for run in alike if run.elsewhere), None)
             if run is not None and slower is None:
-                slower = slowness(machine)
+                with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # what it loads is gone when it ends
+                    slower = apart.submit(slowness).result()
         if run is not None:
             part = _part(may, usual, {name: int(run.info["settings"][name]) for name in may})
             seconds = float(run.info["wall_time_s"]) / part * (slower or 1.0 if run.elsewhere else 1.0)
@@ -111,14 +114,14 @@ def lasting(jobs: Sequence[Job]) -> list[Lasting]:
     return found
 
 
-def slowness(machine: Any) -> float:
+def slowness() -> float:
     """Seconds here for one on the machine that made the course's records: a training step of lesson 03 on both."""
     from helpers.duration.measure import measure_step
     from helpers.memory.lessons import lesson_jobs
     from helpers.memory.measure import load
     from helpers.training import faster_on_cpu
 
-    spec = find_lesson(YARDSTICK)
+    machine, spec = hardware.probe(), find_lesson(YARDSTICK)
     record = read_json(repo_root() / RECORDED / "cpu" / spec.id / "run.json")
     cost, then = record["notes"]["cost"], record["settings"]
     pairs = then["n_train"] * then["epochs"]
@@ -134,7 +137,8 @@ def _alike(run: Earlier, job: Job, values: Mapping[str, Any], may: Mapping[str, 
     """Whether a run was made as this one was asked for, but for sizes of which it is known what they cost."""
     settings = run.info.get("settings", {})
     asked = (job.parameters.keys() | KIND) & values.keys() - NO_OTHER_TIME
-    return settings.keys() >= may.keys() and all(settings.get(name) == values[name] for name in asked)
+    timed = "wall_time_s" in run.info and settings.keys() >= may.keys()
+    return timed and all(settings.get(name) == values[name] for name in asked)
 
 
 def _part(rows: Mapping[str, Shorter], usual: Mapping[str, int], sizes: Mapping[str, int]) -> float:

@@ -73,7 +73,7 @@ def seconds_of_cells(notebook: Path) -> dict[str, float]:
 
 
 def earlier_runs(output_dir: Path, lesson: str, recorded: Path | None = None) -> list[Earlier]:
-    """Runs of the lesson that finished, the newest first, then those that the course has recorded.
+    """Runs of the lesson that finished, the newest first, then those that the course has recorded; of some only the sum.
 
     Read before the lesson starts: a run of the same name replaces them. What cannot be read is left out.
 
@@ -92,7 +92,7 @@ def earlier_runs(output_dir: Path, lesson: str, recorded: Path | None = None) ->
         with suppress(LabError, OSError):
             info = records.read_json(path)
             runs.append(Earlier(info, info.get("cell_seconds", {}), elsewhere=True))
-    return [run for run in runs if run.info.get("wall_time_s")]
+    return [run for run in runs if run.seconds or run.info.get("wall_time_s")]
 
 
 class Clock:
