@@ -26,9 +26,9 @@ KEPT = ("lm_head", HEAD)  # linear layers that are not quantised, where a family
 
 def shell(job: Job, config: Any) -> Any:
     """The job's model on ``meta``: quantised layers in place, LoRA around them, no numbers."""
-    with quiet_loading(), _nothing_drawn():
+    with quiet_loading(), nothing_drawn():
         try:
-            model = _bare(job, config)
+            model = bare(job, config)
         except (ValueError, TypeError) as error:
             what = f"{job.model} cannot be planned for step {job.step!r}: {str(error)[:120]}"
             raise ModelError(what, "use a step that this kind of model has") from None
@@ -40,7 +40,7 @@ def shell(job: Job, config: Any) -> Any:
 
 
 @contextmanager
-def _nothing_drawn() -> Iterator[None]:
+def nothing_drawn() -> Iterator[None]:
     """Weights on ``meta`` need no first values; torch takes a while to draw them all the same."""
     own = {name: function for name, function in vars(nn.init).items() if name.endswith("_") and callable(function)}
     try:
@@ -81,7 +81,8 @@ def with_words(clip: Any, job: Job) -> None:
     clip.words = nn.Parameter(torch.zeros(job.batch_size, job.length, width))
 
 
-def _bare(job: Job, config: Any) -> Any:
+def bare(job: Job, config: Any) -> Any:
+    """The job's model on ``meta``, neither quantised nor adapted."""
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     if job.step == "contrast":

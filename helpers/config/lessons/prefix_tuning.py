@@ -62,6 +62,8 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=400, completion=112, method="", shots=600, shots_batch=4, work=WORK),
+    memory=MemoryStep(
+        "vision", prompt=400, completion=112, method="", shots=600, shots_batch=4, work=WORK, besides=20.0
+    ),
     figures=("invalid", "training"),
 )
