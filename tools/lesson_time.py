@@ -40,9 +40,9 @@ def compared(run: dict[str, Any]) -> dict[str, Any] | None:
 
     spec, given = run["notebook"], run["settings"]
     machine = dataclasses.replace(without_card(hardware.probe()), dtype=run["hardware"]["dtype"])
-    settings = resolve(spec, {"profile": given["profile"], "task": given["task"]}, machine)
     if "epochs" not in given:
         return None
+    settings = resolve(spec, {"profile": given["profile"], "task": given["task"]}, machine)
     found = lesson_time(settings, machine, lesson_jobs(settings, machine))
     if found is None:
         return None

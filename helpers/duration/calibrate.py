@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from helpers.duration.measure import measure_step
-from helpers.duration.predict import depths, layers_of
+from helpers.duration.predict import depths
 from helpers.duration.program import Program, operation_seconds
 from helpers.duration.rates import VIEW_SHARE, MeasuredRates
 from helpers.duration.timing import now
@@ -25,6 +25,7 @@ from helpers.machine import hardware
 from helpers.memory.jobs import Job
 from helpers.memory.measure import load
 from helpers.memory.operations import AGAIN, BACKWARD, FORWARD, UPDATE, VIEW, Counts
+from helpers.memory.recording import layers_of
 from helpers.sources import assets
 from helpers.training.callbacks import large_tensors_apart
 

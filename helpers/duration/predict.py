@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from helpers.duration.rates import Rates
-from helpers.memory import steps
 from helpers.memory.jobs import Job
 from helpers.memory.operations import AGAIN, BACKWARD, FORWARD, UPDATE, Counts
-from helpers.memory.planner import recorded
-from helpers.models.skeletons import configuration
+from helpers.memory.recording import layers_of, recorded
 
 PASS = (FORWARD, AGAIN, BACKWARD)
 SHALLOW, DEEP = 1, 2  # layers of the two short models that stand for a deep one
@@ -70,20 +68,10 @@ def time_of(counts: Counts, rates: Rates, passes: int = 1) -> StepTime:
 
 
 @lru_cache(maxsize=256)
-def counted_once(job: Job, layers: int | None = None, reads: bool = False) -> Counts:
-    """The operations of one pass and one update of `job`, with another number of `layers` if given.
-
-    Args:
-        reads: of the forward pass alone.
-    """
-    training = steps.read if reads else steps.train
-    found: Counts = recorded(job.but(accumulation=1), layers, training=training)[0].tally.counts
+def counted_once(job: Job, layers: int | None = None) -> Counts:
+    """The operations of one pass and one update of `job`, with another number of `layers` if given."""
+    found: Counts = recorded(job.but(accumulation=1), layers)[0].tally.counts
     return found
-
-
-def layers_of(job: Job) -> int:
-    """Layers of the job's language model."""
-    return int(configuration(job.model).get_text_config().num_hidden_layers)
 
 
 def depths(job: Job) -> tuple[int, ...]:
@@ -92,13 +80,13 @@ def depths(job: Job) -> tuple[int, ...]:
     return (layers,) if layers <= SHALLOW + DEEP else (SHALLOW, DEEP)
 
 
-def step_time(job: Job, rates: Rates, reads: bool = False) -> StepTime:
-    """Seconds of one step of `job`, or of its forward pass alone if it only `reads`.
+def step_time(job: Job, rates: Rates) -> StepTime:
+    """Seconds of one step of `job`.
 
     All layers of a language model do the same, so time is a line in their number: two short models give it exactly.
     """
     passes = job.accumulation if job.trains else 1
-    times = [time_of(counted_once(job, n, reads), rates, passes) for n in depths(job)]
+    times = [time_of(counted_once(job, n), rates, passes) for n in depths(job)]
     if len(times) == 1:
         return times[0]
     low, high = times

@@ -18,7 +18,7 @@ from helpers.duration.timing import now
 from helpers.memory.fake import FakeRun
 from helpers.memory.jobs import Job
 from helpers.memory.operations import VIEW, Described, Operation
-from helpers.memory.planner import recorded
+from helpers.memory.recording import recorded
 
 
 class Place(NamedTuple):

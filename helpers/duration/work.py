@@ -193,9 +193,10 @@ class _Clock:
         return step.total - step.spent("update")
 
     def a_reading(self, length: int) -> float:
-        """Seconds of a forward pass: the training's, which applies the head where the lesson reads likelihoods."""
-        job = self.training_job.but(batch_size=self.answers.batch_size, accumulation=1, checkpointing=False)
-        return step_time(self._at(job, length), self.rates, reads=True).reading
+        """Seconds of a forward pass without gradients, with the likelihoods of an answer where there are such."""
+        step = "generate" if self.training_job.step in ("classify", "contrast") else "rate"
+        job = self.answers.but(step=step, new_tokens=1, labelled=self.training_job.labelled)
+        return step_time(self._at(job, length), self.rates).reading
 
     def an_answering(self, length: int) -> float:
         """Seconds of answers as long as they may be, to prompts of this length less a usual answer."""

@@ -26,9 +26,9 @@ KEPT = ("lm_head", HEAD)  # linear layers that are not quantised, where a family
 
 def shell(job: Job, config: Any) -> Any:
     """The job's model on ``meta``: quantised layers in place, LoRA around them, no numbers."""
-    with quiet_loading(), _nothing_drawn():
+    with quiet_loading():
         try:
-            model = _bare(job, config)
+            model = bare(job, config)
         except (ValueError, TypeError) as error:
             what = f"{job.model} cannot be planned for step {job.step!r}: {str(error)[:120]}"
             raise ModelError(what, "use a step that this kind of model has") from None
@@ -37,19 +37,6 @@ def shell(job: Job, config: Any) -> Any:
         if job.step == "classify":
             keep_head_in_float32(model)
         return _with_lora(model, job) if job.method == "lora" else model
-
-
-@contextmanager
-def _nothing_drawn() -> Iterator[None]:
-    """Weights on ``meta`` need no first values; torch takes a while to draw them all the same."""
-    own = {name: function for name, function in vars(nn.init).items() if name.endswith("_") and callable(function)}
-    try:
-        for name in own:
-            setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
-        yield
-    finally:
-        for name, function in own.items():
-            setattr(nn.init, name, function)
 
 
 def build(job: Job, run: FakeRun, config: Any = None) -> Any:
@@ -81,7 +68,8 @@ def with_words(clip: Any, job: Job) -> None:
     clip.words = nn.Parameter(torch.zeros(job.batch_size, job.length, width))
 
 
-def _bare(job: Job, config: Any) -> Any:
+def bare(job: Job, config: Any) -> Any:
+    """The job's model on ``meta``, neither quantised nor adapted."""
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     if job.step == "contrast":

@@ -6,25 +6,18 @@ cuBLAS' workspace, states of optimizers without fake kernels, and the allocator'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Any
-
-import torch
 
 from helpers.machine.free import CUDA_CONTEXT as CONTEXT
 from helpers.machine.hardware import NEEDED
 from helpers.memory import steps
 from helpers.memory.allocator import Reserved, replay
-from helpers.memory.batches import batch
-from helpers.memory.build import ADAPTERS, BUFFERS, SCALES, WEIGHTS, build
-from helpers.memory.fake import FakeRun
-from helpers.memory.gpu import WORKSPACE, GpuNumerics
-from helpers.memory.jobs import OPTIMIZERS, SMALL_STATE, UNPAGED, Job
+from helpers.memory.build import ADAPTERS, BUFFERS, SCALES, WEIGHTS
+from helpers.memory.jobs import Job
 from helpers.memory.ledger import Ledger
-from helpers.models.skeletons import configuration
+from helpers.memory.recording import record_of
 
 GB = 1e9
 # Bytes that torch can use of each card, as its driver reports them, and compute capability.
@@ -150,85 +143,14 @@ def plan(job: Job) -> Plan:
         ModelError: the model's configuration cannot be found.
         ParameterError: the pictures of the job take more tokens than its rows have.
     """
-    run, model, config = recorded(job, kind=partial(FakeRun, counts=False))
-    tensors, index = run.ledger.peak()
-    extra = _extra(job, model)
-    parts = _parts(run.ledger, index, config)
+    record = record_of(job)
+    tensors, index = record.ledger.peak()
+    extra = record.states + _cublas(job)
+    parts = _parts(record.ledger, index, record.config)
     if extra:
-        states = extra - _cublas(job)
-        parts[steps.STATES] = parts.get(steps.STATES, 0) + states
-        parts[WORK] = parts.get(WORK, 0) + extra - states
-    return Plan(job, tensors, parts, extra, list(run.ledger.events), _largest(run.ledger, index))
-
-
-def recorded(
-    job: Job, layers: int | None = None, kind: Callable[..., Any] = FakeRun, training: Callable[..., None] = steps.train
-) -> tuple[Any, Any, Any]:
-    """A step on fake tensors.
-
-    Args:
-        layers: of the language model, in place of as many as it has.
-        kind: makes a ``FakeRun``, or one of a class derived from it.
-        training: what a job that trains does, ``steps.train`` or ``steps.read``.
-
-    Returns:
-        The record, the model and its configuration.
-    """
-    config = configuration(job.model)
-    if layers is not None:
-        with_layers(config, layers)
-    run = kind(WORKSPACE if job.device == "cuda" else None)
-    inputs = batch(job, config)
-    passes = job.accumulation if job.trains else 1
-    with run.because(WEIGHTS):
-        model = build(job, run, config)
-    with run:
-        with run.because(steps.INPUTS):
-            inputs = {name: run.pretend(x) if x.is_floating_point() else x for name, x in inputs.items()}
-            # Trainer fetches all batches of an update before the first is used.
-            waiting = [{name: x.clone() for name, x in inputs.items()} for _ in range(passes - 1)]
-            for tensor in inputs.values():
-                run.record(tensor, "input")
-        rehearsal: Any = partial(training, label=run.label) if job.trains else steps.answering(job)
-        if job.device == "cuda":
-            with GpuNumerics(job.capability), _autocast_flag(job.trains and job.mixed and job.dtype != "float32"):
-                rehearsal(job, model, inputs, mark=run.because)
-        else:
-            rehearsal(job, model, inputs, mark=run.because)
-    del waiting
-    return run, model, config
-
-
-def with_layers(config: Any, layers: int) -> None:
-    """Give a configuration's language model another number of layers."""
-    text = config.get_text_config()
-    text.num_hidden_layers = layers
-    if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:layers]
-
-
-@contextmanager
-def _autocast_flag(on: bool) -> Iterator[None]:
-    """PEFT asks whether autocast is on for GPUs, the device that is planned for; tensors here are on another."""
-    before = torch.is_autocast_enabled("cuda")
-    torch.set_autocast_enabled("cuda", on)
-    try:
-        yield
-    finally:
-        torch.set_autocast_enabled("cuda", before)
-
-
-def _extra(job: Job, model: Any) -> int:
-    """Bytes of optimizer states that are not played through, and of the workspace that cuBLAS takes once."""
-    size = 0.0
-    if job.trains and job.optimizer != "adamw_torch":
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                count = parameter.numel()
-                paged = job.optimizer.startswith("paged") and count >= UNPAGED
-                small = count < SMALL_STATE or job.optimizer == "paged_adamw_32bit"
-                size += 0 if paged else count * (8.0 if small else OPTIMIZERS["adamw_bnb_8bit"])
-    return int(size) + _cublas(job)
+        parts[steps.STATES] = parts.get(steps.STATES, 0) + record.states
+        parts[WORK] = parts.get(WORK, 0) + _cublas(job)
+    return Plan(job, tensors, parts, extra, record.ledger.events, _largest(record.ledger, index))
 
 
 def _cublas(job: Job) -> int:

@@ -83,13 +83,6 @@ def train(
         optimizer.zero_grad()
 
 
-def read(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None = None, label: Label | None = None) -> None:
-    """The forward pass of ``train`` alone."""
-    mark = mark or (lambda cause: nullcontext())
-    with _faster(job, model, mark), mark(ACTIVATIONS), mixed_precision(job, model):
-        loss_of(job, model, inputs)
-
-
 @contextmanager
 def _faster(job: Job, model: Any, mark: Mark) -> Iterator[None]:
     with ExitStack() as stack:
@@ -167,7 +160,8 @@ def generate(job: Job, model: Any, inputs: Mapping[str, Any], mark: Mark | None 
         writer = model.language_model if nested else model
         del out, nested
         if job.new_tokens > 1:
-            _grow(cache, job.new_tokens - 2)
+            with mark(INPUTS):  # earlier tokens have made it so large, no operation of this one
+                _grow(cache, job.new_tokens - 2)
             past = job.length + job.new_tokens - 2
             writer(
                 input_ids=torch.full((job.batch_size, 1), 7, device=device),

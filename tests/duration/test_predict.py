@@ -14,6 +14,7 @@ from helpers.duration.program import Program, operation_seconds
 from helpers.memory.jobs import Job
 from helpers.memory.operations import FORWARD, MOVE, PRODUCT, UPDATE, VIEW, Operation
 from helpers.memory.planner import CARDS
+from helpers.memory.recording import layers_of
 
 JOB = Job("tiny/llama", quant="nf4-double", dtype="float32", device="cpu", batch_size=2, length=24, labelled=8)
 SHEET = rates.of_processor(2)
@@ -40,20 +41,11 @@ def test_an_operation_takes_the_longer_of_computing_and_moving() -> None:
     "job", [JOB, JOB.but(checkpointing=True, quant="none"), JOB.but(step="generate", method="none")]
 )
 def test_two_short_models_give_the_deep_one_exactly(job: Job) -> None:
-    assert predict.layers_of(job) > max(predict.depths(job)), "else nothing is tested"
+    assert layers_of(job) > max(predict.depths(job)), "else nothing is tested"
     whole = predict.time_of(predict.counted_once(job), SHEET)
     line = predict.step_time(job, SHEET)
     assert line.total == pytest.approx(whole.total, rel=1e-9)
     assert line.kinds == pytest.approx(whole.kinds, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    "job", [JOB, JOB.but(faster=True, kept_weights=True), JOB.but(model="tiny/phi", step="classify")]
-)
-def test_a_forward_pass_alone_is_that_of_the_whole_step(job: Job) -> None:
-    whole, alone = predict.counted_once(job), predict.counted_once(job, reads=True)
-    assert alone == Counter({key: n for key, n in whole.items() if key[1] == FORWARD})
-    assert predict.step_time(job, SHEET, reads=True).reading == predict.step_time(job, SHEET).reading
 
 
 def test_an_update_has_its_passes_and_one_optimizer_step() -> None:

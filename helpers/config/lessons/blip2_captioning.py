@@ -43,5 +43,5 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
-    memory=MemoryStep("vision", prompt=4, completion=24, work=WORK),
+    memory=MemoryStep("vision", prompt=4, completion=24, work=WORK, besides=20.0),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep, Work
 
-# Four trainings on the pictures of the pairs that are shown, two fifths of all; every update reads all prompts.
+# Four trainings on the pictures of the pairs that are shown, two fifths of all. Every update reads all prompts, and
+# Troika, which two of them train, three kinds of them.
 PROMPT = (16,) * 5
 WORK = (
     Work("training", "train", ("n_train",), 1, PROMPT, share=0.44, grouped=False),
-    Work("other trainings", "train", ("n_train",), 3, PROMPT, share=0.44, grouped=False),
+    Work("other trainings", "train", ("n_train",), 7, PROMPT, share=0.44, grouped=False),
 )
 
 LESSON = Lesson(
@@ -40,5 +41,6 @@ LESSON = Lesson(
         batch_is_fixed=True,
         usual_rows=40,
         work=WORK,
+        besides=28.0,
     ),  # fmt: skip
 )

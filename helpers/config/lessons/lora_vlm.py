@@ -15,6 +15,7 @@ from helpers.config.lessons.base import (
 )
 from helpers.config.profiles import SMOLLM2
 
+ALONE = (55, 61, 69, 74, 79)  # tokens of a question with a choice that has no solution before it
 OPTIONS = 3  # choices of a question, each of which is read to be rated
 WORK = (
     # As written and by the likelihood of each choice; three other prompts; on validation questions three prompts, two
@@ -23,8 +24,8 @@ WORK = (
     Work("before training", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS),
     Work("before training", "write", ("n_eval",), 2, QUESTIONS, share=VALIDATION),
     Work("before training", "write", ("n_eval",), 1, QUESTIONS, share=VALIDATION, shots=3),
-    Work("before training", "read", ("n_eval",), 2, QUESTIONS, share=OPTIONS * VALIDATION),
-    Work("before training", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS * (1 + VALIDATION), shots=3),
+    Work("before training", "read", ("n_eval",), 2, ALONE, share=OPTIONS * VALIDATION),
+    Work("before training", "read", ("n_eval",), 1, ALONE, share=OPTIONS * (1 + VALIDATION), shots=3),
     Work("training", "train", ("n_train",), 1, QUESTIONS, grouped=False),
     Work("training", "read", ("n_eval",), 4, QUESTIONS, share=VALIDATION),
     Work("after training", "write", ("n_eval",), 4, QUESTIONS),
@@ -78,6 +79,7 @@ LESSON = Lesson(
         rated=5,
         faster=True,
         work=WORK,
+        besides=22.0,
     ),  # fmt: skip
     figures=("groups", "resolution"),
 )

@@ -63,7 +63,15 @@ LESSON = Lesson(
         **RESUMABLE,
     },
     memory=MemoryStep(
-        "vision", prompt=400, completion=112, method="", shots=600, shots_batch=4, faster=True, work=WORK
-    ),
+        "vision",
+        prompt=400,
+        completion=112,
+        method="",
+        shots=600,
+        shots_batch=4,
+        faster=True,
+        work=WORK,
+        besides=20.0,
+    ),  # fmt: skip
     figures=("invalid", "training"),
 )

@@ -50,6 +50,7 @@ LESSON = Lesson(
         completion=512,
         shots=1000,
         faster=True,
+        besides=22.0,
         work=(
             # Without and with worked examples, which are read once; a question is read, and then its options.
             Work("before training", "read", ("n_eval",), 3, CHOICES, share=1 + VALIDATION),

@@ -46,6 +46,7 @@ LESSON = Lesson(
         completion=1,
         shots=240,
         faster=True,
+        besides=18.0,
         work=(
             # The labels' words without and with three solved questions; the classifier bare and with its adapter.
             Work("before training", "read", ("n_eval",), 1, ASKED, share=1 + VALIDATION),
