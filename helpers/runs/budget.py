@@ -81,9 +81,7 @@ def within(jobs: Sequence[Job], seconds: float, say: Callable[[str], None] = pri
     if smaller:
         say(f"smaller, so that they take {roughly(will)}: " + ", ".join(smaller))
     if at_least > seconds:
-        why = (
-            "with smaller sizes they would show too little" if smaller else "none of their sizes is smaller"
-        )
+        why = "with smaller sizes they would show too little" if smaller else "none of their sizes is smaller"
         say(f"longer than given, {roughly(will)}: {why}")
     return [
         replace(job, parameters=job.parameters | {name: size for name, size in sizes.items() if size < row.usual[name]})
