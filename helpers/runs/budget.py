@@ -62,7 +62,7 @@ def within(jobs: Sequence[Job], seconds: float, say: Callable[[str], None] = pri
     """The jobs with sizes with which all of them together take no more than `seconds`, as far as that can be.
 
     Sizes that were given stay as they are. Where the usual ones take too long, all that may be smaller go the same
-    part of the way to the least with which a lesson's claims hold, never further. What was chosen, and why, is said.
+    part of the way to the least that a lesson's record names, never further. What was chosen, and why, is said.
     """
     known = lasting(jobs)
     at_most, at_least = (sum(row.with_sizes(share)[1] for row in known) for share in (1.0, 0.0))
@@ -81,9 +81,7 @@ def within(jobs: Sequence[Job], seconds: float, say: Callable[[str], None] = pri
     if smaller:
         say(f"smaller, so that they take {roughly(will)}: " + ", ".join(smaller))
     if at_least > seconds:
-        why = (
-            "with less, what they claim would not hold for every seed" if smaller else "none of their sizes is smaller"
-        )
+        why = "with smaller sizes they would show too little" if smaller else "none of their sizes is smaller"
         say(f"longer than given, {roughly(will)}: {why}")
     return [
         replace(job, parameters=job.parameters | {name: size for name, size in sizes.items() if size < row.usual[name]})

@@ -73,7 +73,7 @@ def seconds_of_cells(notebook: Path) -> dict[str, float]:
 
 
 def earlier_runs(output_dir: Path, lesson: str, recorded: Path | None = None) -> list[Earlier]:
-    """Runs of the lesson that finished, the newest first, then the course's records; of some only the sum.
+    """Runs of the lesson that finished, the newest first, then the recorded ones; of some only the sum.
 
     Read before the lesson starts: a run of the same name replaces them. What cannot be read is left out.
 

@@ -73,7 +73,7 @@ class Shorter:
     """How far a size may go down in profile ``cpu`` where time is short, see ``runs.budget``.
 
     Attributes:
-        least: with less, what the lesson claims does not hold for every seed.
+        least: with less the lesson would show too little; its claims should hold with it for every seed.
         share: of the lesson's time with its usual sizes that grows with this one.
     """
 
