@@ -5,6 +5,7 @@ Set here, at import, because libraries read these variables when they are import
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -62,6 +63,7 @@ from warm_kernels import serving  # noqa: E402
 
 from helpers.models.families import FAMILIES  # noqa: E402
 
+_imported = 0  # modules, when garbage was last put aside
 NetworkForbidden = sitecustomize.NetworkForbidden
 
 
@@ -73,6 +75,15 @@ def attempts() -> list[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, all else in its order."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_runtest_setup() -> None:
+    """Each training collects garbage: what libraries made when they were imported need not be looked at again."""
+    global _imported
+    if len(sys.modules) > _imported + 300:
+        gc.collect()
+        gc.freeze()
+        _imported = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)

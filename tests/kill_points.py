@@ -12,6 +12,7 @@ some the whole run folder is then removed, as on a new machine.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import io
 import json
@@ -26,6 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
@@ -162,6 +164,7 @@ def killed(place: Path, resume: bool, draw: random.Random, changes: int, seconds
 
 
 def main(place: Path, points: int, seed: int) -> None:
+    jinja2.Template = functools.cache(jinja2.Template)  # each saving compiles the same text of an adapter's README
     with contextlib.redirect_stdout(io.StringIO()):
         lesson(place / "warm", False)  # what is loaded and compiled at first use is then part of every fork
     gc.collect()

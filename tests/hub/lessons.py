@@ -18,7 +18,6 @@ SMALLER: dict[str, dict[str, float]] = {
     "02_zero_shot_baselines": {"n_train": 200, "n_eval": 60, "n_generate": 20},
     "03_qlora_nli": {"n_train": 600},
     "04_qlora_instruct": {"n_train": 240, "n_text": 240, "n_eval": 90, "n_generate": 30},
-    "05_prefix_tuning": {"n_train": 320, "n_eval": 200},
     "06_lora_vlm": {"n_train": 480, "n_eval": 200},
     "07_compositional_prompts": {"epochs": 4.0},
     "08_blip2_captioning": {"n_eval": 200, "epochs": 2.5},

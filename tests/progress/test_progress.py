@@ -184,7 +184,9 @@ def shown(outputs: list[Any]) -> list[str]:
     return [o.data["text/plain"] for o in outputs if o.output_type == "display_data"]
 
 
-def test_bars_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_in_a_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_caches: None, warm_kernels: None
+) -> None:
     """Short work leaves nothing; long work one line of text, or a widget where somebody watches who has them."""
     monkeypatch.delenv("PEFT_LAB_LIVE", raising=False)
     monkeypatch.setenv("TQDM_DISABLE", "1")  # as the runner does for the bars of libraries

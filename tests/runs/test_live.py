@@ -74,7 +74,7 @@ def in_terminal(command: list[str], interrupt_at: bytes | None = None) -> tuple[
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def seen(tmp_path_factory: pytest.TempPathFactory, empty_caches: None, warm_kernels: None) -> Iterator[dict[str, str]]:
     """What two lessons printed: into a pipe, and then, run again, into a terminal."""
     if not hasattr(os, "openpty"):
         pytest.skip("no terminals to open here")

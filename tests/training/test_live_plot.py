@@ -113,7 +113,9 @@ FAST = "live._PAUSE = 0.0\nlive.LivePlot.__init__.__kwdefaults__['share'] = 9.0\
 DRAWN = "history = training.train(_trainer(folder, 12, []), lines=5)"
 
 
-def test_what_is_shown_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shown_in_a_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_caches: None, warm_kernels: None
+) -> None:
     """Headless: the last picture. Told to be quiet: none. Watched: one that is replaced."""
     monkeypatch.delenv("PEFT_LAB_LIVE", raising=False)
     cells = (
