@@ -32,10 +32,11 @@ def papermill(*words: str, cwd: Path, timeout: float = 600) -> subprocess.Comple
 
 
 def test_plain_papermill_works_without_our_command_line(tmp_path: Path, empty_caches: None) -> None:
+    """In a kernel that has imported nothing beforehand, as a reader's has: a lesson that plans, loads and trains."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PEFT_LAB_OUTPUT", str(tmp_path / "outputs"))
-        words = ["notebooks/01_eda.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "smoke"]
-        done = papermill(*words, "-p", "seed", "1", cwd=ROOT)
+        words = ["notebooks/03_qlora_nli.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "smoke"]
+        done = papermill(*words, "-p", "seed", "1", "-p", "n_train", "160", "-p", "n_eval", "60", cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     (info,) = (tmp_path / "outputs").glob("*/*/run.json")
     record = read_json(info)
