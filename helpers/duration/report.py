@@ -52,7 +52,7 @@ def describe(found: Duration | StepTime | None, units_per_hour: float | None = N
     lines += [f"  {name:<20} {clock(seconds):>12}" for name, seconds in found.seconds.items()]
     lines.append(f"  {'in all':<20} {clock(found.total):>12}  ({known(found)})")
     if found.updates:
-        lines.append(f"training: {found.updates} updates of {found.update:.2f} s; answers as long as they may be")
+        lines.append(f"training: {found.updates} updates of {found.update:.2f} s")
     hours = found.total / 3600
     fits = "fits" if hours <= SESSION_HOURS else "does not fit"
     line = f"{fits} a session of {SESSION_HOURS:.0f} h; {hours / WEEK_HOURS:.0%} "

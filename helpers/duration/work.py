@@ -17,6 +17,7 @@ from helpers.memory.lessons import picture_tokens
 
 # In the order of a lesson.
 PARTS = ("download", "before training", "training", "other trainings", "after training", "all else")
+PICTURE = 0.001  # seconds that a drawn picture takes to be prepared, on one core; a photograph takes longer
 MEGABYTES = 50.0  # a second, of a download, where nobody says otherwise
 
 
@@ -80,7 +81,7 @@ def duration_of(
         if alike:
             sums = line([length for load in alike for length in load.longest], of_a_batch)
             for load in alike:
-                load.seconds = load.times * sums(load.longest) + load.updates * clock.update
+                load.seconds = load.times * sums(load.longest) + load.updates * clock.update + load.preparing
                 seconds[load.work.part] += load.seconds
     main = [load for load in loads if load.work.part == "training" and load.work.does == "train"]
     updates, trained = sum(load.updates for load in main), sum(load.seconds for load in main)
@@ -153,6 +154,7 @@ class _Load:
         longest: tokens of the longest row of each batch.
         times: how often all of them are worked through; a last batch that is not full counts for less.
         updates: of a training.
+        preparing: seconds that its pictures take.
         seconds: once they are known.
     """
 
@@ -160,6 +162,7 @@ class _Load:
     longest: list[int]
     times: float
     updates: int = 0
+    preparing: float = 0.0
     seconds: float = 0.0
 
 
@@ -174,17 +177,19 @@ class _Clock:
     def load(self, work: Work, rows: Sequence[int]) -> _Load:
         """The batches of one kind of work on rows of these lengths, pictures not counted."""
         times = work.times * (float(self.values["epochs"]) if work.each_epoch or work.does == "train" else 1.0)
-        job = self.training_job
+        job, preparing = self.training_job, times * len(rows) * (PICTURE if self.shown else 0.0)
         if work.does == "train":
             size = int(self.values["batch_size"])
             batches = padded_lengths(self._cut(rows), size, job.accumulation, work.grouped, self.values["seed"])
-            return _Load(work, batches, times, math.ceil(times * math.ceil(len(batches) / job.accumulation)))
+            return _Load(work, batches, times, math.ceil(times * math.ceil(len(batches) / job.accumulation)), preparing)
         ordered = [(1 + work.shots) * row + self.shown for row in rows] if work.shots else self._cut(rows)
         ordered.sort(reverse=True)
         if work.does == "write":  # a token takes about as long for a few rows as for a full batch
-            return _Load(work, ordered[:: max(1, round(work.at_once * self.answers.batch_size))], times)
+            size = max(1, round(work.at_once * self.answers.batch_size))
+            return _Load(work, ordered[::size], times * work.until, preparing=preparing)
         longest = ordered[:: self.answers.batch_size]
-        return _Load(work, longest, times * len(rows) / (len(longest) * self.answers.batch_size))
+        full = len(longest) * self.answers.batch_size
+        return _Load(work, longest, times * len(rows) / full, preparing=preparing)
 
     def a_pass(self, length: int) -> float:
         """Seconds of a forward and a backward pass."""

@@ -72,6 +72,8 @@ def test_answers_are_the_sum_of_their_batches_token_by_token(monkeypatch: pytest
     assert _seconds(settings, jobs)["after training"] == pytest.approx(2 * 2 * expected, rel=0.05)
     _only(monkeypatch, "04_qlora_instruct", Work("after training", "write", ("n_eval",), 2, same, at_once=0.25))
     assert _seconds(settings, jobs)["after training"] == pytest.approx(2 * 5 * expected, rel=0.05)
+    _only(monkeypatch, "04_qlora_instruct", Work("after training", "write", ("n_eval",), 2, same, until=0.5))
+    assert _seconds(settings, jobs)["after training"] == pytest.approx(2 * expected, rel=0.05)
 
 
 def test_rows_are_counted_as_their_work_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +85,7 @@ def test_rows_are_counted_as_their_work_says(monkeypatch: pytest.MonkeyPatch) ->
         return _seconds(settings, jobs).get("after training", 0.0)
 
     whole = read()
+    assert read(until=0.5) == whole  # it writes nothing
     assert read(share=0.5) == pytest.approx(whole / 2) == read(most=32)
     assert read(share=2.0) == pytest.approx(2 * whole) == read(times=2)
     assert read(each_epoch=True) == pytest.approx(3 * whole)

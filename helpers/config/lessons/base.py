@@ -32,6 +32,7 @@ RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
 # Tokens of ScienceQA's questions as the generator writes them, with their solutions; see ``Work.tokens``.
 QUESTIONS = (82, 88, 96, 101, 106)
 VALIDATION = 1 / 3  # validation questions for a test question
+ENDED = 0.65  # see ``Work.until``
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Work:
     Attributes:
         part: what it belongs to: "training", "other trainings", "before training", "after training".
         does: "train" (as many passes over the rows as there are epochs), "read" them without gradients, or "write" an
-            answer to each, as long as an answer may be.
+            answer to each.
         rows: parameters whose sum is how many rows there are.
         times: how often.
         tokens: of a row's text: the shortest, a quarter, half, three quarters of the rows, and the longest.
@@ -49,6 +50,8 @@ class Work:
         share: of these rows, the validation questions say; or several, one for each option of a question.
         most: rows at most.
         at_once: answers that are written at once, as a multiple of ``MemoryStep.answer_batch``.
+        until: share of the longest allowed answer after which all answers of a batch have ended; trained models end
+            theirs, others may write on.
         shots: worked examples stand in front: rows are as long as all of them, and are not cut.
         pictures: only with a model that reads pictures.
         each_epoch: `times` is for an epoch.
@@ -63,6 +66,7 @@ class Work:
     share: float = 1.0
     most: int | None = None
     at_once: float = 1.0
+    until: float = 1.0
     shots: int = 0
     pictures: bool = False
     each_epoch: bool = False

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, VALIDATION, Lesson, MemoryStep, Work
+from helpers.config.lessons.base import DATA, ENDED, PLACE, RESUMABLE, VALIDATION, Lesson, MemoryStep, Work
 
 CAPTIONS = (10, 11, 12, 12, 14)  # tokens of a caption
 WORK = (
     Work("before training", "write", ("n_eval",), 1, CAPTIONS),
     Work("training", "train", ("n_train",), 1, CAPTIONS, grouped=False),
     Work("training", "read", ("n_eval",), 2, CAPTIONS, share=VALIDATION, each_epoch=True),
-    Work("after training", "write", ("n_eval",), 1, CAPTIONS),
+    Work("after training", "write", ("n_eval",), 1, CAPTIONS, until=ENDED),
     Work("after training", "read", ("n_eval",), 1, CAPTIONS, share=VALIDATION),
     Work("other trainings", "train", ("n_train",), 1, CAPTIONS, grouped=False),
     Work("other trainings", "read", ("n_eval",), 2, CAPTIONS, share=VALIDATION, each_epoch=True),
-    Work("other trainings", "write", ("n_eval",), 1, CAPTIONS),
+    Work("other trainings", "write", ("n_eval",), 1, CAPTIONS, until=ENDED),
 )
 
 LESSON = Lesson(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from helpers.config.lessons.base import (
     DATA,
+    ENDED,
     MAIN_FORM,
     PLACE,
     QUESTIONS,
@@ -25,15 +26,16 @@ WORK = (
     Work("before training", "write", ("n_eval",), 2, QUESTIONS, share=VALIDATION),
     Work("before training", "write", ("n_eval",), 1, QUESTIONS, share=VALIDATION, shots=3),
     Work("before training", "read", ("n_eval",), 2, ALONE, share=OPTIONS * VALIDATION),
-    Work("before training", "read", ("n_eval",), 1, ALONE, share=OPTIONS * (1 + VALIDATION), shots=3),
+    Work("before training", "read", ("n_eval",), 1, ALONE, share=OPTIONS * VALIDATION, shots=3),
+    Work("before training", "read", ("n_eval",), 1, ALONE, share=OPTIONS),
     Work("training", "train", ("n_train",), 1, QUESTIONS, grouped=False),
     Work("training", "read", ("n_eval",), 4, QUESTIONS, share=VALIDATION),
-    Work("after training", "write", ("n_eval",), 4, QUESTIONS),
+    Work("after training", "write", ("n_eval",), 4, QUESTIONS, until=ENDED),
     Work("after training", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS),
     # Half of the questions have a picture: taken away, replaced, and in five resolutions.
-    Work("after training", "write", ("n_eval",), 9, QUESTIONS, share=0.5, pictures=True),
+    Work("after training", "write", ("n_eval",), 9, QUESTIONS, share=0.5, until=ENDED, pictures=True),
     Work("other trainings", "train", ("n_train",), 1, QUESTIONS, grouped=False),
-    Work("other trainings", "write", ("n_eval",), 1, QUESTIONS),
+    Work("other trainings", "write", ("n_eval",), 1, QUESTIONS, until=ENDED),
     Work("other trainings", "read", ("n_eval",), 1, QUESTIONS, share=OPTIONS),
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from helpers.config.lessons.base import (
     DATA,
+    ENDED,
     MAIN_FORM,
     PLACE,
     QUESTIONS,
@@ -21,16 +22,17 @@ WATCHED: dict[str, Any] = {"share": 0.2, "most": 32}  # of the test questions, f
 WORK = (
     # Three prompts on validation questions, and on the test questions the two without worked examples and the best.
     Work("before training", "write", ("n_eval",), 2, QUESTIONS, share=1 + VALIDATION),
-    Work("before training", "write", ("n_eval",), 1, QUESTIONS, share=1 + VALIDATION, shots=3),
+    Work("before training", "write", ("n_eval",), 1, QUESTIONS, share=VALIDATION, shots=3),
+    Work("before training", "write", ("n_eval",), 1, QUESTIONS),
     Work("training", "train", ("n_train",), 1, QUESTIONS, grouped=False),
-    Work("training", "write", ("n_eval",), 5, QUESTIONS, **WATCHED),
+    Work("training", "write", ("n_eval",), 5, QUESTIONS, until=ENDED, **WATCHED),
     Work("training", "read", ("n_eval",), 4, QUESTIONS, share=VALIDATION),
-    Work("after training", "write", ("n_eval",), 1, QUESTIONS),
+    Work("after training", "write", ("n_eval",), 1, QUESTIONS, until=ENDED),
     # As published, for a quarter of the updates and for all; five other starts for a quarter; another kind of prefix.
     Work("other trainings", "train", ("n_train",), 3.5, QUESTIONS, grouped=False),
-    Work("other trainings", "write", ("n_eval",), 10, QUESTIONS, **WATCHED),
-    Work("other trainings", "write", ("n_eval",), 5, QUESTIONS, share=VALIDATION),
-    Work("other trainings", "write", ("n_eval",), 3, QUESTIONS),
+    Work("other trainings", "write", ("n_eval",), 10, QUESTIONS, until=ENDED, **WATCHED),
+    Work("other trainings", "write", ("n_eval",), 5, QUESTIONS, share=VALIDATION, until=ENDED),
+    Work("other trainings", "write", ("n_eval",), 3, QUESTIONS, until=ENDED),
 )
 
 LESSON = Lesson(
