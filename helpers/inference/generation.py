@@ -12,10 +12,10 @@ from helpers.inference.shared import Start
 from helpers.machine.out_of_memory import explained
 from helpers.progress import each
 
-STAGE = 16  # tokens
-
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+STAGE = 16  # tokens that are written before rows that have ended leave a batch
 
 
 @explained("generating")
@@ -78,7 +78,7 @@ def _written(
     writer, end = generating_model(model), tokenizer.eos_token_id
     options = {"do_sample": False, "pad_token_id": pad_id(tokenizer), "eos_token_id": end}
     # Of a learned prefix only its own ``generate`` knows what stands in the cache.
-    stage = STAGE if isinstance(writer, PreTrainedModel) else max_new_tokens
+    stage = STAGE if isinstance(writer, PreTrainedModel) and end is not None else max_new_tokens
     rows, found = list(range(len(given["input_ids"]))), [list[int]() for _ in given["input_ids"]]
     for done in range(0, max_new_tokens, stage):
         width = given["input_ids"].shape[1]
@@ -88,9 +88,11 @@ def _written(
         new = output.sequences[:, width:]
         for row, ids in zip(rows, new.tolist(), strict=True):
             found[row] += ids
+        if done + stage >= max_new_tokens:
+            break
         going = (new != end).all(1).nonzero().squeeze(1)
         rows = [rows[i] for i in going.tolist()]
-        if not rows or done + stage >= max_new_tokens:
+        if not rows:
             break
         mask = torch.cat([given["attention_mask"], torch.ones_like(new)], dim=1)
         cache = output.past_key_values

@@ -221,6 +221,12 @@ def test_title_carries_the_number(path: Path) -> None:
     assert re.match(rf"# {number} · \S", first.source), first.source.splitlines()[0]
 
 
+def test_each_lesson_leads_to_the_next() -> None:
+    for path, following in zip(FILES, [*FILES[1:], FILES[0]], strict=True):
+        _, _, last = load(path).cells[-1].source.rpartition("**Next:**")
+        assert f"]({following.name})" in last, path.name
+
+
 @every_notebook
 def test_badges_open_this_file(path: Path) -> None:
     repository = urlsplit(hosted.REPO_URL).path.strip("/")

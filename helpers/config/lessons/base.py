@@ -32,7 +32,7 @@ RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
 # Tokens of ScienceQA's questions as the generator writes them, with their solutions; see ``Work.tokens``.
 QUESTIONS = (82, 88, 96, 101, 106)
 VALIDATION = 1 / 3  # validation questions for a test question
-ENDED = 0.65  # see ``Work.until``
+ENDED = 0.65  # of the tokens that an answer may have, in runs of `smoke`; see ``Work.until``
 
 
 @dataclass(frozen=True)

@@ -42,5 +42,5 @@ LESSON = Lesson(
         usual_rows=40,
         work=WORK,
         besides=28.0,
-    ),  # fmt: skip
+    ),
 )

@@ -82,6 +82,6 @@ LESSON = Lesson(
         faster=True,
         work=WORK,
         besides=22.0,
-    ),  # fmt: skip
+    ),
     figures=("groups", "resolution"),
 )

@@ -74,6 +74,6 @@ LESSON = Lesson(
         faster=True,
         work=WORK,
         besides=20.0,
-    ),  # fmt: skip
+    ),
     figures=("invalid", "training"),
 )
