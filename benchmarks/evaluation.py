@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import harness
 
-BATCH, SHORT = 8, 16
+BATCH, SHORT, SHOTS = 8, 16, 3
 AGREE = 0.9  # share of choices, or of answers, that two ways have to share: ties are broken by rounding
 
 
@@ -41,7 +42,8 @@ def main() -> None:
     model, tokenizer = loaded.model.eval(), loaded.tokenizer
     real = not options.model.startswith("tiny/") and assets.available("wikibooks-recipes")
     task = tasks.get("recipes")
-    test = task.load(10, options.rows, "wikibooks" if real else "generator", seed=0)["test"]
+    parts = task.load(10, options.rows, "wikibooks" if real else "generator", seed=0)
+    test = parts["test"]
     quiz = list(task.examples(test, "missing", seed=0))
     questions = [task.to_messages(example)["prompt"] for example in quiz]
     choices = [example["options"] for example in quiz]
@@ -53,23 +55,35 @@ def main() -> None:
         said[name] = work()
         return time.perf_counter() - began
 
-    def parsed() -> list[int]:
-        asked = [task.with_options(example)["prompt"] for example in quiz]
+    def parsed(solved: Sequence[Any]) -> list[int]:
+        shown = turns(map(task.with_options, solved))
+        asked = [[*shown, *task.with_options(example)["prompt"]] for example in quiz]
         written = generate_plain(model, tokenizer, asked, SHORT)
         return [parse_choice(text, row) for text, row in zip(written, choices, strict=True)]
 
-    def ours() -> list[int]:
-        return [int(row.argmax()) for row in inference.score_options(model, tokenizer, questions, choices)[0]]
+    def passes(solved: Sequence[Any]) -> list[int]:
+        shown = turns(map(task.to_messages, solved))
+        return choose_plain(model, tokenizer, [[*shown, *question] for question in questions], choices)
+
+    def ours(solved: Sequence[Any]) -> list[int]:
+        shown = turns(map(task.to_messages, solved))
+        scores, _ = inference.score_options(model, tokenizer, questions, choices, shots=shown)
+        return [int(row.argmax()) for row in scores]
+
+    def choosing(name: str, solved: Sequence[Any]) -> dict[str, Any]:
+        """The three ways to choose, with these solved examples in front of every question."""
+        ways = {
+            "generate and parse": lambda: timed(f"parsed{name}", partial(parsed, solved)),
+            "a forward pass an option": lambda: timed(f"passes{name}", partial(passes, solved)),
+            harness.OURS: lambda: timed(f"ours{name}", partial(ours, solved)),
+        }
+        return harness.compared(harness.take_turns(ways, options.repeats), len(quiz), "questions")
 
     def write() -> list[str]:
         return inference.generate(model, tokenizer, texts, max_new_tokens=options.new_tokens, batch_size=BATCH)
 
-    ways = {
-        "generate and parse": lambda: timed("parsed", parsed),
-        "a forward pass an option": lambda: timed("passes", lambda: choose_plain(model, tokenizer, questions, choices)),
-        harness.OURS: lambda: timed("ours", ours),
-    }
-    chosen = harness.compared(harness.take_turns(ways, options.repeats), len(quiz), "questions")
+    chosen = choosing("", [])
+    shown = choosing(", shots", list(task.examples(parts["train"], "missing", seed=0))[:SHOTS])
     writing = {
         "generate, arrival order": lambda: timed(
             "plain", lambda: generate_plain(model, tokenizer, texts, options.new_tokens)
@@ -79,19 +93,26 @@ def main() -> None:
     written = harness.compared(harness.take_turns(writing, options.repeats), len(texts), "answers")
     same = {
         "choices": _share(said["passes"], said["ours"]),
+        "choices with examples": _share(said["passes, shots"], said["ours, shots"]),
         "answers": _share(said["plain"], said["written"]),
         "choices that could be read": round(sum(choice >= 0 for choice in said["parsed"]) / len(quiz), 3),
     }
-    for name in ("choices", "answers"):
+    for name in ("choices", "choices with examples", "answers"):
         if same[name] < AGREE and loaded.dtype == "float32":
             raise SystemExit(f"only {same[name]:.0%} of the {name} agree: the times cannot be compared")
-    for name, row in written.items():
-        print(f"writing, {name:<26} {row['median_s']:8.2f} s  {row['times_ours']:5.2f} x ours")
-    print(f"same choices {same['choices']:.0%}, same answers {same['answers']:.0%}")
+    for title, rows in {f"{SHOTS} examples": shown, "writing": written}.items():
+        for name, row in rows.items():
+            print(f"{f'{title}, {name}':<38} {row['median_s']:8.2f} s  {row['times_ours']:5.2f} x ours")
+    print(", ".join(f"same {name} {share:.0%}" for name, share in list(same.items())[:-1]))
     harness.report(
         "evaluation", options, machine.dtype, rows=len(quiz), new_tokens=options.new_tokens, same=same,
-        writing=written, ways=chosen,
+        shots=shown, writing=written, ways=chosen,
     )  # fmt: skip
+
+
+def turns(solved: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Questions and their answers as the turns of one conversation."""
+    return [turn for talk in solved for turn in (*talk["prompt"], *talk["completion"])]
 
 
 def _share(a: Sequence[Any], b: Sequence[Any]) -> float:

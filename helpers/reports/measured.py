@@ -14,10 +14,14 @@ FOLDER = "outputs/reference/bench"  # relative to the repository
 MARKS = ("<!-- bench:start -->", "<!-- bench:end -->")
 OURS = "ours"
 # Benchmark -> part of its record -> what the table calls it; in the table's order.
-PARTS = {
+PARTS: dict[str, dict[str, str]] = {
     "classification": {"ways": "training a classifier"},
     "instruction": {"ways": "training to write", "to_loss": "training to write, to the same held-out loss"},
-    "evaluation": {"ways": "choosing an answer", "writing": "writing an answer"},
+    "evaluation": {
+        "ways": "choosing an answer",
+        "shots": "choosing, three examples shown",
+        "writing": "writing an answer",
+    },
 }
 _ORDER = [*PARTS, "peak", "startup"]
 

@@ -90,8 +90,10 @@ def test_instruction(tmp_path: Path) -> None:
 
 def test_evaluation(tmp_path: Path) -> None:
     record, _ = _record("evaluation", tmp_path, "--rows", "9", "--new-tokens", "6")
-    assert list(record["ways"]) == ["generate and parse", "a forward pass an option", "ours"]
-    assert record["same"]["choices"] == record["same"]["answers"] == 1  # in float32 they have to
+    assert list(record["ways"]) == list(record["shots"]) == ["generate and parse", "a forward pass an option", "ours"]
+    assert (
+        record["same"]["choices"] == record["same"]["choices with examples"] == record["same"]["answers"] == 1
+    )  # in float32 they have to
 
 
 def test_peak(tmp_path: Path) -> None:
