@@ -55,9 +55,9 @@ LESSON = Lesson(
             Work("training", "train", ("n_train",), 1, PAIRS),
             Work("training", "read", ("n_eval",), 4, PAIRS, share=VALIDATION),
             Work("after training", "read", ("n_eval",), 4, PAIRS),
-            # A quarter of the pairs twice, a sixteenth and a 64th, each tested; two batches of padded pairs.
-            Work("other trainings", "train", ("n_train",), 0.58, PAIRS),
-            Work("other trainings", "train", ("n_train",), 0.03, PADDED),
+            # A quarter of the pairs twice, a sixteenth and a 64th, each tested; three batches of padded pairs.
+            Work("other trainings", "train", ("n_train",), 0.59, PAIRS),
+            Work("other trainings", "train", ("n_train",), 0.016, PADDED),
             Work("other trainings", "read", ("n_eval",), 4, PAIRS),
         ),
     ),
