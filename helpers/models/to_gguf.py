@@ -7,10 +7,12 @@ converter: which of a checkpoint's facts are needed, and the order of the rows o
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import ModelError, RunError
+from helpers.files import save_error
 from helpers.sources.gguf import PRE_TOKENIZERS, bpe_kind
 
 if TYPE_CHECKING:
@@ -34,36 +36,51 @@ def write_gguf(folder: Path, file: Path, name: str) -> Path:
         RunError: ``file`` exists.
     """
     import gguf
-    from safetensors.torch import load_file
 
     if file.exists():
         raise RunError(f"{file} exists, and nothing is overwritten", "Name another file, or remove this one")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     _refuse_unknown(config, folder)
+    parts = sorted(folder.glob("model*.safetensors"))
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     fresh = file.with_name(f".{file.name}.tmp")
-    writer = gguf.GGUFWriter(fresh, "llama", use_temp_file=True)
+    writer = gguf.GGUFWriter(fresh, "llama")
     try:
         writer.add_name(name)
         _add_shape(writer, config)
         _add_tokens(writer, folder, config["vocab_size"])
         gguf.SpecialVocab(folder, load_merges=True, n_vocab=config["vocab_size"]).add_to_gguf(writer, quiet=True)
-        names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-        for part in sorted(folder.glob("model*.safetensors")):
-            for tensor_name, tensor in load_file(part).items():
-                if tensor_name == "lm_head.weight" and config.get("tie_word_embeddings"):
-                    continue  # it is the matrix of the embeddings
-                stored = names.get_name(tensor_name, try_suffixes=(".weight", ".bias"))
-                if stored is None:
-                    raise ModelError(f"the weight {tensor_name} has no place in a GGUF file of a Llama", _ELSEWHERE)
-                _add_tensor(writer, stored, _in_pairs(tensor, tensor_name, config))
+        for stored, tensor in _tensors(parts, names, config):  # all names and sizes come before all numbers
+            numbers, kind = _numbers(tensor)
+            writer.add_tensor_info(stored, numbers.shape, numbers.dtype, numbers.nbytes, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
+        writer.write_ti_data_to_file()
+        for _, tensor in _tensors(parts, names, config):
+            writer.write_tensor_data(_numbers(tensor)[0])
         writer.close()
         fresh.replace(file)
+    except OSError as error:
+        raise save_error(file, error) from None
     finally:
+        writer.close()
         fresh.unlink(missing_ok=True)
     return file
+
+
+def _tensors(parts: list[Path], names: Any, config: dict[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor under its name in the file, one in memory at a time, rows in llama.cpp's order."""
+    from safetensors import safe_open
+
+    for part in parts:
+        with safe_open(part, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                if name == "lm_head.weight" and config.get("tie_word_embeddings"):
+                    continue  # it is the matrix of the embeddings
+                stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
+                if stored is None:
+                    raise ModelError(f"the weight {name} has no place in a GGUF file of a Llama", _ELSEWHERE)
+                yield stored, _in_pairs(weights.get_tensor(name), name, config)
 
 
 def _refuse_unknown(config: dict[str, Any], folder: Path) -> None:
@@ -128,13 +145,13 @@ def _in_pairs(tensor: torch.Tensor, name: str, config: dict[str, Any]) -> torch.
     return halves.transpose(1, 2).reshape(tensor.shape)
 
 
-def _add_tensor(writer: Any, name: str, tensor: torch.Tensor) -> None:
+def _numbers(tensor: torch.Tensor) -> tuple[np.ndarray, Any]:
+    """A tensor as it is stored, and the name of its format where numpy has none."""
     import gguf
     import torch
 
     if tensor.ndim == 1 or tensor.dtype not in (torch.float16, torch.bfloat16):
-        return writer.add_tensor(name, tensor.float().numpy())
+        return tensor.float().numpy(), None
     if tensor.dtype == torch.float16:
-        return writer.add_tensor(name, tensor.contiguous().numpy())
-    raw: np.ndarray = tensor.contiguous().view(torch.uint8).numpy()
-    return writer.add_tensor(name, raw, raw_dtype=gguf.GGMLQuantizationType.BF16)
+        return tensor.contiguous().numpy(), None
+    return tensor.contiguous().view(torch.uint8).numpy(), gguf.GGMLQuantizationType.BF16

@@ -85,7 +85,9 @@ def of_run(folder: Path, name: str | None = None) -> SavedAdapter:
     info = records.read_json(folder / CONFIG)
     if not info or not (folder / WEIGHTS).is_file():
         missing = CONFIG if not info else WEIGHTS
-        raise ModelError(f"{folder} holds no adapter of PEFT: {missing} is missing", "Give a folder that has both files")
+        raise ModelError(
+            f"{folder} holds no adapter of PEFT: {missing} is missing", "Give a folder that has both files"
+        )
     base = (run.info["settings"].get("model_id") if run else None) or info.get("base_model_name_or_path")
     return SavedAdapter(name, folder, str(base), run)
 
@@ -103,6 +105,24 @@ def _the_one(folder: Path, name: str | None) -> tuple[Path, str]:
         known = list(inside)
         raise ParameterError(f"{folder} has no adapter {name!r}{did_you_mean(name, known)}", f"It has {known}")
     return inside.get(name or "", folder), name or "default"
+
+
+def given_adapters(given: str | None, known: Sequence[str], model_id: str) -> dict[str, SavedAdapter]:
+    """Name → adapter of the parameter ``adapters``, each one there, whole, and trained on ``model_id``.
+
+    Args:
+        given: "name=folder, name=folder", or None.
+        known: the names that may be given.
+
+    Raises:
+        ParameterError, RunError, ModelError: see ``named_folders``, ``of_run`` and ``check_base``.
+    """
+    found = {}
+    for name, folder in named_folders(given, known).items():
+        inside = any((place / name / CONFIG).is_file() for place in (folder, folder / "adapter"))
+        found[name] = of_run(folder, name if inside else None)
+        check_base(found[name], model_id)
+    return found
 
 
 def check_base(adapter: SavedAdapter, model_id: str) -> None:

@@ -36,7 +36,7 @@ def bpe_kind(tokenizer: Mapping[str, Any]) -> str:
 
 
 def read_gguf(file: Path) -> Any:
-    """The language model in a GGUF file, in float32 and in evaluation mode: an ordinary model, trainable and savable."""
+    """The language model in a GGUF file, unpacked to float32, in evaluation mode; it can be trained and saved."""
     import torch
     import transformers
 

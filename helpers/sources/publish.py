@@ -18,7 +18,9 @@ def token() -> str:
     found = tokens.find() or tokens.stored_hub_token()
     if not found:
         what = "push = True uploads to the Hugging Face Hub, and there is no token for it"
-        raise ParameterError(what, f"Make one that may write, https://huggingface.co/settings/tokens; {tokens.how_to_set()}")
+        raise ParameterError(
+            what, f"Make one that may write, https://huggingface.co/settings/tokens; {tokens.how_to_set()}"
+        )
     return found
 
 
