@@ -9,6 +9,7 @@ from pathlib import Path
 
 from helpers.adapters.merging import CONFIG, WEIGHTS
 from helpers.errors import ModelError, ParameterError, RunError
+from helpers.files import write_atomic
 from helpers.hints import did_you_mean
 from helpers.models.load import resolve_model
 from helpers.runs import records
@@ -134,3 +135,12 @@ def check_base(adapter: SavedAdapter, model_id: str) -> None:
     if adapter.base != model_id and adapter.base != resolve_model(model_id).location:
         what = f"the adapter in {adapter.folder} was trained on {adapter.base}, not on {model_id}"
         raise ModelError(what, f"Set model_id = {adapter.base!r}, or give another adapter")
+
+
+def name_base(folder: Path, model_id: str) -> None:
+    """Write into an adapter's configuration which model it belongs to, by an id that other machines know.
+
+    PEFT writes where the model was loaded from, which may be a folder of this machine.
+    """
+    info = records.read_json(folder / CONFIG) | {"base_model_name_or_path": model_id}
+    write_atomic(folder / CONFIG, records.to_json(info) + "\n")
