@@ -118,6 +118,7 @@ def _results(run: RunRecord, adapter: SavedAdapter) -> list[Any]:
             task_type="text-generation",
             dataset_type=str(next((r["source"] for n, r in noted.items() if system.endswith(f": {n}")), "see below")),
             dataset_name=system,
+            dataset_config=system,  # results of one data set are told apart by it
             metric_type=metric,
             metric_value=entry["value"],
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.errors import ParameterError, RunError
+from helpers.errors import ParameterError, RunError, shown
 from helpers.sources import tokens
-from helpers.sources.hub_errors import in_short, status_of
+from helpers.sources.hub_errors import in_short, may_pass, status_of
 
 
 def token() -> str:
@@ -50,7 +50,8 @@ def upload(folder: Path, repo_id: str, *, private: bool = True) -> str:
         raise RunError(f"the Hub does not accept {folder.name}: {error}", "Correct README.md or repo_id") from error
     except Exception as error:  # the client's own errors and those of its transport share no base class
         refused = status_of(error) in (401, 403)
-        why = "the token may not write there" if refused else in_short(error)
+        known = status_of(error) is not None or may_pass(error)
+        why = "the token may not write there" if refused else in_short(error) if known else shown(str(error))
         cure = "Use a token that may write, and a repo_id of your own" if refused else "Try again later"
         raise RunError(f"{folder} could not be uploaded to {repo_id}: {why}", cure) from error
     return str(address)
