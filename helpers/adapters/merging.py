@@ -123,7 +123,7 @@ def _refuse_another_base(base: str, files: list[Path], updates: dict[str, Update
     """ModelError where a weight that the adapter changes is not in the base, or has another shape."""
     from safetensors import safe_open
 
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         with safe_open(file, framework="pt") as weights:
             shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118

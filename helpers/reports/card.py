@@ -83,7 +83,7 @@ def _data(run: RunRecord) -> dict[str, dict[str, Any]]:
     noted = run.notes.get("data") or {}
     if "source" in noted:
         return {str(noted.get("task", "data")): noted}
-    return {name: report for name, report in noted.items() if isinstance(report, Mapping)}
+    return {name: dict(report) for name, report in noted.items() if isinstance(report, Mapping)}
 
 
 def _sources(adapter: SavedAdapter, data: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -25,8 +25,16 @@ def folder(tmp_path: Path) -> Path:
 def push(client: Client, folder: Path, token: str = "writes", repo_id: str = "me/adapters") -> str:
     """Upload in the client's process; returns the address, or the error's line."""
     answer = client.cell(
-        f"import os\nos.environ['HF_TOKEN'] = {token!r}\nfrom helpers.sources import publish\n"
-        f"from pathlib import Path\nvalue = publish.upload(Path({str(folder)!r}), {repo_id!r})"
+        f"""
+import os
+from pathlib import Path
+from helpers.sources import publish
+os.environ["HF_TOKEN"] = {token!r}
+try:
+    value = publish.upload(Path({str(folder)!r}), {repo_id!r})
+finally:
+    os.environ["HF_TOKEN"] = ""  # the client serves other tests too
+"""
     )
     return str(answer.error or answer.value)
 
