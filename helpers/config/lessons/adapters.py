@@ -47,4 +47,5 @@ LESSON = Lesson(
         ),
     ),
     figures=("combined", "weights"),
+    data="recipes, dialogues, pairs of sentences",
 )
