@@ -19,7 +19,7 @@ LESSON = Lesson(
         "n_eval": (48, 48, 150),
         "epochs": (2.0, 2.0, 1.0),
         "learning_rate": (5e-3, 2e-3, 2e-4),
-        "batch_size": (8, 8, 4),
+        "batch_size": (8, 8, 2),
         "max_length": (256, 224, 1024),
         "max_new_tokens": (48, 48, 128),
         "lora_r": 8,
