@@ -1,4 +1,4 @@
-"""Command line: ``python -m helpers run | settings | plan | doctor | assets | wheels | bench | results …``."""
+"""Command line: ``python -m helpers run | settings | plan | doctor | assets | export | results …``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from helpers.errors import LabError, ParameterError
+from helpers.reports.export import command as export_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("export")(export_command)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Check = Annotated[bool, typer.Option("--check", help="Change nothing; fail when a file is out of date.")]
@@ -174,9 +176,7 @@ def fetch_assets(
 @app.command()
 def wheels(
     image: Annotated[str, typer.Argument(help="colab or kaggle.")],
-    to: Annotated[Path, typer.Option(help="The folder; the setup cell looks for wheels/ in the course's own.")] = Path(
-        "wheels"
-    ),
+    to: Annotated[Path, typer.Option(help="A folder; setup cells find wheels/ in the course's.")] = Path("wheels"),
 ) -> None:
     """Fetch the packages that a session without Internet lacks, for the image's own Python, into a folder."""
     from helpers.machine import images
@@ -218,9 +218,8 @@ def results(
         typer.echo(records.to_json(results.results_rows(runs)))
         return
     columns = [name.strip() for name in metrics.split(",")] if metrics else None
-    for name in columns or []:
-        if name not in METRICS:
-            raise ParameterError(f"unknown metric {name!r}", f"Metrics: {', '.join(METRICS)}")
+    if unknown := [name for name in columns or [] if name not in METRICS]:
+        raise ParameterError(f"unknown metric {unknown[0]!r}", f"Metrics: {', '.join(METRICS)}")
     _tell_results(runs, place, columns)
 
 

@@ -31,6 +31,7 @@ def hub(started: tuple[LocalHub, Client]) -> Iterator[LocalHub]:
     server.requests.clear()
     server.repos.clear()
     server.tokens.clear()
+    server.writers.clear()
     for repo_id in (PHI, SNLI):
         server.add(catalog.get(repo_id))
     yield server

@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from helpers.adapters.combining import METHODS
 from helpers.inference.prompting import RULES
 from helpers.runs.records import RunRecord
 
 BASELINES, QLORA, NLI, SIDE_BY_SIDE = "02_zero_shot_baselines", "04_qlora_instruct", "03_qlora_nli", "09_evaluation"
 PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"
+ADAPTERS = "10_adapters"
 PROMPTS, CAPTIONS = "07_compositional_prompts", "08_blip2_captioning"
 
 
@@ -69,6 +71,24 @@ def captions(record: RunRecord) -> None:
     assert constant["rougeL"]["value"] > 0.65 and constant["slot_accuracy"]["value"] < 0.3, "the frame gives it away"
 
 
+def adapters(record: RunRecord) -> None:
+    """Adapters mix exactly, each is the best for its task, and a file that others read says the same."""
+    names = ("recipes", "dialogsum", "snli")
+    for name in names:
+        own = record.systems[f"{name}: {name}"]["perplexity"]
+        for other in ("base", *names):
+            if other != name:
+                assert own["high"] < record.systems[f"{other}: {name}"]["perplexity"]["low"], (name, other)
+    assert record.notes["mixed"]["whole batches"] == 0
+    combined = [t for t in record.tests if t["b"] in {f"{name}: {name}" for name in names} and "base" not in t["a"]]
+    assert {t["a"] for t in combined} >= {f"{method}: {name}" for method in METHODS for name in names}
+    drift = record.notes["merging"]
+    assert drift["merged in memory"]["largest"] < 1e-3 and drift["merged, 16-bit file"]["relative"] < 1e-3
+    assert drift["merged into 4 bits"]["relative"] > 0.005, "a merge into 4 bits moves the logits"
+    gguf = record.notes["gguf"]
+    assert gguf["same"] == gguf["of"] >= 20 and abs(gguf["perplexity"][1] / gguf["perplexity"][0] - 1) < 0.01
+
+
 PROMPTED = {f"{shots}, {rule}" for shots in ("zero-shot", "few-shot") for rule in RULES}
 
 
@@ -107,7 +127,7 @@ def instruct(record: RunRecord) -> None:
 
 
 CLAIMS: dict[str, Callable[[RunRecord], None]] = {
-    NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions
+    NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions, ADAPTERS: adapters
 }  # fmt: skip
 
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from helpers.models.heads import label_token_ids, load_classifier
-from helpers.models.load import LoadedModel, ModelSource, fingerprint, load, load_tokenizer, read_weight, resolve_model
+from helpers.models.load import (
+    LoadedModel,
+    ModelSource,
+    fingerprint,
+    load,
+    load_tokenizer,
+    read_weight,
+    resolve_model,
+    weights_folder,
+)
 from helpers.models.quantize import (
     QUANTISATIONS,
     ParameterCount,

@@ -176,6 +176,21 @@ def load_with(
     return LoadedModel(model, tokenizer, source, name)
 
 
+def weights_folder(model_id: str) -> Path:
+    """Folder with a model's checkpoint, fetched and checked first where it is on the Hub.
+
+    Raises:
+        ModelError: not found, gated, or not in safetensors files.
+    """
+    source = resolve_model(model_id)
+    place = Path(source.location)
+    if source.origin == "hub":
+        place = hub.fetch(model_id, hub.model_files, fail=ModelError).folder
+    if not any(place.glob("model*.safetensors")):
+        raise ModelError(f"{model_id} has no model.safetensors", "choose a model with safetensors weights")
+    return place
+
+
 def read_weight(model_id: str, name: str) -> torch.Tensor:
     """One tensor of a checkpoint, by name, without loading the rest.
 
@@ -184,10 +199,7 @@ def read_weight(model_id: str, name: str) -> torch.Tensor:
     """
     from safetensors import safe_open
 
-    source = resolve_model(model_id)
-    place = Path(source.location)
-    if source.origin == "hub":
-        place = hub.fetch(model_id, hub.model_files, fail=ModelError).folder
+    place = weights_folder(model_id)
     index, file = place / "model.safetensors.index.json", "model.safetensors"
     if index.is_file():
         file = json.loads(index.read_text())["weight_map"].get(name, file)

@@ -211,7 +211,7 @@ def _model(spec: Lesson, used: Mapping[str, Any], profile: str) -> str:
 
 def _data(spec: Lesson, used: Mapping[str, Any]) -> str:
     if not spec.tasks:
-        return "the runs of the other lessons" if spec.reads_runs else "none"
+        return spec.data or "none"
     return f"{used['dataset']}, {used['n_train']:,} train, {used['n_eval']:,} test"
 
 

@@ -17,7 +17,7 @@ from helpers.training import checkpoints
 
 # What a run writes; a new run of the same name removes these and nothing else.
 _FILES = ("metrics.json", "predictions.jsonl", "history.csv", "notebook.ipynb", "notebook.html")
-_FOLDERS = ("figures", "adapter", "checkpoints")
+_FOLDERS = ("figures", "adapter", "checkpoints", "exports")
 
 
 def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:

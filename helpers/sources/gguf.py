@@ -1,11 +1,49 @@
-"""One-time conversions of fetched assets into the layout that transformers loads directly."""
+"""GGUF files read with transformers, and the kinds of tokenizers that the format knows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from helpers.errors import ModelError
+
 CONTEXT_LENGTH = 8192  # tokens, as the model card says
+# What the format calls a tokenizer → how it calls the rule that cuts a text before tokens are merged.
+PRE_TOKENIZERS = {"gpt2": "smollm", "llama": "default"}
+
+
+def bpe_kind(tokenizer: Mapping[str, Any]) -> str:
+    """The name that GGUF has for a tokenizer: "gpt2" (bytes, digits one by one) or "llama" (SentencePiece's).
+
+    Args:
+        tokenizer: the content of tokenizer.json.
+
+    Raises:
+        ModelError: it is another one. A wrong name would let other programs cut texts in another way, unsaid.
+    """
+    model, rule = tokenizer["model"], tokenizer.get("pre_tokenizer") or {}
+    rules = [part["type"] for part in rule.get("pretokenizers", [rule] if rule else [])]
+    if model["type"] == "BPE" and model.get("byte_fallback"):
+        return "llama"
+    if model["type"] == "BPE" and rules == ["Digits", "ByteLevel"]:
+        return "gpt2"
+    told = f"{model['type']} after {', '.join(rules) or 'no rule'}"
+    raise ModelError(
+        f"this tokenizer ({told}) is neither SmolLM2's nor Llama 2's, and GGUF names each one",
+        "Convert the merged folder with llama.cpp's own convert_hf_to_gguf.py",
+    )
+
+
+def read_gguf(file: Path) -> Any:
+    """The language model in a GGUF file, unpacked to float32, in evaluation mode; it can be trained and saved."""
+    import torch
+    import transformers
+
+    options: dict[str, Any] = {"gguf_file": file.name, "dtype": torch.float32}
+    if hasattr(transformers, "GgufConfig"):  # older releases always unpack
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    return transformers.AutoModelForCausalLM.from_pretrained(str(file.parent), **options).eval()
 
 
 def smollm2_from_gguf(raw: Path, folder: Path) -> None:
@@ -20,13 +58,10 @@ def smollm2_from_gguf(raw: Path, folder: Path) -> None:
     import torch
     import transformers
 
-    gguf = next(raw.glob("*.gguf")).name
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(raw), gguf_file=gguf)
+    file = next(raw.glob("*.gguf"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(raw), gguf_file=file.name)
     _restore_tokenizer(tokenizer)
-    options: dict[str, Any] = {"gguf_file": gguf, "dtype": torch.float32}
-    if hasattr(transformers, "GgufConfig"):  # older releases always unpack
-        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    model = transformers.AutoModelForCausalLM.from_pretrained(str(raw), **options).to(torch.float16)
+    model = read_gguf(file).to(torch.float16)
     if hasattr(model.config, "_model_name_or_path"):
         del model.config._model_name_or_path  # the GGUF's working title
     model.save_pretrained(folder)

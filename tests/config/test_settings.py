@@ -254,7 +254,18 @@ def test_an_unknown_notebook_gets_a_hint() -> None:
 
 
 # The run's own, or none.
-NOT_SET = ("runs", "ratings", "max_pixels", "others", "checkpoint_dir", "columns", "labels", "protocol")
+NOT_SET = (
+    "adapters",
+    "repo_id",
+    "runs",
+    "ratings",
+    "max_pixels",
+    "others",
+    "checkpoint_dir",
+    "columns",
+    "labels",
+    "protocol",
+)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -63,6 +63,7 @@ class Repo:
     files: dict[str, HubFile] = field(default_factory=dict)
     gated: bool = False
     licence: str = "other"
+    private: bool = False
 
     @property
     def commit(self) -> str:
@@ -84,7 +85,7 @@ class Repo:
             "id": self.id,
             "author": self.id.split("/")[0],
             "sha": self.commit,
-            "private": False,
+            "private": self.private,
             "disabled": False,
             "gated": "manual" if self.gated else False,
             "lastModified": "2026-11-01T00:00:00.000Z",

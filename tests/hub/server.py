@@ -2,11 +2,13 @@
 
 Answered are questions for a model or data set, its tree, paths and refs, and its files: HEAD and GET with ETag,
 X-Repo-Commit and X-Linked-*, byte ranges, and a redirect for large files. A gated repository shows what it holds and
-keeps its files, as on the real Hub.
+keeps its files, as on the real Hub. A token in ``writers`` may make repositories in its account and commit files, and a
+card is validated: its metadata have to be a mapping with a known kind of licence and results that are whole.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -42,6 +44,7 @@ class LocalHub:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
         self.tokens: dict[str, set[str]] = {}  # token -> gated repositories that its account may read
+        self.writers: dict[str, str] = {}  # token -> account that it may write to
         self.released = threading.Event()
         self._server: _Server | None = None
         self._port = 0
@@ -123,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         path, query = unquote(address.path), parse_qs(address.query)
         length = int(self.headers.get("Content-Length") or 0)
-        form = parse_qs(self.rfile.read(length).decode()) if length else {}
+        body = self._body(length)
+        form = parse_qs(body.decode()) if body and not body.startswith(b"{") else {"body": [body.decode()]}
         hub.requests.append((self.command, path))
         self._fault = next((fault for fault in hub.faults if fault.strikes(self.command, path)), None)
         if self._fault and self._fault.kind == "status":
@@ -169,6 +173,72 @@ class _Handler(BaseHTTPRequestHandler):
         if repo:
             branch = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.commit}
             self._json({"branches": [branch], "tags": [], "converts": []})
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def _body(self, length: int) -> bytes:
+        """What was sent; a commit comes in chunks whose number nobody knows beforehand."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(length)
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _validate(self, match: re.Match[str], query: Any, form: dict[str, list[str]]) -> None:
+        import yaml
+
+        card = json.loads(form["body"][0])["content"]
+        found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+        data = yaml.safe_load(found[1]) if found else None
+        if not isinstance(data, dict):
+            return self._send(400, b"the card has no metadata", "text/plain")
+        if data.get("license") == "other" and not data.get("license_name"):
+            return self._send(400, b'"license_name" is required where license is "other"', "text/plain")
+        for model in data.get("model-index", []):
+            for result in model["results"]:
+                if not {"task", "dataset", "metrics"} <= set(result):
+                    return self._send(400, b'"model-index" has a result that is not whole', "text/plain")
+        self._json({"errors": [], "warnings": []})
+
+    def _create(self, match: re.Match[str], query: Any, form: dict[str, list[str]]) -> None:
+        asked, account = json.loads(form["body"][0]), self._writer()
+        if account is None:
+            return
+        if asked.get("organization") not in (None, account):
+            return self._error(403, "", "You don't have the rights to create a model under this namespace")
+        repo = Repo(f"{account}/{asked['name']}", "models", private=asked.get("visibility") == "private")
+        if ("models", repo.id) in self.server.hub.repos:
+            there = {"error": "You already created this model repo", "url": f"{self.server.hub.url}/{repo.id}"}
+            return self._send(409, json.dumps(there).encode(), "application/json")
+        self.server.hub.add(repo)
+        self._json({"url": f"{self.server.hub.url}/{repo.id}", "name": repo.id, "id": repo.commit[:24]})
+
+    def _preupload(self, match: re.Match[str], query: Any, form: dict[str, list[str]]) -> None:
+        names = [file["path"] for file in json.loads(form["body"][0])["files"]]
+        self._json({"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]})
+
+    def _write(self, match: re.Match[str], query: Any, form: dict[str, list[str]]) -> None:
+        account, repo = self._writer(), self.server.hub.repos.get((match["kind"], match["id"]))
+        if account is None:
+            return
+        if repo is None or not repo.id.startswith(f"{account}/"):
+            return self._error(403, "", "You don't have the rights to write here")
+        for line in form["body"][0].splitlines():
+            entry = json.loads(line)
+            if entry["key"] == "file":
+                repo.put(entry["value"]["path"], base64.b64decode(entry["value"]["content"]))
+        address = f"{self.server.hub.url}/{repo.id}/commit/{repo.commit}"
+        self._json({"success": True, "commitOid": repo.commit, "commitUrl": address, "hookOutput": ""})
+
+    def _writer(self) -> str | None:
+        """The account that the token may write to; None after an error was sent."""
+        account = self.server.hub.writers.get(self._token())
+        if account is None:
+            self._error(403 if self._known_token() else 401, "", "This token may not write")
+        return account
 
     # -- files -----------------------------------------------------------------------------------------
 
@@ -228,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         return (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip()
 
     def _known_token(self) -> bool:
-        if self._token() and self._token() not in self.server.hub.tokens:
+        if self._token() and self._token() not in (*self.server.hub.tokens, *self.server.hub.writers):
             self._error(401, "", "Invalid credentials in Authorization header")
             return False
         return True
@@ -308,6 +378,10 @@ _ROUTES = [
         (rf"{_API}/tree/(?P<revision>refs/[^/]+/[^/]+|[^/]+)(?:/(?P<path>.+))?", "_tree"),
         (rf"{_API}/paths-info/(?P<revision>refs/[^/]+/[^/]+|[^/]+)", "_paths"),
         (rf"{_API}/refs", "_refs"),
+        (r"/api/validate-yaml", "_validate"),
+        (r"/api/repos/create", "_create"),
+        (rf"{_API}/preupload/main", "_preupload"),
+        (rf"{_API}/commit/main", "_write"),
         (r"/cdn(?P<address>/.+)", "_cdn"),
         (rf"/(?P<kind>datasets/)?{_ID}/resolve/(?P<revision>refs/[^/]+/[^/]+|[^/]+)/(?P<path>.+)", "_resolve"),
     )

@@ -136,6 +136,7 @@ class Lesson:
         memory: what its training needs memory for; None when it trains nothing.
         figures: the two that its record keeps.
         shorter: sizes that may be smaller than usual where time is short.
+        data: what it reads, in words, where no parameter says so.
         reads_runs: it works on what others have left behind, so it starts when they have ended.
     """
 
@@ -147,6 +148,7 @@ class Lesson:
     memory: MemoryStep | None = None
     figures: tuple[str, ...] = ()
     shorter: Mapping[str, Shorter] = field(default_factory=dict)
+    data: str = ""
     reads_runs: bool = False
 
     @property

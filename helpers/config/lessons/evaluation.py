@@ -9,5 +9,6 @@ LESSON = Lesson(
     title="All runs side by side",
     parameters={"profile": "auto", "runs": None, "ratings": None, "n_rate": 30, **PLACE},
     figures=("systems", "pareto_snli"),
+    data="the runs of the other lessons",
     reads_runs=True,
 )

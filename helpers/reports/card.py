@@ -1,0 +1,162 @@
+"""A model card for a trained adapter, written from what its run recorded: nothing that was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from helpers.models.load import ASSET_COPIES
+from helpers.runs.adapters import SavedAdapter
+from helpers.runs.display import duration, markdown_table, system_rows
+from helpers.runs.records import RunRecord
+from helpers.sources import assets
+from helpers.sources.hub_cache import cached_lists
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
+
+# Settings that say how an adapter came about, in the order of the card.
+SETTINGS = (
+    "epochs", "learning_rate", "batch_size", "grad_accumulation", "max_length", "n_train", "lora_r", "lora_alpha",
+    "lora_dropout", "lora_targets", "quant", "seed",
+)  # fmt: skip
+# Power that a card may draw, in watts (data sheets), and what a kWh emits on average worldwide, in kg of CO2.
+WATTS = {"T4": 70, "P100": 250, "L4": 72, "A100": 400, "H100": 700, "H200": 700}
+KG_A_KWH = 0.45
+NOT_TESTED = (
+    "other languages, other data than those above, and questions of another form",
+    "whether its answers are safe, fair or free of personal data",
+    "whether it keeps what the base model knew",
+)
+
+
+def model_card(run: RunRecord, adapter: SavedAdapter) -> ModelCard:
+    """The card: base and data with their licences, settings, results with intervals, what fails, what is not tested.
+
+    Its metadata are built and read back by ``huggingface_hub``'s own classes.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    settings, data = run.info["settings"], _data(run)
+    title = f"{adapter.name} of {run.run_name}" if adapter.name != "default" else run.run_name
+    public = "/" in adapter.base and not adapter.base.startswith(("tiny/", "/"))
+    sources = sorted({str(each["source"]) for each in data.values() if "/" in str(each.get("source", ""))})
+    told = ModelCardData(
+        base_model=adapter.base if public else None,
+        library_name="peft",
+        license="other",
+        license_name="of-the-base-model-and-the-data",
+        datasets=[source for source in sources if not source.startswith("/")] or None,
+        tags=["lora", "peft-lab"],
+        model_name=title,
+        eval_results=_results(run, adapter) or None,
+    )
+    lines = [
+        f"# {title}",
+        f"An adapter for `{adapter.base}`, trained in lesson {run.number} of a course on fine-tuning. Only the adapter "
+        "is here: it changes the base model, which has to be loaded first.",
+        "## Base model and data",
+        *_bullets(_sources(adapter, data)),
+        "## How it was trained",
+        *_bullets(f"{name}: {settings[name]}" for name in SETTINGS if settings.get(name) is not None),
+        *_bullets([_versions(run.info)]),
+        "## Results",
+        "Test examples were not trained on. Brackets are 95 % intervals.",
+        markdown_table(system_rows(_systems(run, adapter))) if _systems(run, adapter) else "None were recorded.",
+        "## Where it fails",
+        *_bullets(_failures(run)),
+        "## Not tested",
+        *_bullets([*NOT_TESTED, *_untested(run)]),
+        "## Time and energy",
+        *_bullets(_cost(run.info)),
+    ]
+    text = "\n\n".join(lines).replace("\n\n- ", "\n- ")
+    return ModelCard(f"---\n{told.to_yaml()}\n---\n\n{text}\n")
+
+
+def _bullets(lines: Iterable[str]) -> Iterator[str]:
+    return (f"- {line}" for line in lines)
+
+
+def _data(run: RunRecord) -> dict[str, dict[str, Any]]:
+    """Task → what was read for it; lessons with several tasks note one report for each."""
+    noted = run.notes.get("data") or {}
+    if "source" in noted:
+        return {str(noted.get("task", "data")): noted}
+    return {name: dict(report) for name, report in noted.items() if isinstance(report, Mapping)}
+
+
+def _sources(adapter: SavedAdapter, data: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield f"Base: `{adapter.base}`, licence: {_licence(adapter.base)}"
+    for name, report in data.items():
+        sizes = ", ".join(f"{part} {size:,}" for part, size in (report.get("sizes") or {}).items())
+        yield f"Data ({name}): {report.get('source')}, {sizes}; licence: {report.get('licence') or 'see its source'}"
+
+
+def _licence(model_id: str) -> str:
+    """What is known on this machine of a model's licence."""
+    if model_id.startswith("tiny/"):
+        return "Apache-2.0 (part of the course)"
+    if (asset := ASSET_COPIES.get(model_id)) is not None:
+        return assets.get(asset).licence
+    known = (found.licence for found in cached_lists(model_id, "model") if found.licence)
+    return next(known, "see its page")
+
+
+def _systems(run: RunRecord, adapter: SavedAdapter) -> dict[str, Any]:
+    """The run's systems; of those named "adapter: task" only this adapter's and the base's."""
+    own = {k: v for k, v in run.systems.items() if k.split(": ")[0] in (adapter.name, "base") and ": " in k}
+    return own or run.systems
+
+
+def _results(run: RunRecord, adapter: SavedAdapter) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    noted = _data(run)
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=str(next((r["source"] for n, r in noted.items() if system.endswith(f": {n}")), "see below")),
+            dataset_name=system,
+            dataset_config=system,  # results of one data set are told apart by it
+            metric_type=metric,
+            metric_value=entry["value"],
+        )
+        for system, metrics in _systems(run, adapter).items()
+        for metric, entry in metrics.items()
+        if entry.get("value") is not None
+    ]
+
+
+def _versions(info: Mapping[str, Any]) -> str:
+    names = ("torch", "transformers", "peft", "trl", "bitsandbytes")
+    return ", ".join(f"{name} {info['versions'][name]}" for name in names if name in info.get("versions", {}))
+
+
+def _failures(run: RunRecord) -> list[str]:
+    """What the run says against itself: claims that do not hold, and answers that training broke."""
+    claims = run.notes.get("claims", [])
+    found = [f"does not hold: {c['sentence']} ({c['found']})" for c in claims if c["holds"] is False]
+    outcomes = run.notes.get("outcomes") or {}
+    found += [f"{count} test answers: {outcome}" for outcome, count in outcomes.items() if "wrong" in outcome]
+    found += [f"{count} test answers: {outcome}" for outcome, count in outcomes.items() if outcome == "broken"]
+    return found or ["the run recorded no claim that failed; read its predictions before you rely on it"]
+
+
+def _untested(run: RunRecord) -> list[str]:
+    return [f"{c['sentence']}: {c['found']}" for c in run.notes.get("claims", []) if c["holds"] is None]
+
+
+def _cost(info: Mapping[str, Any]) -> Iterator[str]:
+    hardware, seconds = info.get("hardware", {}), info.get("wall_time_s") or 0.0
+    device = hardware.get("device_name") or hardware.get("device", "an unknown machine")
+    yield f"the whole run: {duration(seconds)} on {device}"
+    watts = next((watts for card, watts in WATTS.items() if card in device.upper().split()), None)
+    if hardware.get("device") != "cuda" or watts is None:
+        yield "energy was not measured"
+        return
+    energy = watts * seconds / 3.6e6
+    yield (
+        f"energy was not measured; {watts} W for all of that time would be {energy:.2f} kWh, about "
+        f"{energy * KG_A_KWH:.2f} kg of CO2 at {KG_A_KWH} kg a kWh"
+    )
