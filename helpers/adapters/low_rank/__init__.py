@@ -4,7 +4,7 @@ A LoRA layer computes W x + s · B A x with A ``(r, in)``, B ``(out, r)`` and a 
 Nothing here forms ΔW where its two factors are known.
 """
 
-from helpers.adapters.low_rank.penalties import PENALTIES, Penalised, adalora_orthogonality
+from helpers.adapters.low_rank.penalties import PENALTIES, NuclearNorm, Penalised, adalora_orthogonality
 from helpers.adapters.low_rank.spectra import (
     effective_rank,
     factors,

@@ -19,10 +19,10 @@ LESSON = Lesson(
         # Full fine-tuning takes 16 bytes a weight: of the models taught this one leaves a small GPU room for it.
         "model_id": ("tiny/llama", SMOLLM2, SMOLLM2),
         **DATA,
-        "n_train": (64, 48, 1000),
+        "n_train": (48, 48, 1000),
         "n_eval": (60, 48, 200),
         "n_seeds": (3, 1, 3),
-        "n_rates": (2, 2, 4),
+        "n_rates": (1, 1, 3),
         "ranks": ("1+8+64", "1+8+64", "1+2+4+8+16+64"),
         "penalties": ("nuclear+factor_l2+orthogonality", "nuclear", "nuclear+factor_l2+orthogonality"),
         "strengths": "0.0001+0.001+0.01+0.1",
