@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -46,6 +45,4 @@ def reason_against(wrap: Callable[[], nn.Module], inputs: Mapping[str, Any]) -> 
     except Exception as error:  # any: what libraries raise where they do not support something has no common class
         said = str(error).strip().splitlines() or [""]
         return f"{type(error).__name__}: {said[0]}".rstrip(": ")
-    finally:
-        gc.collect()
     return "" if moved else "no trained parameter has a gradient"
