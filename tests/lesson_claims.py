@@ -123,7 +123,7 @@ def instruct(record: RunRecord) -> None:
 
 
 CLAIMS: dict[str, Callable[[RunRecord], None]] = {
-    NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions
+    NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions, LOW_RANK: low_rank
 }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ STEP = 10**0.5  # from one rate to the next
 def next_step(losses: Mapping[int, float], start: int = 0, most: int = 6) -> int | None:
     """Which rate to try next, so that the best one ends up between two worse ones.
 
-    A lower rate is tried before a higher one, since what diverges says little. Rates are numbered by the power of ``STEP``: 0 is a usual rate, 2 is ten times as high.
+    A lower rate is tried before a higher one, since what diverges says little. Rates are numbered by the power of
+    ``STEP``: 0 is a usual rate, 2 is ten times as high.
 
     Args:
         losses: step → validation loss with it, of those tried so far; infinite where training diverged.

@@ -168,7 +168,9 @@ class Plain:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         return (torch.tensor(2.0), "outputs") if return_outputs else torch.tensor(2.0)
 
 
