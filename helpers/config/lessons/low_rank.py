@@ -6,8 +6,9 @@ from helpers.config.lessons.base import DATA, PLACE, VALIDATION, Lesson, MemoryS
 from helpers.config.profiles import SMOLLM2
 
 TALKS = (62, 95, 125, 150, 196)  # tokens of a generated dialogue with its summary
-SEARCHED = 14  # trainings until each rank and full fine-tuning have a learning rate with a worse one on either side
-FURTHER = 24  # in profile cpu: other scales, penalties, variants, layers
+# Trainings beside the one of rank lora_r: until each rank and full fine-tuning have a learning rate with a worse one on
+# either side, and in profile cpu for other scales, penalties, variants and layers.
+SEARCHED, FURTHER = 13, 24
 
 LESSON = Lesson(
     id="11_low_rank",
@@ -44,11 +45,11 @@ LESSON = Lesson(
         besides=20.0,
         work=(
             Work("before training", "read", ("n_eval",), 1, TALKS, share=1 + VALIDATION),
-            Work("training", "train", ("n_train",), SEARCHED, TALKS),
-            Work("training", "read", ("n_eval",), SEARCHED, TALKS, share=VALIDATION),
-            Work("after training", "read", ("n_eval",), 12, TALKS),
-            Work("other trainings", "train", ("n_train",), FURTHER, TALKS),
-            Work("other trainings", "read", ("n_eval",), FURTHER, TALKS, share=0.7 + VALIDATION),
+            Work("training", "train", ("n_train",), 1, TALKS),
+            Work("training", "read", ("n_eval",), 1, TALKS, share=VALIDATION),
+            Work("after training", "read", ("n_eval",), 6, TALKS),
+            Work("other trainings", "train", ("n_train",), SEARCHED + FURTHER, TALKS),
+            Work("other trainings", "read", ("n_eval",), SEARCHED + FURTHER, TALKS, share=0.7 + VALIDATION),
         ),
     ),
     figures=("rates", "low_rank"),
