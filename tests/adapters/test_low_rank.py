@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from peft import AdaLoraConfig, LoraConfig, get_peft_model
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 from helpers.adapters import low_rank
 from helpers.adapters.low_rank.spectra import small_svd
@@ -117,7 +118,7 @@ def gradients(value: torch.Tensor, model: Any) -> dict[str, torch.Tensor]:
 def test_penalties_and_their_gradients_are_those_of_the_formula(name: str) -> None:
     model = wrapped()
     ours, theirs = low_rank.PENALTIES[name](model), dense_penalty(name, model)
-    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+    assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-5)
     expected = gradients(theirs, model)
     for key, gradient in gradients(ours, model).items():
         assert (gradient - expected[key]).abs().max() <= 1e-5 * expected[key].abs().max(), key
@@ -186,6 +187,32 @@ def test_the_mix_in_adds_the_penalty_once_an_update_and_only_while_training() ->
     assert trainer.compute_loss(model, {}, return_outputs=True) == (torch.tensor(7.0), "outputs")
     assert float(trainer.compute_loss(model.eval(), {})) == 2.0
     assert float(Both(model.train()).compute_loss(model, {})) == 2.0
+
+
+class PenalisedTrainer(low_rank.Penalised, Trainer):
+    pass
+
+
+def after_an_update(passes: int, place: Path, **penalty: Any) -> dict[str, torch.Tensor]:
+    model = wrapped(moved=0.3)
+    rows = [{"input_ids": IDS["input_ids"][0] + i, "labels": IDS["input_ids"][0] + i} for i in range(4)]
+    arguments = TrainingArguments(
+        output_dir=str(place), max_steps=1, per_device_train_batch_size=4 // passes, gradient_accumulation_steps=passes,
+        learning_rate=0.1, optim="sgd", max_grad_norm=0.0, lr_scheduler_type="constant", report_to="none",
+        use_cpu=True, disable_tqdm=True, save_strategy="no",
+    )  # fmt: skip
+    PenalisedTrainer(model=model, args=arguments, train_dataset=rows, **penalty).train()
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_an_update_is_the_same_however_it_is_split_into_passes(tmp_path: Path) -> None:
+    penalty: dict[str, Any] = {"penalty": low_rank.PENALTIES["nuclear"], "strength": 0.01}
+    whole, split, without = (
+        after_an_update(1, tmp_path, **penalty), after_an_update(4, tmp_path, **penalty), after_an_update(1, tmp_path)
+    )  # fmt: skip
+    for name, weights in whole.items():
+        assert torch.allclose(weights, split[name], atol=1e-6), name
+    assert any((weights - without[name]).abs().max() > 1e-4 for name, weights in whole.items())
 
 
 @pytest.mark.parametrize("k", [1, 3])
