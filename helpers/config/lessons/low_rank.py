@@ -26,7 +26,8 @@ LESSON = Lesson(
         "n_rates": (2, 2, 3),
         "ranks": ("1+8+64", "1+8+64", "1+2+4+8+16+64"),
         "penalties": ("nuclear+factor_l2", "nuclear", "nuclear+factor_l2+orthogonality"),
-        "strengths": "0.0001+0.001+0.01+0.1",
+        # In the larger model 0.1 leaves nothing of the update but jitter, whose effective rank is higher again.
+        "strengths": ("0.0001+0.001+0.01+0.1", "0.0001+0.001+0.003+0.01", "0.0001+0.001+0.003+0.01"),
         "epochs": 1.0,
         "learning_rate": (1e-2, 5e-3, 1e-3),
         "batch_size": (4, 4, 8),
