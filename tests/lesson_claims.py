@@ -14,6 +14,7 @@ BASELINES, QLORA, NLI, SIDE_BY_SIDE = "02_zero_shot_baselines", "04_qlora_instru
 PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"
 ADAPTERS = "10_adapters"
 PROMPTS, CAPTIONS = "07_compositional_prompts", "08_blip2_captioning"
+LOW_RANK = "11_low_rank"
 
 
 def nli(record: RunRecord) -> None:
@@ -89,6 +90,21 @@ def adapters(record: RunRecord) -> None:
     assert gguf["same"] == gguf["of"] >= 20 and abs(gguf["perplexity"][1] / gguf["perplexity"][0] - 1) < 0.01
 
 
+def low_rank(record: RunRecord) -> None:
+    """Each system has its own rate, and the penalty lowers the rank of the update whatever the seed."""
+    sweep = record.notes["sweep"]
+    assert set(sweep) == {"rank 1", "rank 8", "rank 64", "full"} == set(record.notes["rates"])
+    for name in sweep:
+        (learned,) = (t for t in record.tests if (t["a"], t["b"]) == (name, "zero-shot"))
+        assert learned["difference"] < 0 and learned["p_value"] < 0.01
+    assert float(sweep["rank 1"]["learning rate"]) > float(sweep["rank 64"]["learning rate"])
+    ranks = record.notes["penalties"]["effective_rank"]["nuclear"]
+    assert len(ranks) == 4 and ranks == sorted(set(ranks), reverse=True) and ranks[-1] < 0.8 * ranks[0]
+    assert {name: on["16 or 32 bit"] for name, on in record.notes["variants_run"].items()} == dict.fromkeys(
+        ("LoRA", "rsLoRA", "DoRA", "PiSSA", "LoRA+", "AdaLoRA", "VeRA"), "runs"
+    )
+
+
 PROMPTED = {f"{shots}, {rule}" for shots in ("zero-shot", "few-shot") for rule in RULES}
 
 
@@ -127,7 +143,7 @@ def instruct(record: RunRecord) -> None:
 
 
 CLAIMS: dict[str, Callable[[RunRecord], None]] = {
-    NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions, ADAPTERS: adapters
+    NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions, ADAPTERS: adapters, LOW_RANK: low_rank
 }  # fmt: skip
 
 

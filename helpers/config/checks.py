@@ -9,12 +9,13 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from helpers import tasks
 from helpers.config.lessons import Lesson
-from helpers.config.parameters import PARAMETERS, Parameter
+from helpers.config.parameters import PARAMETERS, PENALTIES, Parameter
 from helpers.errors import DataError, ParameterError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
@@ -208,3 +209,23 @@ def _range(row: Parameter) -> str:
 
 def _from_here() -> str:
     return f"Paths are looked up from {Path.cwd()} and from the repository"
+
+
+def check_lists(values: Mapping[str, Any]) -> None:
+    """ParameterError for ``ranks``, ``strengths`` or ``penalties`` that are not a list of what they should be."""
+    for name, kind, what in (("ranks", int, "whole numbers from 1 on"), ("strengths", float, "numbers above 0")):
+        if name not in values:
+            continue
+        try:
+            found = [kind(text) for text in str(values[name]).split("+")]
+        except ValueError:
+            found = []
+        if not found or found[0] <= 0 or any(a >= b for a, b in pairwise(found)) or not all(map(math.isfinite, found)):
+            example = "1+8+64" if name == "ranks" else "0.001+0.01+0.1"
+            raise ParameterError(f"{name} = {values[name]!r} is not a rising list of {what}", f"For example {example}")
+    for penalty in str(values["penalties"]).split("+") if "penalties" in values else ():
+        if penalty not in PENALTIES:
+            what = f"penalties = {values['penalties']!r}: there is no penalty {penalty!r}"
+            raise ParameterError(
+                what + did_you_mean(penalty, PENALTIES), f"Allowed: {', '.join(PENALTIES)}, joined by +"
+            )

@@ -13,6 +13,7 @@ from helpers.hints import did_you_mean
 from helpers.sources.source import SPLIT_CHOICES, Source
 
 PREFIX_KINDS = ("key_value", "embedding", "peft")
+PENALTIES = ("nuclear", "factor_l2", "orthogonality")  # on a low-rank update
 QUANTISATIONS = ("nf4", "nf4-double", "int8", "none")  # how the base weights are stored
 
 
@@ -102,6 +103,11 @@ class Settings:
     lora_alpha: int = _p("the update is scaled by lora_alpha / lora_r", 1, 4096)
     lora_dropout: float = _p("dropout in front of the adapter", 0, 0.9)
     lora_targets: str = _p("layers that get an update: all-linear, or names joined by +")
+    ranks: str = _p("ranks to compare, rising, joined by +")
+    penalties: str = _p("penalties on the update, joined by +: nuclear, factor_l2, orthogonality")
+    strengths: str = _p("weights of a penalty, rising, joined by +")
+    n_seeds: int = _p("seeds with which a comparison is repeated", 1, 100)
+    n_rates: int = _p("learning rates tried for each variant", 1, 10)
     quant: str = _p("base weights as nf4-double, nf4, int8 or none (16 or 32 bit)", choices=QUANTISATIONS)
     classifier: str = _p("a new head, or the model's own words", choices=("head", "label_words"))
     head: str = _p("whether the new head is trained and saved", choices=("trained", "frozen"))

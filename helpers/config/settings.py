@@ -13,6 +13,7 @@ from typing import Any
 
 from helpers import tasks
 from helpers.config.checks import (
+    check_lists,
     check_value,
     is_remote,
     refuse_unknown,
@@ -92,6 +93,7 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
     origins = {n: "given" if n in chosen else origin for n, (_, origin) in usual.items()}
     _check_form(values, task)
     _check_forms(values, task)
+    check_lists(values)
     _apply_protocol(values, chosen, origins, task)
     if _lower_n_generate(values, chosen):
         origins["n_generate"] = "lowered to n_eval"

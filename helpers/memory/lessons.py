@@ -81,6 +81,8 @@ def lesson_jobs(
     found["language_only"] = lesson.language_only and reads_pictures(found["model"])
     if lesson.method:
         found["method"] = lesson.method
+    if lesson.method == "full":  # what is trained itself is not quantised
+        found["quant"] = "none"
     if (pixels := most_pixels(found["model"], values.get("max_pixels"))) is not None:
         found["pixels"] = pixels
     shown = picture_tokens(found["model"], pixels)

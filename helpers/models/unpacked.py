@@ -99,11 +99,16 @@ def keepable(module: Any) -> bool:
 
 
 def plain_lora(layer: Any) -> bool:
-    """Whether the layer is LoRA as published: active, W + α/r · B A, no variant and no bias of its own."""
+    """Whether the layer is LoRA as published: active, W + α/r · B A, no variant and no bias of its own.
+
+    AdaLoRA's layers are LoRA layers to PEFT, with three factors that are no modules.
+    """
+    from peft.tuners.adalora import AdaLoraLayer
     from peft.tuners.lora import LoraLayer
 
     return (
         isinstance(layer, LoraLayer)
+        and not isinstance(layer, AdaLoraLayer)
         and not layer.disable_adapters
         and not layer.merged
         and not layer.lora_variant

@@ -9,4 +9,5 @@ from __future__ import annotations
 from helpers.plots.classification import confusion, learning_curve, reliability
 from helpers.plots.data import label_balance, scatter_2d, token_lengths
 from helpers.plots.general import agreement, bars, curves, dots, memory, pictures, quantisation_error
+from helpers.plots.low_rank import low_rank, spectra
 from helpers.plots.results import differences, memory_and_speed, pareto, systems, training_curves

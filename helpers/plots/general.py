@@ -61,14 +61,17 @@ def curves(
     xlabel: str,
     ylabel: str,
     title: str = "",
+    log: bool = False,
 ) -> Figure:
     """Lines over a common axis (memory against length, time against batch, vocabulary against text read).
 
     Args:
         series: name → one number, or one estimate with its interval, for each ``x``; None and NaN leave a gap.
             Intervals are shaded.
+        log: the common axis is logarithmic.
     """
     with panels((6.4, 3.6)) as (fig, (axis,)):
+        axis.set_xscale("log" if log else "linear")
         for i, (name, values) in enumerate(series.items()):
             marker = None if len(x) > 25 else MARKERS[i % len(MARKERS)]
             value, low, high = np.array([_bounds_or_number(v) for v in values], dtype=float).T

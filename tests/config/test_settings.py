@@ -332,3 +332,24 @@ def test_the_parameters_cell_states_what_all_profiles_share() -> None:
     assert "lora_r: int = 16  # rank of the update" in lines
     assert any(line.startswith("n_train: int = None  # ") for line in lines)
     assert [line.split(":")[0] for line in lines] == list(LESSONS[QLORA].parameters)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ranks": "1+eight"}, r"ranks = '1\+eight' is not a rising list of whole numbers from 1 on"),
+        ({"ranks": "8+1"}, "is not a rising list"),
+        ({"ranks": "0+8"}, "is not a rising list"),
+        ({"ranks": "2.5"}, "is not a rising list"),
+        ({"strengths": "0.1+0.1"}, r"strengths = '0.1\+0.1' is not a rising list of numbers above 0"),
+        ({"strengths": "0.1+inf"}, "is not a rising list"),
+        ({"strengths": "nan"}, "is not a rising list"),
+        ({"penalties": "nuclear+nucleer"}, "there is no penalty 'nucleer'.*did you mean.*nuclear"),
+    ],
+)
+def test_lists_that_are_none_are_refused(given: dict[str, str], says: str) -> None:
+    machine = Facts()
+    with pytest.raises(ParameterError, match=says):
+        settings.resolve("11_low_rank", {"profile": "smoke"} | given, machine)
+    fine = settings.resolve("11_low_rank", {"profile": "smoke", "ranks": "4", "strengths": "1e-3+2"}, machine)
+    assert (fine.ranks, fine.strengths) == ("4", "1e-3+2")

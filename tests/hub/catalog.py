@@ -153,7 +153,7 @@ def dialogsum(n: int = 1100, seed: int = SEED) -> Repo:
         {"id": f"train_{i}", "dialogue": r["dialogue"], "summary": r["summary"], "topic": r["topic"]}
         for i, r in enumerate(dialogsum_generator.dialogues(seed))
     )
-    parts = zip(("validation", "test", "train"), _cut(rows, 20, 20, n), strict=True)
+    parts = zip(("validation", "test", "train"), _cut(rows, 20, 60, n), strict=True)
     files = {f"{name}.csv": table(part) for name, part in parts}
     paths = "".join(f"  - split: {name.removesuffix('.csv')}\n    path: {name}\n" for name in files)
     card = f"configs:\n- config_name: default\n  data_files:\n{paths}"

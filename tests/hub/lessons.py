@@ -22,6 +22,7 @@ SMALLER: dict[str, dict[str, float]] = {
     "07_compositional_prompts": {"epochs": 4.0},
     "08_blip2_captioning": {"n_eval": 200, "epochs": 2.5},
     "10_adapters": {"n_train": 160, "n_eval": 20},  # the dialogues there have a test split of 20
+    "11_low_rank": {"n_seeds": 1, "n_rates": 1},
 }
 SHOES = 1600  # pictures in the folder that stands for UT-Zappos50K, which is on Kaggle
 

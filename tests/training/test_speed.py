@@ -10,7 +10,7 @@ from typing import Any
 import PIL.Image
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.nn import functional
@@ -18,7 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from helpers import inference, models
 from helpers.models import vision
-from helpers.models.unpacked import dequantised, dequantised_weight, kept_weight
+from helpers.models.unpacked import dequantised, dequantised_weight, kept_weight, plain_lora
 from helpers.models.vision_inputs import collate_vision, encode_vision
 from helpers.training import losses, speed
 from helpers.training.speed import LoRAProducts, faster_on_cpu
@@ -296,3 +296,18 @@ def test_no_gradient_goes_below_the_first_adapter() -> None:
         hook.remove()
     needed = [seen[id(m)] for m in layers]
     assert needed[:3] == [False] * 3 and all(needed[3:])  # what q, k and v of the first layer read is frozen
+
+
+def test_adalora_has_three_factors_and_is_left_to_peft() -> None:
+    config = AdaLoraConfig(
+        init_r=4, target_r=2, total_step=9, target_modules="all-linear", task_type="CAUSAL_LM", lora_alpha=8
+    )
+    model = get_peft_model(models.load("tiny/llama", quant="nf4", dtype="float32").model, config).train()
+    for key, parameter in model.named_parameters():
+        if "lora_" in key:
+            nn.init.normal_(parameter, std=0.02)
+    plain = losses.completion_loss(model, BATCH)[0]
+    with faster_on_cpu(model) as done:
+        assert done["updates"] == 0 and done["weights"] > 0
+        assert torch.equal(losses.completion_loss(model, BATCH)[0], plain)
+    assert all(plain_lora(m) is False for m in model.modules() if isinstance(m, LoraLayer))
