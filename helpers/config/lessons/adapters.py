@@ -16,7 +16,7 @@ LESSON = Lesson(
         "model_id": ("tiny/llama", SMOLLM2, LLAMA2),
         "adapters": None,
         "n_train": (200, 120, 600),
-        "n_eval": (48, 48, 150),
+        "n_eval": (48, 36, 150),
         "epochs": (2.0, 2.0, 1.0),
         "learning_rate": (5e-3, 2e-3, 2e-4),
         "batch_size": (8, 8, 2),
