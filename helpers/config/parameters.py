@@ -119,7 +119,7 @@ class Settings:
     max_pixels: int = _p("pictures with more pixels are shrunk to this", 64, 16_777_216)
     teacher: str = _p("simulated, a teacher's file (TSV), or a model that answers")
     others: str = _p("another model's answers to the test questions, to be scored too")
-    adapters: str = _p("trained adapters in place of new ones: name=folder of a run, name=…")
+    adapters: str = _p("trained adapters in place of new ones, by name: folders of runs")
     push: bool = _p("upload the adapters to the Hugging Face Hub, into a private repository")
     repo_id: str = _p("where to: owner/name; default: the run's name in your account")
     runs: str = _p("folder of the runs to compare; default: output_dir")
