@@ -171,8 +171,8 @@ def readme_block(found: Records, folder: str) -> str:
 
 
 def _other_formats(found: Records) -> list[str]:
-    """Records in another number format beside those of the same profile: a sentence and a table; none without."""
-    rows, times = [], []
+    """Records in another number format beside those of the same profile: a sentence and a table of what differs."""
+    rows, times, same = [], [], 0
     for (kept, name), record in found.items():
         usual = found.get((record.info["settings"]["profile"], name))
         if kept in PROFILES or usual is None:
@@ -185,8 +185,12 @@ def _other_formats(found: Records) -> list[str]:
             if system in usual.systems and metric in usual.systems[system]:
                 cells = [system_rows({system: r.systems[system]}, [metric])[0][metric] for r in pair]
                 row = {"lesson": record.number, "system": system, "metric": _LABELS.get(metric, metric)}
-                rows.append(row | dict(zip(heads, cells, strict=True)))
-    told = f"The same settings and seed in another number format ({'; '.join(times)}):"
+                if cells[0] == cells[1]:
+                    same += 1
+                else:
+                    rows.append(row | dict(zip(heads, cells, strict=True)))
+    told = f"The same settings and seed in another number format ({'; '.join(times)}). "
+    told += f"{same} of {same + len(rows)} values are the same, the others are:"
     return [told, markdown_table(rows)] if rows else []
 
 
