@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
@@ -260,7 +261,10 @@ class FakeRun(TorchDispatchMode):
 
     def pretend(self, tensor: torch.Tensor) -> torch.Tensor:
         """A fake tensor of the same shape, strides and device."""
-        return tensor if isinstance(tensor, FakeTensor) else self._fresh(tensor.shape, tensor.stride(), tensor.dtype)
+        if isinstance(tensor, FakeTensor):
+            return tensor
+        with no_dispatch():  # where a fake mode is on, what is made here would be fake already: too much for torch 2.6
+            return self._fresh(tensor.shape, tensor.stride(), tensor.dtype)
 
 
 _LOOKED_AT = {aten.index.Tensor, aten._unsafe_index.Tensor, aten.nonzero.default, aten._local_scalar_dense.default}
