@@ -20,7 +20,8 @@ SETTINGS = (
     "epochs", "learning_rate", "batch_size", "grad_accumulation", "max_length", "n_train", "lora_r", "lora_alpha",
     "lora_dropout", "lora_targets", "quant", "seed",
 )  # fmt: skip
-# Power that a card may draw, in watts (data sheets), and what a kWh emits on average worldwide, in kg of CO2.
+# Power that a card may draw, in watts (data sheets), and what a kWh emitted on average worldwide in 2024, in kg of CO2
+# (IEA, Electricity 2025: 445 g).
 WATTS = {"T4": 70, "P100": 250, "L4": 72, "A100": 400, "H100": 700, "H200": 700}
 KG_A_KWH = 0.45
 NOT_TESTED = (
