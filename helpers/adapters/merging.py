@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+_FACTORS = (".lora_A.weight", ".lora_B.weight")
+_KEEP_THE_BASE = (
+    "gaussian",
+    "eva",
+    "orthogonal",
+)  # ways to start an adapter, by name, that change no weight of the base
 _COPIED = ("config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.model")
 
 
@@ -49,9 +55,13 @@ def read_updates(adapter: Path) -> dict[str, Update]:
     config = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
     _refuse_others(config, adapter)
     tensors = load_file(adapter / WEIGHTS)
+    beside = [key for key in tensors if not key.endswith(_FACTORS)]
+    if beside or not tensors:
+        what = f"the adapter in {adapter} holds {beside[0] if beside else 'nothing'}, which is no factor of an update"
+        raise ModelError(what, "Load it with PEFT on the 16-bit base and call merge_and_unload")
     found = {}
-    for key in (key for key in tensors if key.endswith(".lora_A.weight")):
-        module = key.removesuffix(".lora_A.weight")
+    for key in (key for key in tensors if key.endswith(_FACTORS[0])):
+        module = key.removesuffix(_FACTORS[0])
         a, b = tensors[key].float(), tensors[f"{module}.lora_B.weight"].float()
         name = module.removeprefix(_PREFIX)
         patterns = config.get("alpha_pattern") or {}
@@ -73,6 +83,10 @@ def _refuse_others(config: dict[str, Any], adapter: Path) -> None:
     named = [name for name in variants if config.get(name)] + (["bias"] if config.get("bias", "none") != "none" else [])
     if named:
         what = f"the adapter in {adapter} is more than W + α/r · B A ({', '.join(named)})"
+        raise ModelError(what, "Load it with PEFT on the 16-bit base and call merge_and_unload")
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start not in _KEEP_THE_BASE:
+        what = f"the adapter in {adapter} was started by {start}, which takes something out of the base's weights"
         raise ModelError(what, "Load it with PEFT on the 16-bit base and call merge_and_unload")
 
 

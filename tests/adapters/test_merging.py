@@ -10,6 +10,7 @@ import pytest
 import torch
 from adapter_cases import TINY, save_adapter, some_ids
 from hub.catalog import model as laid_out
+from safetensors.torch import load_file, save_file
 
 from helpers import models
 from helpers.adapters.merging import merge_into_base, read_updates
@@ -96,6 +97,8 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         ({"task_type": "SEQ_CLS"}, "for SEQ_CLS: it has a head of its own"),
         ({"use_dora": True}, r"more than W \+ α/r · B A \(use_dora\)"),
         ({"bias": "all"}, r"\(bias\)"),
+        ({"init_lora_weights": "pissa_niter_4"}, "started by pissa_niter_4, which takes something out of the base"),
+        ({"init_lora_weights": "loftq"}, "started by loftq"),
     ],
 )
 def test_other_adapters_are_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
@@ -104,3 +107,27 @@ def test_other_adapters_are_refused(tmp_path: Path, change: dict[str, Any], says
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(ModelError, match=says):
         read_updates(tmp_path)
+
+
+def test_an_adapter_with_more_than_factors_is_not_merged_in_part(tmp_path: Path) -> None:
+    save_adapter(tmp_path)
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    more = "base_model.model.model.embed_tokens.weight"
+    save_file(tensors | {more: torch.zeros(2, 2)}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=f"holds {more}, which is no factor"):
+        read_updates(tmp_path)
+    save_file({}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="holds nothing"):
+        read_updates(tmp_path)
+
+
+def test_why_adapters_that_change_the_base_are_refused(tmp_path: Path) -> None:
+    """PiSSA: the sum of the published weights and the saved factors is another model."""
+    model = save_adapter(tmp_path, init_lora_weights="pissa")
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"init_lora_weights": True}))
+    merge_into_base(TINY, tmp_path, tmp_path / "merged", dtype="float32")
+    merged = models.load(str(tmp_path / "merged"), dtype="float32").model
+    with torch.no_grad():
+        beside, whole = (m(input_ids=some_ids()).logits for m in (model, merged))
+    assert (beside - whole).abs().max() > 0.1
