@@ -73,12 +73,17 @@ def _written(
         given: ``input_ids`` and ``attention_mask``, ``(rows, tokens)``, and ``past_key_values`` of their beginning.
     """
     import torch
-    from transformers import PreTrainedModel
+    from transformers import DynamicCache, PreTrainedModel
+
+    from helpers.inference.room import roomy
 
     writer, end = generating_model(model), tokenizer.eos_token_id
     options = {"do_sample": False, "pad_token_id": pad_id(tokenizer), "eos_token_id": end}
     # Of a learned prefix only its own ``generate`` knows what stands in the cache.
     stage = STAGE if isinstance(writer, PreTrainedModel) and end is not None else max_new_tokens
+    if isinstance(writer, PreTrainedModel):
+        begun = given.get("past_key_values") or DynamicCache(config=writer.config)
+        given |= {"past_key_values": roomy(begun)}
     rows, found = list(range(len(given["input_ids"]))), [list[int]() for _ in given["input_ids"]]
     for done in range(0, max_new_tokens, stage):
         width = given["input_ids"].shape[1]
