@@ -51,6 +51,50 @@ def test_tokens_and_chat_template_survive(tmp_path: Path) -> None:
     assert read.chat_template == ours.chat_template and read.eos_token_id == ours.eos_token_id
 
 
+def sentencepiece_like(place: Path) -> Any:
+    """A tokenizer as Llama 2's tokenizer.json describes it: spaces as ▁, unknown letters in bytes. Trained here."""
+    from tokenizers import Tokenizer, decoders, normalizers, trainers
+    from tokenizers.models import BPE
+
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    whole = Tokenizer(BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    whole.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    whole.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    texts = ["Add the flour and the milk.", "Heat the oven, then bake the bread for an hour.", "Stir the soup again."]
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special, min_frequency=1, show_progress=False)
+    whole.train_from_iterator(texts * 3, trainer)
+    stored = json.loads(whole.to_str())
+    stored["added_tokens"] = stored["added_tokens"][:3]  # bytes are ordinary tokens
+    (place / "tokenizer.json").write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
+    marks = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    (place / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer"} | marks))
+    (place / "chat_template.jinja").unlink(missing_ok=True)
+    return Tokenizer.from_str(json.dumps(stored))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Heat the milk and stir.", "the  bread ", "Crème brûlée: 250 °C", "味噌 soup\n\nAgain\t1", "a", "then then the"],
+)
+def test_a_tokenizer_of_llama_2_s_kind_survives(tmp_path: Path, text: str) -> None:
+    import gguf
+
+    folder = folder_with(tmp_path / "model")
+    tokenizer = sentencepiece_like(folder)
+    assert len(tokenizer.encode("Heat the milk and stir.").ids) < 12, "some letters have been merged"
+    expected = tokenizer.encode(text).ids
+    write_gguf(folder, tmp_path / "model.gguf", "tiny")
+    facts = {n: f.contents() for n, f in gguf.GGUFReader(tmp_path / "model.gguf").fields.items()}
+    assert facts["tokenizer.ggml.model"] == "llama"
+    assert facts["tokenizer.ggml.token_type"].count(int(gguf.TokenType.BYTE)) == 256
+    read = transformers.AutoTokenizer.from_pretrained(str(tmp_path), gguf_file="model.gguf")
+    found = read(text, add_special_tokens=False)["input_ids"]
+    assert found == expected
+    assert read.decode(found, skip_special_tokens=True).strip() == text.strip()
+
+
 def test_the_facts_that_llama_cpp_reads(tmp_path: Path) -> None:
     """Keys that the loader of llama.cpp wants for this architecture, read with ggml's own reader."""
     import gguf
