@@ -1,6 +1,6 @@
 # make run   the lessons, from nothing to a results table       make help   everything else
 #
-# Variables: PROFILE=smoke|cpu|full|auto  NB="00 04"  TIME=15m  ARGS="-p lora_r 8"  VENV=folder  PY=python3.12  PYTEST="-k name"
+# Variables: PROFILE=smoke|cpu|full|auto  NB="00 04"  TIME=10m  ARGS="-p lora_r 8"  VENV=folder  PY=python3.12  PYTEST="-k name"
 #            BENCH="classification peak"
 
 SHELL := /bin/bash
@@ -9,7 +9,7 @@ SHELL := /bin/bash
 
 PROFILE ?= cpu
 NB ?= 00 01 02 03
-TIME ?= 15m
+TIME ?= 10m
 ARGS ?=
 PYTEST ?=
 VENV ?= .venv
@@ -22,7 +22,7 @@ PYTHON = $(abspath $(VENV))/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## show this list
-	@echo "peft-lab: make TARGET [PROFILE=smoke|cpu|full|auto] [NB=\"00 04\"] [TIME=15m] [ARGS=\"-p lora_r 8\"]"
+	@echo "peft-lab: make TARGET [PROFILE=smoke|cpu|full|auto] [NB=\"00 04\"] [TIME=10m] [ARGS=\"-p lora_r 8\"]"
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12 | sed 's/^/  /'
 
 # Installs again only when a requirement changed. --no-compile: Python compiles what it imports anyway.

@@ -218,7 +218,7 @@ def test_make_run_fetches_assets_unless_smoke(tmp_path: Path) -> None:
     said = make_says("run", venv)
     assert "-r requirements.txt -c constraints.txt" in said
     assert f"{tmp_path}/venv/bin/python -m helpers assets" in said
-    assert "-m helpers run 00 01 02 03 --profile cpu --time 15m" in said
+    assert "-m helpers run 00 01 02 03 --profile cpu --time 10m" in said
     said = make_says("run", venv, "PROFILE=smoke")
     assert "helpers assets" not in said and "--time" not in said
     said = make_says("run", venv, "NB=04", "TIME=1h", "ARGS=-p lora_r 8 -p epochs 1")

@@ -66,11 +66,11 @@ def test_too_little_makes_sizes_smaller_and_says_so(place: Path) -> None:
     jobs = budget.within(planned(place), 600, said.append)
     found = sizes(jobs)
     rows = {name: row for lesson in NAMES for name, row in budget.find_lesson(lesson).shorter.items()}
-    usual = {"n_generate": 40, "n_train": 1000}
+    usual = {"n_eval": 120, "n_generate": 40, "n_train": 1000}
     assert found.keys() == usual.keys() == rows.keys()
     assert all(rows[name].least <= found[name] < usual[name] for name in found)
-    takes = 200 * (1 - rows["n_generate"].share * (1 - found["n_generate"] / 40))
-    takes += 500 * (1 - rows["n_train"].share * (1 - found["n_train"] / 1000))
+    gone = {name: rows[name].share * (1 - found[name] / usual[name]) for name in found}
+    takes = 200 * (1 - gone["n_eval"] - gone["n_generate"]) + 500 * (1 - gone["n_train"])
     assert 540 < takes <= 600, "and no smaller than needed"
     assert f"03 n_train {found['n_train']} (usual: 1,000)" in said[1] and len(said) == 2
 
@@ -79,14 +79,14 @@ def test_never_below_the_least_and_then_it_says_how_long(place: Path) -> None:
     said: list[str] = []
     found = sizes(budget.within(planned(place), 60, said.append))
     assert found == {n: row.least for lesson in NAMES for n, row in budget.find_lesson(lesson).shorter.items()}
-    assert said[-1].startswith("longer than given, 9 min")
+    assert said[-1].startswith("longer than given, 7 min")
 
 
 def test_what_was_given_is_left_alone(place: Path) -> None:
     ran(place, "03", 450.0, n_train=900)
     said: list[str] = []
     found = sizes(budget.within(planned(place, {"n_train": 900}), 400, said.append))
-    assert found["n_train"] == 900 and found["n_generate"] == 20 and "03 8 min" in said[0]
+    assert found["n_train"] == 900 and found["n_generate"] == 10 and "03 8 min" in said[0]
 
 
 def test_an_earlier_run_with_a_smaller_size_counts_for_its_part(tmp_path: Path) -> None:

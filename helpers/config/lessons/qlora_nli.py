@@ -63,5 +63,5 @@ LESSON = Lesson(
     ),
     figures=("learning_curve", "reliability"),
     # Every training of the lesson takes a part of these pairs.
-    shorter={"n_train": Shorter(least=600, share=0.6)},
+    shorter={"n_train": Shorter(least=400, share=0.6)},
 )
