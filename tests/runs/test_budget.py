@@ -64,15 +64,17 @@ def test_enough_time_changes_nothing(place: Path) -> None:
 def test_too_little_makes_sizes_smaller_and_says_so(place: Path) -> None:
     said: list[str] = []
     jobs = budget.within(planned(place), 600, said.append)
-    found = sizes(jobs)
-    rows = {name: row for lesson in NAMES for name, row in budget.find_lesson(lesson).shorter.items()}
-    usual = {"n_eval": 120, "n_generate": 40, "n_train": 1000}
+    usual = {("02", "n_eval"): 120, ("02", "n_generate"): 40, ("03", "n_train"): 1000, ("03", "n_eval"): 300}
+    rows = {(job.spec.id[:2], name): row for job in jobs for name, row in job.spec.shorter.items()}
+    found = {(job.spec.id[:2], name): job.parameters[name] for job in jobs for name in job.spec.shorter}
     assert found.keys() == usual.keys() == rows.keys()
     assert all(rows[name].least <= found[name] < usual[name] for name in found)
-    gone = {name: rows[name].share * (1 - found[name] / usual[name]) for name in found}
-    takes = 200 * (1 - gone["n_eval"] - gone["n_generate"]) + 500 * (1 - gone["n_train"])
-    assert 540 < takes <= 600, "and no smaller than needed"
-    assert f"03 n_train {found['n_train']} (usual: 1,000)" in said[1] and len(said) == 2
+    takes = {"02": 200.0, "03": 500.0}
+    for lesson, whole in list(takes.items()):
+        gone = [rows[at].share * (1 - found[at] / usual[at]) for at in found if at[0] == lesson]
+        takes[lesson] = whole * (1 - sum(gone))
+    assert 540 < sum(takes.values()) <= 600, "and no smaller than needed"
+    assert f"03 n_train {found['03', 'n_train']} (usual: 1,000)" in said[1] and len(said) == 2
 
 
 def test_never_below_the_least_and_then_it_says_how_long(place: Path) -> None:
