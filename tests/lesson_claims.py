@@ -100,7 +100,7 @@ def low_rank(record: RunRecord) -> None:
     assert float(sweep["rank 1"]["learning rate"]) > float(sweep["rank 64"]["learning rate"])
     ranks = record.notes["penalties"]["effective_rank"]["nuclear"]
     assert len(ranks) == 4 and ranks == sorted(set(ranks), reverse=True) and ranks[-1] < 0.8 * ranks[0]
-    assert {name: on["16 or 32 bit"] for name, on in record.notes["variants_run"].items()} == dict.fromkeys(
+    assert {name: on["float32"] for name, on in record.notes["variants_run"].items()} == dict.fromkeys(
         ("LoRA", "rsLoRA", "DoRA", "PiSSA", "LoRA+", "AdaLoRA", "VeRA"), "runs"
     )
 

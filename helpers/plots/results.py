@@ -115,13 +115,19 @@ def differences(tests: Sequence[Any], title: str = "") -> Figure:
 
 
 def pareto(
-    points: Mapping[str, Mapping[str, Any]], front: Sequence[str], xlabel: str, ylabel: str, title: str = ""
+    points: Mapping[str, Mapping[str, Any]],
+    front: Sequence[str],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    log: bool = False,
 ) -> Figure:
     """Quality with its interval against cost; the points that nothing beats are joined and named in colour.
 
     Args:
         points: ``{name: estimate}``, each with the key ``train_seconds``, its cost.
         front: names of the points that nothing beats, from ``compare_runs.pareto``.
+        log: logarithmic costs, none of which may be 0.
     """
     if not points:
         raise ValueError("no points to draw")
@@ -138,6 +144,9 @@ def pareto(
         ys = [bounds(points[name])[0] for name in line]
         axis.step([costs[name] for name in line], ys, where="post", color=PALETTE[1], lw=1, ls=":")
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-        axis.set_xlim(left=-0.03 * max(costs.values()) or None)  # from zero, with room for a point that costs nothing
+        if log:
+            axis.set_xscale("log")
+        else:  # from zero, with room for a point that costs nothing
+            axis.set_xlim(left=-0.03 * max(costs.values()) or None)
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.8)
     return fig

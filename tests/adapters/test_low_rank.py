@@ -189,6 +189,20 @@ def test_the_mix_in_adds_the_penalty_once_an_update_and_only_while_training() ->
     assert float(Both(model.train()).compute_loss(model, {})) == 2.0
 
 
+@pytest.mark.parametrize("name", ["factor_l2", "orthogonality"])
+def test_a_penalty_waits_until_there_is_an_update(name: str) -> None:
+    """Adam would take full steps on A, on which the loss has no gradient while B is 0."""
+    model = wrapped(moved=0.0).train()
+    penalty = low_rank.PENALTIES[name]
+    assert float(penalty(model)) > 0
+    trainer = Both(model, penalty=penalty, strength=1.0)
+    assert float(trainer.compute_loss(model, {})) == 2.0
+    first = next(layer for layer in model.modules() if hasattr(layer, "lora_B"))
+    with torch.no_grad():
+        first.lora_B["default"].weight[0, 0] = 1e-6
+    assert float(trainer.compute_loss(model, {})) == pytest.approx(2.0 + float(penalty(model)))
+
+
 class PenalisedTrainer(low_rank.Penalised, Trainer):
     pass
 

@@ -57,13 +57,14 @@ EVERY: dict[str, Callable[[], Figure]] = {
     "quantisation_error": lambda: plots.quantisation_error(XY, XY + 0.1),
     "confusion": lambda: plots.confusion([[5, 1], [0, 0]], ["yes", "no"]),
     "reliability": lambda: plots.reliability(calibration.reliability([0.2, 0.9, 1.0], [0, 1, 1])),
-    "spectra": lambda: plots.spectra({"rank 2": [1.0, 3.0], "full": [2.0, 1.0, 0.5, 0.0]}),
+    "spectra": lambda: plots.spectra({"rank 2": [[1.0, 3.0]], "full": [[2.0, 1.0, 0.5, 0.0], [1.0]]}),
     "low_rank": lambda: plots.low_rank(
         [0.1, 1.0],
         {"nuclear": [9.0, 3.0]},
         {"nuclear": [wilson(4, 9), wilson(3, 9)]},
-        {0.1: [1.0, 2.0], 1.0: [0.5, 0.1]},
+        {0.1: [[1.0, 2.0], [3.0, 4.0]], 1.0: [[0.5, 0.1]]},
         "accuracy",
+        (8.0, wilson(5, 9)),
     ),
     "learning_curve": lambda: plots.learning_curve({"qlora": {9: wilson(4, 9), 100: wilson(80, 100)}}, "n", "acc"),
     "pareto": lambda: plots.pareto(
@@ -173,16 +174,17 @@ def test_reliability_draws_each_bin_at_its_confidence_and_accuracy() -> None:
         plots.reliability([])
 
 
-def test_spectra_fall_from_their_largest_value_and_leave_zeros_out() -> None:
-    (axis,) = plots.spectra({"full": [2.0, 0.0, 4.0, 1.0]}).axes
-    assert axis.lines[0].get_ydata().tolist() == [1.0, 0.5, 0.25] and axis.get_yscale() == "log"
+def test_spectra_fall_from_their_largest_value_and_are_means_over_layers() -> None:
+    (axis,) = plots.spectra({"full": [[2.0, 0.0, 4.0, 1.0], [1.0, 10.0], [0.0]]}).axes
+    assert axis.lines[0].get_ydata().tolist() == pytest.approx([1.0, 0.3, 0.25, 0.0]) and axis.get_yscale() == "log"
 
 
 def test_low_rank_shows_rank_quality_and_singular_values() -> None:
     left, middle, right = EVERY["low_rank"]().axes
     assert left.lines[0].get_ydata().tolist() == [9.0, 3.0] and left.get_xscale() == "log"
     assert middle.lines[0].get_ydata().tolist() == [wilson(4, 9).value, wilson(3, 9).value]
-    assert [line.get_ydata().tolist() for line in right.lines] == [[2.0, 1.0], [0.5, 0.1]]
+    assert left.lines[1].get_ydata()[0] == 8.0 and middle.lines[1].get_ydata()[0] == wilson(5, 9).value
+    assert [line.get_ydata().tolist() for line in right.lines] == [[3.0, 2.0], [0.5, 0.1]]
 
 
 def test_curves_have_a_logarithmic_axis_where_asked_for() -> None:

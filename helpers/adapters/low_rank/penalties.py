@@ -11,6 +11,9 @@ orthogonality    Σ_{i≠j} (bᵢ·bⱼ)² + (aᵢ·aⱼ)², over columns of B a
 ===============  ================================================================================================
 
 Each is summed over layers. Gradients are those of the formulas; only small matrices are decomposed.
+
+At the start B is 0, and the loss has no gradient on A. Adam divides a gradient by its own size, so a penalty with one
+there would move A in steps of full size, however small its strength. So a penalty counts from where B is not 0.
 """
 
 from __future__ import annotations
@@ -91,7 +94,9 @@ PENALTIES: Mapping[str, Penalty] = {"nuclear": nuclear, "factor_l2": factor_l2, 
 
 
 class Penalised:
-    """Mix-in for a ``Trainer``: loss + strength × penalty. What is reported of an evaluation stays the loss.
+    """Mix-in for a ``Trainer``: loss + strength × penalty, from where the update is not 0 on.
+
+    What is reported of an evaluation stays the loss.
 
     It stands before the trainer: ``class PenalisedTrainer(Penalised, CompletionTrainer)``.
 
@@ -108,12 +113,17 @@ class Penalised:
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]
-        if self.penalty is None or not model.training:
+        if self.penalty is None or not model.training or not _begun(model):
             return found
         # Where the passes of an update are summed, not averaged, each adds its part.
         passes = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1  # type: ignore[attr-defined]
         added = self.strength / passes * self.penalty(model)
         return (found[0] + added, found[1]) if return_outputs else found + added
+
+
+def _begun(model: nn.Module) -> bool:
+    """Whether some B is no longer 0."""
+    return any(bool(parameter.any()) for name, parameter in model.named_parameters() if "lora_B" in name)
 
 
 def _stacks(model: nn.Module) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
