@@ -99,7 +99,7 @@ def low_rank(record: RunRecord) -> None:
         assert learned["difference"] < 0 and learned["p_value"] < 0.01
     assert float(sweep["rank 1"]["learning rate"]) > float(sweep["rank 64"]["learning rate"])
     ranks = record.notes["penalties"]["effective_rank"]["nuclear"]
-    assert len(ranks) == 4 and ranks == sorted(set(ranks), reverse=True) and ranks[-1] < 0.8 * ranks[0]
+    assert len(ranks) == 4 and ranks == sorted(set(ranks), reverse=True) and ranks[-1] < 0.95 * ranks[0]
     assert {name: on["float32"] for name, on in record.notes["variants_run"].items()} == dict.fromkeys(
         ("LoRA", "rsLoRA", "DoRA", "PiSSA", "LoRA+", "AdaLoRA", "VeRA"), "runs"
     )
