@@ -80,6 +80,8 @@ def curves(
                 axis.fill_between(x, low, high, color=PALETTE[i % len(PALETTE)], alpha=0.15, lw=0)
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axis.set_ylim(bottom=0)
+        if not log and all(float(value).is_integer() for value in x):  # blocks and epochs have no halves
+            axis.xaxis.get_major_locator().set_params(integer=True)
         if len(series) > 1:
             axis.legend()
     return fig

@@ -25,7 +25,7 @@ def spectra(values: Mapping[str, Sequence[Sequence[float]]], title: str = "") ->
             style = {"color": PALETTE[i % len(PALETTE)], "marker": "o" if len(falling) == 1 else None, "ms": 4.5}
             axis.plot(1 + np.arange(len(falling)), falling, label=name, **style)
         axis.set(xscale="log", yscale="log", xlabel="direction within a layer, strongest first", title=title)
-        axis.set(ylabel="singular value / largest", ylim=(1e-6, 1.5))
+        axis.set(ylabel="singular value / largest", ylim=(max(1e-6, axis.dataLim.minposy / 2), 1.5))
         axis.legend()
     return fig
 
@@ -64,7 +64,12 @@ def low_rank(
             value, low, high = np.array([bounds(estimate) for estimate in quality[name]]).T
             middle.plot(strengths, value, **style)
             middle.fill_between(strengths, low, high, color=PALETTE[i], alpha=0.15, lw=0)
-        left.set(xscale="log", ylim=(0, None), xlabel="strength of the penalty", ylabel="effective rank of the update")
+        left.set(
+            xscale="log",
+            ylim=(0, 1.1 * max(without[0], *map(max, ranks.values()))),
+            xlabel="strength of the penalty",
+            ylabel="effective rank of the update",
+        )
         middle.set(xscale="log", xlabel="strength of the penalty", ylabel=ylabel)
         for axis, value in ((left, without[0]), (middle, bounds(without[1])[0])):
             axis.axhline(value, color=GREY, ls="--", lw=1, label="no penalty")
