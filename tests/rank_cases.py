@@ -106,12 +106,12 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     """
     import torch
 
+    from helpers.memory import steps
+    from helpers.memory.batches import batch
     from helpers.memory.counted import Counted
     from helpers.memory.jobs import Job
     from helpers.memory.spread import Spread
     from helpers.models.skeletons import configuration
-    from helpers.memory.batches import batch
-    from helpers.memory import steps
 
     job, spread = Job(**row["job"]), Spread(**row["spread"])
     torch.manual_seed(0)
@@ -127,7 +127,7 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     found |= {"loss": [], "wire": {}}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
-    for _ in range(2):  # the second is like all that follow
+    for _ in range(3):  # the third is like all that follow; DDP orders its buckets anew in the second
         with Counted() as counted:
             for left in reversed(range(job.accumulation)):
                 with _sync(model, spread, left == 0):
@@ -177,6 +177,7 @@ def wrapped(job: Any, spread: Any, model: Any, fake: bool = False) -> Any:
     import torch
     from accelerate.utils import FullyShardedDataParallelPlugin
     from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+
     from helpers.memory.spread import gathered_in
 
     if not spread.sharded:

@@ -41,7 +41,8 @@ LOGITS, WORK, ROUNDING, OWN = "logits and loss", "workspace", "allocator", "CUDA
 # Rows of a table, in this order: what a storage was made for -> what it is called.
 PARTS: dict[str, str] = {
     WEIGHTS: "weights", BUFFERS: "weights", SCALES: SCALES, steps.KEPT: steps.KEPT, ADAPTERS: ADAPTERS,
-    steps.GATHERED: steps.GATHERED, steps.SENT: steps.SENT, steps.GRADIENTS: "gradients", steps.STATES: "optimizer states", steps.INPUTS: "activations",
+    steps.GATHERED: steps.GATHERED, steps.SENT: steps.SENT,
+    steps.GRADIENTS: "gradients", steps.STATES: "optimizer states", steps.INPUTS: "activations",
     steps.ACTIVATIONS: "activations", LOGITS: LOGITS, steps.BACKWARD: WORK, steps.UPDATE: WORK, WORK: WORK,
     ROUNDING: ROUNDING, OWN: OWN,
 }  # fmt: skip

@@ -88,9 +88,7 @@ def _described(layer: nn.Module) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _recorded(
-    job: Job, layers: int | None, prepare: Callable[[Any, Any], None] | None
-) -> tuple[Ledger, float]:
+def _recorded(job: Job, layers: int | None, prepare: Callable[[Any, Any], None] | None) -> tuple[Ledger, float]:
     """(the record of a step, bytes of the optimizer's states beside it)."""
     run, model, _ = recorded(job, layers, partial(FakeRun, counts=False), prepare)
     ledger = Ledger(list(run.ledger.events), run.ledger.causes, run.ledger.shapes)  # before the model ends
@@ -120,9 +118,7 @@ def recorded(
         return _run(job, config, kind, prepare or (lambda run, model: None))
 
 
-def _run(
-    job: Job, config: Any, kind: Callable[..., Any], prepare: Callable[[Any, Any], None]
-) -> tuple[Any, Any, Any]:
+def _run(job: Job, config: Any, kind: Callable[..., Any], prepare: Callable[[Any, Any], None]) -> tuple[Any, Any, Any]:
     run = kind(WORKSPACE if job.device == "cuda" else None)
     inputs = batch(job, config)
     passes = job.accumulation if job.trains else 1

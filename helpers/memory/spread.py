@@ -9,9 +9,9 @@ from helpers.errors import ParameterError
 from helpers.hints import did_you_mean
 from helpers.memory.jobs import Job
 
-# What each card holds: everything (DDP); a part of weights, gradients and optimizer states (FSDP, full shard); the same,
-# but weights stay whole from the forward to the backward pass (shard grad op); a part among the cards of one group, and
-# the groups are copies of each other (hybrid); a part, and that in the machine's memory (CPU offload).
+# What each card holds: everything (DDP); a part of weights, gradients and optimizer states (FSDP, full shard); the
+# same, but weights stay whole from the forward to the backward pass (shard grad op); a part among the cards of one
+# group, and the groups are copies of each other (hybrid); a part in the machine's memory (CPU offload).
 STRATEGIES = ("ddp", "fsdp", "grad-op", "hybrid", "offload")
 STORAGES = ("uint8", "float16", "bfloat16", "float32")
 SHARDED_STEPS = ("completion", "causal")
@@ -75,9 +75,7 @@ def cards_of(text: str) -> tuple[int, str]:
     return count, card_named(found[2])
 
 
-def spread_of(
-    job: Job, strategy: str, count: int, *, shard: int | None = None, storage: str | None = None
-) -> Spread:
+def spread_of(job: Job, strategy: str, count: int, *, shard: int | None = None, storage: str | None = None) -> Spread:
     """A strategy for a job, checked.
 
     Args:
@@ -96,10 +94,16 @@ def spread_of(
         near = did_you_mean(storage, STORAGES)
         raise ParameterError(f"quant_storage = {storage!r} is not known{near}", f"Allowed: {', '.join(STORAGES)}")
     if shard is not None and strategy != "hybrid":
-        raise ParameterError(f"shard = {shard} has no meaning with {strategy}", "Leave it out, or use --strategy hybrid")
+        raise ParameterError(
+            f"shard = {shard} has no meaning with {strategy}", "Leave it out, or use --strategy hybrid"
+        )
     packed = job.quant.startswith("nf4")
     if strategy == "ddp":
         return Spread(strategy, count, 1, (storage or "uint8") if packed else "uint8")
+    if count < 2:
+        raise ParameterError(
+            f"{strategy} on one card has no other to share with", "Give 2 cards, or use --strategy ddp"
+        )
     _shardable(job)
     if packed:
         storage = _matching(job, storage)
@@ -139,7 +143,7 @@ def _shardable(job: Job) -> None:
         ),
         (
             job.optimizer != "adamw_torch",
-            f"optimizer = {job.optimizer!r} does not know sharded tensors",
+            f"optimizer = {job.optimizer!r} is not planned sharded",
             "Use optimizer = 'adamw_torch'",
         ),
         (

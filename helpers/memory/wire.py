@@ -96,7 +96,7 @@ def traffic(units: Sequence[Unit], job: Job, spread: Spread, buffers: int = 0) -
         brought = sum(row.calls for row in into)
         rows += [
             Traffic(UP, 1, brought, _copied(units, spread, passes)),
-            Traffic(DOWN, 1, len(trained), _returned(units, spread)),
+            Traffic(DOWN, 1, sum(unit.count for unit in trained), _returned(units, spread)),
         ]
     return [row for row in rows if row.size]
 
