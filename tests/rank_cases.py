@@ -102,7 +102,8 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     """One training on this rank.
 
     Args:
-        row: "job", "spread": fields of both; "peak": whether to measure it, which takes two more steps.
+        row: "job", "spread": fields of both; "peak": whether to measure it, which takes two more steps; "fails":
+            whether the first step is expected to raise.
     """
     import torch
 
@@ -114,17 +115,20 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     from helpers.models.skeletons import configuration
 
     job, spread = Job(**row["job"]), Spread(**row["spread"])
-    torch.manual_seed(0)
     model = _loaded(job, spread)
     inputs = batch(job, configuration(job.model))
     with torch.no_grad():
-        before = float(steps.loss_of(job, model, inputs))
-    found: dict[str, Any] = {"loss before": before}
+        found: dict[str, Any] = {"loss before": float(steps.loss_of(job, model, inputs))}
     if row.get("peak"):
         found["peak"] = _peak(job, spread, model, inputs)
         model = _loaded(job, spread)
     model = wrapped(job, spread, model)
-    found |= {"loss": [], "wire": {}}
+    found["loss"] = []
+    if row.get("fails"):
+        try:
+            steps.loss_of(job, model, inputs)
+        except Exception as error:
+            return found | {"error": f"{type(error).__name__}: {error}"}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
     for _ in range(3):  # the third is like all that follow; DDP orders its buckets anew in the second
@@ -156,16 +160,26 @@ def _loaded(job: Any, spread: Any) -> Any:
     from helpers.memory.measure import finished
     from helpers.models.quantize import quantisation_config
 
+    torch.manual_seed(0)  # the same adapters on every process
     config = quantisation_config(job.quant, getattr(torch, job.dtype)) if job.quant != "none" else "none"
     if job.quant != "none":
         config.bnb_4bit_quant_storage = getattr(torch, spread.storage)
-    model: Any = models.load(job.model, quant=config, dtype=job.dtype).model
+    options = {"quant": config, "dtype": job.dtype, "machine": _here()}
+    model: Any = models.load(job.model, **options).model
     model.requires_grad_(job.method == "full")
     if job.method == "lora":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = get_peft_model(model, lora_config(job))
     return finished(model, job)
+
+
+def _here() -> Any:
+    """This machine without its GPU."""
+    from helpers.machine import hardware
+    from helpers.memory.report import without_card
+
+    return without_card(hardware.probe())
 
 
 def wrapped(job: Any, spread: Any, model: Any, fake: bool = False) -> Any:
@@ -269,7 +283,8 @@ def _peak(job: Any, spread: Any, model: Any, inputs: dict[str, Any]) -> int:
         return held + profiled_peak(ddp)
     model = wrapped(job, spread, model, fake=True)
     held = _held(model, inputs)
-    return held + profiled_peak(lambda: [steps.train(job, model, inputs) for _ in range(2)])
+    plain = job.but(mixed=False)  # no autocast: FSDP casts
+    return held + profiled_peak(lambda: [steps.train(plain, model, inputs) for _ in range(2)])
 
 
 def _held(model: Any, inputs: dict[str, Any]) -> int:

@@ -93,8 +93,11 @@ def _storage(found: RankPlan) -> str:
 
 
 def _loading(found: RankPlan, size: float) -> list[str]:
-    if not found.loading:
+    if not found.spread.sharded:
         return []
+    if not found.loading:
+        size_of = f"{found.whole / GB:.1f} GB of RAM in the first process"
+        return [f"while it is loaded: {size_of} with cpu_ram_efficient_loading, in every process without"]
     line = f"while it is loaded: {found.loading / GB:.1f} GB on each card, before it is sharded"
     if found.loading <= size:
         return [line]
@@ -173,7 +176,7 @@ def sets(
         values.append({"model": model, "training": kind, "sets": chosen})
     by = "prices as given" if prices else "least memory in all, then fewest cards"
     lines += ["", f"each: cards, and GB that each needs; up to {COUNTS[-1]} cards of one kind; cheapest: {by}"]
-    lines.append(f"on each card: {assignments(dict(given))}")
+    lines.append(f"on each card: {assignments(dict(given))}; RAM: of the whole machine; ddp: any number of these cards")
     if any("*" in line for line in lines[2:]):
         lines.append("* does not fit while 4-bit weights are loaded onto each card whole: load them on the CPU first")
     return Planned({"given": dict(given), "rows": values}, "\n".join(lines), True)
@@ -183,7 +186,8 @@ def _cell(chosen: CardSet | None) -> str:
     if chosen is None:
         return "none"
     mark = "*" if chosen.found.loading > CARDS[chosen.card][0] else ""
-    return f"{chosen}{mark}, {chosen.found.plan.total / GB:.1f}"
+    ram = chosen.found.host * chosen.found.spread.count / GB
+    return f"{chosen}{mark}, {chosen.found.plan.total / GB:.1f}" + (f" + {ram:.0f} RAM" if ram else "")
 
 
 def _values(found: RankPlan, card: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _described(layer: nn.Module) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _recorded(job: Job, layers: int | None, prepare: Callable[[Any, Any], None] | None) -> tuple[Ledger, float]:
+def _recorded(job: Job, layers: int | None, prepare: Callable[[Any, Any], None] | None = None) -> tuple[Ledger, float]:
     """(the record of a step, bytes of the optimizer's states beside it)."""
     run, model, _ = recorded(job, layers, partial(FakeRun, counts=False), prepare)
     ledger = Ledger(list(run.ledger.events), run.ledger.causes, run.ledger.shapes)  # before the model ends

@@ -16,7 +16,7 @@ from helpers.memory.recording import Record
 from helpers.memory.shards import marked_record, sharded, whole_record, with_buckets
 from helpers.memory.spread import Spread, spread_of
 from helpers.memory.units import Unit, held, members
-from helpers.memory.wire import Traffic, traffic
+from helpers.memory.wire import Traffic, buckets, traffic
 
 COUNTS = (1, 2, 4, 8, 16, 32)  # cards that a set may have
 
@@ -62,7 +62,7 @@ def plan_rank(job: Job, spread: Spread) -> RankPlan:
     if spread.sharded:
         ledger, host = sharded(record.ledger, units, job, spread)
     elif spread.count > 1:
-        ledger = with_buckets(record.ledger, sum(unit.gradient_bytes(job, spread) * unit.count for unit in units))
+        ledger = with_buckets(record.ledger, buckets(units, spread))
     else:
         ledger = record.ledger
     alone = Spread("ddp", 1, 1)

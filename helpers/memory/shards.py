@@ -31,7 +31,6 @@ from helpers.memory.spread import Spread
 from helpers.memory.units import Member, Unit, master, units_of
 
 KEPT = (WEIGHTS, ADAPTERS)
-BUCKETS = (2**20, 25 * 2**20)  # bytes of DDP's first bucket of gradients and of the others
 _Shape = tuple[int, ...]
 
 
@@ -41,7 +40,7 @@ def marked_record(job: Job) -> tuple[Record, tuple[Unit, ...]]:
     found: list[tuple[Unit, ...]] = []
 
     def prepare(run: Any, model: Any) -> None:
-        found.append(units_of(model, job, layers_of(job)))
+        found.append(units_of(model, job, _missing(model, job)))
         put_marks(run, model)
 
     record = record_of(job.but(mixed=False, uniform=job.mixed), prepare)
@@ -52,21 +51,23 @@ def marked_record(job: Job) -> tuple[Record, tuple[Unit, ...]]:
 def whole_record(job: Job) -> tuple[Record, tuple[Unit, ...]]:
     """A step of the job on one card, and the units of its model."""
     found: list[tuple[Unit, ...]] = []
-    record = record_of(job, lambda run, model: found.append(units_of(model, job, layers_of(job))))
+    record = record_of(job, lambda run, model: found.append(units_of(model, job, _missing(model, job))))
     return record, found[0]
 
 
-def with_buckets(ledger: Ledger, gradients: int) -> Ledger:
+def _missing(model: Any, job: Job) -> int:
+    """Layers that a shallow model has less than the job's."""
+    return layers_of(job) - int(model.config.get_text_config().num_hidden_layers)
+
+
+def with_buckets(ledger: Ledger, sizes: Sequence[int]) -> Ledger:
     """A card's record under DDP: buckets that gradients are copied to and summed in, there from the start."""
-    deep = Ledger([], dict(ledger.causes), dict(ledger.shapes))
-    rest, limit = gradients, BUCKETS[0]
-    while rest > 0:
-        size, key = min(rest, limit), -1 - len(deep.events)
-        deep.events.append((key, size))
-        deep.causes[key], deep.shapes[key] = steps.SENT, ((size,), torch.uint8, "bucket")
-        rest, limit = rest - size, BUCKETS[1]
-    deep.events += ledger.events
-    return deep
+    found = Ledger([], dict(ledger.causes), dict(ledger.shapes))
+    for number, size in enumerate(sizes, 1):
+        found.events.append((-number, size))
+        found.causes[-number], found.shapes[-number] = steps.SENT, ((size,), torch.uint8, "bucket")
+    found.events += ledger.events
+    return found
 
 
 def sharded(record: Ledger, units: Sequence[Unit], job: Job, spread: Spread) -> tuple[Ledger, int]:

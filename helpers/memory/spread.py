@@ -93,6 +93,10 @@ def spread_of(job: Job, strategy: str, count: int, *, shard: int | None = None, 
     if storage is not None and storage not in STORAGES:
         near = did_you_mean(storage, STORAGES)
         raise ParameterError(f"quant_storage = {storage!r} is not known{near}", f"Allowed: {', '.join(STORAGES)}")
+    if storage is not None and not job.quant.startswith("nf4"):
+        raise ParameterError(f"quant_storage is for 4-bit weights, and quant is {job.quant!r}", "Leave it out")
+    if job.step == "contrast":
+        raise ParameterError("trained prompts are not planned for several cards", "Plan them with --card")
     if shard is not None and strategy != "hybrid":
         raise ParameterError(
             f"shard = {shard} has no meaning with {strategy}", "Leave it out, or use --strategy hybrid"

@@ -91,15 +91,9 @@ class Unit:
         return sum(m.numbers(spread) * m.gathered(job, spread).itemsize for m in self.cut(spread)) * spread.shard
 
     def gradient_bytes(self, job: Job, spread: Spread) -> int:
-        """Bytes of what goes into its reduce-scatter, padding included; with DDP into its all-reduce."""
+        """Bytes of what goes into its reduce-scatter, padding included; gradients are in what was gathered."""
         trained = [m for m in self.members if m.trained]
-        each = sum(m.numbers(spread) * self.reduced(m, job, spread).itemsize for m in trained)
-        return each * (spread.shard if spread.sharded else 1)
-
-    @staticmethod
-    def reduced(member: Member, job: Job, spread: Spread) -> torch.dtype:
-        """What a gradient is summed in: FSDP sums what the backward pass gives, DDP what the parameter is kept in."""
-        return member.gathered(job, spread) if spread.sharded else member.dtype
+        return sum(m.numbers(spread) * m.gathered(job, spread).itemsize for m in trained) * spread.shard
 
 
 def modules_of(model: Any) -> list[tuple[str, list[nn.Module], bool]]:
@@ -127,11 +121,11 @@ def _final_norm(model: Any) -> nn.Module | None:
     return norms[-1] if norms else None
 
 
-def units_of(model: Any, job: Job, layers: int | None = None) -> tuple[Unit, ...]:
-    """The units of a model that is built for `job`, on ``meta`` or fake; layers, which are alike, as one with a count.
+def units_of(model: Any, job: Job, more: int = 0) -> tuple[Unit, ...]:
+    """The units of a model that is built for `job`, on ``meta`` or fake; layers that are alike as one with a count.
 
     Args:
-        layers: how many there are, in place of those of this model.
+        more: layers that the job's model has beyond those of this one.
     """
     taken: set[int] = set()
     units: list[Unit] = []
@@ -142,7 +136,7 @@ def units_of(model: Any, job: Job, layers: int | None = None) -> tuple[Unit, ...
         units.append(Unit(name, tuple(_member(p, job) for p in members), keeps))
     alike = [unit for unit in units if unit.name == LAYER]
     if len(set(alike)) == 1:
-        one = Unit(LAYER, alike[0].members, False, layers or len(alike))
+        one = Unit(LAYER, alike[0].members, False, len(alike) + more)
         units = [one, *(unit for unit in units if unit.name != LAYER)]
     return tuple(units)
 

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 
 from helpers.memory.jobs import Job
 from helpers.memory.spread import Spread
-from helpers.memory.units import Unit
+from helpers.memory.units import LAYER, Unit
 
 GATHER, SCATTER, REDUCE, BROADCAST = "all-gather", "reduce-scatter", "all-reduce", "broadcast"
+BUCKETS = (2**20, 25 * 2**20)  # bytes from which DDP closes its first bucket of gradients, and the others
 UP, DOWN = "to the GPU", "to the RAM"
 NORM = "all-reduce of norms"
 
@@ -36,7 +37,7 @@ class Traffic:
     Attributes:
         kind: ``GATHER`` and so on; ``UP`` and ``DOWN`` are copies between the machine's memory and a card.
         cards: how many take part.
-        calls: how many there are; 0 where that is not planned (DDP's buckets).
+        calls: how many there are.
         size: bytes of all of them: of an all-gather's result, of a reduce-scatter's or an all-reduce's input, of what
             a card copies.
     """
@@ -76,9 +77,9 @@ def traffic(units: Sequence[Unit], job: Job, spread: Spread, buffers: int = 0) -
         return []
     passes = job.accumulation
     if not spread.sharded:
-        gradients = sum(unit.gradient_bytes(job, spread) * unit.count for unit in units)
-        # In front of a pass that syncs, and of the one after it: ``no_sync`` is looked at when a pass ends.
-        found = [Traffic(REDUCE, spread.count, 0, gradients), Traffic(BROADCAST, spread.count, 1, buffers)]
+        sizes = buckets(units, spread)
+        # Whether it syncs is looked at when a pass ends: the buffers travel in front of the pass after it.
+        found = [Traffic(REDUCE, spread.count, len(sizes), sum(sizes)), Traffic(BROADCAST, spread.count, 1, buffers)]
         return [row for row in found if row.size]
     gathered = [(unit, gathers(unit, spread) * unit.count * passes) for unit in units]
     trained = [unit for unit in units if unit.gradient_bytes(job, spread)]
@@ -99,6 +100,18 @@ def traffic(units: Sequence[Unit], job: Job, spread: Spread, buffers: int = 0) -
             Traffic(DOWN, 1, sum(unit.count for unit in trained), _returned(units, spread)),
         ]
     return [row for row in rows if row.size]
+
+
+def buckets(units: Sequence[Unit], spread: Spread) -> list[int]:
+    """Bytes of DDP's buckets of gradients, about in the order in which a backward pass gives them: the last first."""
+    first = sorted(units, key=lambda unit: (not unit.keeps, unit.name != LAYER))  # head, layers, embedding
+    found, held = [], 0
+    for member in (m for unit in first for m in [*reversed(unit.members)] * unit.count if m.trained):
+        held += member.numbers(spread) * member.dtype.itemsize
+        if held >= BUCKETS[bool(found)]:
+            found.append(held)
+            held = 0
+    return [*found, held] if held else found
 
 
 def _sum(rows: Sequence[Traffic]) -> Traffic:
