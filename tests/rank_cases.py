@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +34,9 @@ def measured(cases: Sequence[dict[str, Any]], seconds: float = 400) -> list[list
     with tempfile.TemporaryDirectory() as folder:
         given, results = Path(folder, "cases.json"), Path(folder, "results.json")
         given.write_text(json.dumps(cases))
-        quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        if sys.platform == "linux":
+            quiet["GLOO_SOCKET_IFNAME"] = "lo"
         done = subprocess.run(
             [sys.executable, __file__, str(given), str(results)],
             cwd=ROOT, env=os.environ | quiet, capture_output=True, text=True, timeout=seconds,
@@ -102,8 +105,8 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     """One training on this rank.
 
     Args:
-        row: "job", "spread": fields of both; "peak": whether to measure it, which takes two more steps; "fails":
-            whether the first step is expected to raise.
+        row: "job", "spread": fields of both; "peak": whether to measure it too; "fails": whether the first step is
+            expected to raise.
     """
     import torch
 
@@ -174,6 +177,7 @@ def _loaded(job: Any, spread: Any) -> Any:
     return finished(model, job)
 
 
+@lru_cache
 def _here() -> Any:
     """This machine without its GPU."""
     from helpers.machine import hardware
@@ -267,11 +271,14 @@ def units(model: Any) -> list[tuple[int, int, bool]]:
     )
 
 
-def _peak(job: Any, spread: Any, model: Any, inputs: dict[str, Any]) -> int:
-    """Most bytes at once from after the sharding to the end of the second step."""
+def _peak(job: Any, spread: Any, model: Any, inputs: dict[str, Any]) -> int | None:
+    """Most bytes at once from after the sharding to the end of a step; of the first rank, the others only take part."""
+    import torch.distributed as dist
+
     from helpers.memory import steps
     from helpers.memory.measure import profiled_peak, storages
 
+    first = dist.get_rank() == 0
     if not spread.sharded:
         held = sum(storages(model, inputs).values())
 
@@ -280,11 +287,11 @@ def _peak(job: Any, spread: Any, model: Any, inputs: dict[str, Any]) -> int:
             for _ in range(2):
                 steps.train(job, whole, inputs)
 
-        return held + profiled_peak(ddp)
+        return held + profiled_peak(ddp) if first else ddp()
     model = wrapped(job, spread, model, fake=True)
     held = _held(model, inputs)
     plain = job.but(mixed=False)  # no autocast: FSDP casts
-    return held + profiled_peak(lambda: [steps.train(plain, model, inputs) for _ in range(2)])
+    return held + profiled_peak(lambda: steps.train(plain, model, inputs)) if first else None
 
 
 def _held(model: Any, inputs: dict[str, Any]) -> int:

@@ -71,7 +71,7 @@ def with_buckets(ledger: Ledger, sizes: Sequence[int]) -> Ledger:
 
 
 def sharded(record: Ledger, units: Sequence[Unit], job: Job, spread: Spread) -> tuple[Ledger, int]:
-    """(a card's record, bytes of what it keeps in the machine's memory), of ``marked_record``'s for `job`."""
+    """A card's record, made from ``marked_record``'s of `job`; most bytes that its process keeps in the RAM."""
     rank = _Rank(record, {unit.name: unit for unit in units}, job, spread)
     return rank.play(), rank.offloaded
 
@@ -105,7 +105,8 @@ class _Rank:
         self.sum: list[int] = []  # what the latest sum of gradients still holds
         self.gradients: dict[tuple[_Shape, torch.dtype], list[int]] = {}  # whole ones, keys in the record
         self.parts: dict[int, list[int]] = {}  # key in the record -> [parts of gradients here, whole ones they are of]
-        self.offloaded = 0
+        self.hosted: dict[int, int] = {}  # what is in the machine's memory: key in the record -> bytes
+        self.in_host = self.offloaded = 0  # bytes there now, and the most
 
     def play(self) -> Ledger:
         for key, size in self.record.events:
@@ -126,8 +127,8 @@ class _Rank:
             member = self._member(cause, shape, dtype)
             size = member.numbers(self.spread) * member.stored(self.spread).itemsize
             if self.spread.offloads and member.sharded(self.spread):
-                self.offloaded += size
-                self.keys[key] = None
+                self._host(size)
+                self.keys[key], self.hosted[key] = None, size
                 return
         elif cause == steps.GRADIENTS:
             self.gradients.setdefault((shape, dtype), []).append(key)
@@ -146,6 +147,12 @@ class _Rank:
             return
         if (here := self.keys.pop(key)) is not None:
             self._free([here])
+        else:
+            self._host(-self.hosted.pop(key, 0))
+
+    def _host(self, size: int) -> None:
+        self.in_host += size
+        self.offloaded = max(self.offloaded, self.in_host)
 
     # what FSDP adds
 
@@ -262,7 +269,7 @@ class _Rank:
                 self._free([part])
             part = kept
         if self.spread.offloads:
-            self.offloaded += exact
+            self._host(exact)
             self._free([part])
             left: list[int] = [len(there)]
         else:

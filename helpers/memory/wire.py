@@ -105,7 +105,8 @@ def traffic(units: Sequence[Unit], job: Job, spread: Spread, buffers: int = 0) -
 def buckets(units: Sequence[Unit], spread: Spread) -> list[int]:
     """Bytes of DDP's buckets of gradients, about in the order in which a backward pass gives them: the last first."""
     first = sorted(units, key=lambda unit: (not unit.keeps, unit.name != LAYER))  # head, layers, embedding
-    found, held = [], 0
+    found: list[int] = []
+    held = 0
     for member in (m for unit in first for m in [*reversed(unit.members)] * unit.count if m.trained):
         held += member.numbers(spread) * member.dtype.itemsize
         if held >= BUCKETS[bool(found)]:

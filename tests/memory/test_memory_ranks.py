@@ -15,6 +15,7 @@ from helpers.memory.spread import Spread, spread_of
 from helpers.memory.units import LAYER, held
 from helpers.memory.wire import BROADCAST, GATHER, NORM, REDUCE, SCATTER
 
+pytestmark = pytest.mark.slow
 LLAMA = Job("tiny/llama", quant="none", batch_size=2, length=64, labelled=32, lora_r=6, device="cpu", dtype="float32")
 PHI = LLAMA.but(model="tiny/phi", targets="q_proj+v_proj+fc1+fc2")
 HALF: dict[str, Any] = {"dtype": "bfloat16"}
