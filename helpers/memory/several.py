@@ -143,14 +143,14 @@ def _least(job: Job, spread: Spread) -> float:
 def lengths_table(
     job: Job, strategy: str, lengths: Sequence[int], counts: Sequence[int], shard: int | None = None
 ) -> dict[tuple[int, int], Plan | None]:
-    """(tokens of a row, cards) -> plan of a card; ``None`` where the strategy needs more cards."""
+    """(tokens of a row, cards) -> plan of a card; ``None`` where the strategy needs more; one card has all."""
     found: dict[tuple[int, int], Plan | None] = {}
     for length in lengths:
         longer = job.but(length=length, labelled=min(job.labelled, length - 1))
         for count in counts:
-            few = count == 1 or (strategy == "hybrid" and count < 4)
-            spread = spread_of(
-                longer, "ddp" if few else strategy, count if not few else 1, shard=None if few else shard
-            )
-            found[length, count] = None if few and count > 1 else plan_rank(longer, spread).plan
+            if strategy == "hybrid" and 1 < count < 4:
+                found[length, count] = None
+                continue
+            spread = spread_of(longer, strategy, count, shard=shard) if count > 1 else spread_of(longer, "ddp", 1)
+            found[length, count] = plan_rank(longer, spread).plan
     return found

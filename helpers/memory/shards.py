@@ -9,6 +9,8 @@ those of torch 2.13 (``torch.distributed.fsdp._fully_shard``):
   but the buffer of the unit before is filled already (prefetch).
 - After a unit's backward pass its whole tensors go, its gradients are copied into a buffer, summed into a card's part
   and cast to the parameter's dtype. The buffer stays until the next unit's sum.
+
+CUDA's allocator keeps a pool for each stream, and FSDP2 gathers and sums on streams of their own; here there is one.
 """
 
 from __future__ import annotations

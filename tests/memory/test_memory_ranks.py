@@ -52,6 +52,7 @@ CASES = [
     Case(PHI.but(quant="nf4-double"), "offload", 2),
     Case(LLAMA.but(method="full"), "ddp", 2, peak=True),
     Case(PHI.but(quant="nf4-double", accumulation=2), "ddp", 2),
+    Case(LLAMA, "fsdp", 4),
     Case(LLAMA.but(quant="nf4-double", accumulation=2), "fsdp", 4),
     Case(PHI, "hybrid", 4, peak=True),
     Case(PHI.but(quant="nf4-double"), "grad-op", 4),
