@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from helpers.errors import LabError, ParameterError
 from helpers.reports.export import command as export_command
+from helpers.runs.options import PairsCommand
+from helpers.runs.options import given as _given
+from helpers.runs.plans import command as plan_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("export")(export_command)
+app.command("plan", cls=PairsCommand)(plan_command)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Check = Annotated[bool, typer.Option("--check", help="Change nothing; fail when a file is out of date.")]
@@ -35,16 +37,6 @@ _Parameters = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A parameter; repeat for more.")
 ]
 _OutputDir = Annotated[Path | None, typer.Option("--output-dir", "-o", help="Folder of the run folders.")]
-
-
-class PairsCommand(TyperCommand):
-    """Accepts ``-p NAME VALUE``, as papermill does, besides ``-p NAME=VALUE``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for i in range(len(args) - 2, 0, -1):
-            if args[i - 1] in ("-p", "--parameter") and "=" not in args[i]:
-                args[i : i + 2] = [f"{args[i]}={args[i + 1]}"]
-        return super().parse_args(ctx, args)
 
 
 @app.command(cls=PairsCommand)
@@ -101,26 +93,6 @@ def show_settings(
     width = max(len(str(value)) for _, value, _ in rows)
     lines = [f"  {name:<24} {value!s:<{width}}  {origin}".rstrip() for name, value, origin in rows]
     typer.echo("\n".join([settings.notebook, *lines]))
-
-
-@app.command(cls=PairsCommand)
-def plan(
-    what: Annotated[str, typer.Argument(help="A lesson, or the id of a model.")],
-    profile: Annotated[str, typer.Option(help="Of a lesson: smoke, cpu or full.")] = "full",
-    card: Annotated[str | None, typer.Option(help="P100, T4, L4, A100-40, A100-80, H100 or cpu.")] = None,
-    parameter: _Parameters = None,
-    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine's CPU first.")] = False,
-    units: Annotated[float | None, typer.Option(help="Colab units that this card takes in an hour.")] = None,
-    megabytes: Annotated[float, typer.Option(min=0.1, help="MB a second of a download.")] = 50.0,
-    as_json: _AsJson = False,
-) -> None:
-    """Say whether a lesson's or a model's training fits a GPU, and how long it takes. Loads no weights."""
-    from helpers.duration.named import planned
-    from helpers.runs.records import to_json
-
-    found = planned(what, profile, _given(parameter), card, calibrate=calibrate, units=units, megabytes=megabytes)
-    typer.echo(to_json(found.values) if as_json else found.words)
-    raise typer.Exit(0 if found.fits else 1)
 
 
 @app.command()
@@ -259,19 +231,6 @@ def _rewrite(documents: Iterable[Document], check: bool, fault: str) -> None:
         typer.echo(f"{name}{fault}" if check else f"rewritten  {name}")
     if check:
         raise typer.Exit(1 if names else 0)
-
-
-def _given(parameters: list[str] | None) -> dict[str, Any]:
-    """Name → value of what was given as NAME=VALUE."""
-    from helpers.runs.headless import parse_value
-
-    found = {}
-    for text in parameters or []:
-        name, sign, value = text.partition("=")
-        if not sign or not re.fullmatch(r"\w+", name):
-            raise ParameterError(f"-p {text!r} is not a name and a value", "Write -p NAME VALUE")
-        found[name] = parse_value(name, value)
-    return found
 
 
 def _tell_results(runs: list[RunRecord], place: Path, columns: list[str] | None = None) -> None:

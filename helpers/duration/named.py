@@ -64,3 +64,11 @@ def planned(
     took = forecast.named_time(what, profile, given, machine, jobs, megabytes)
     words = f"{report.describe(found)}\n\n{times.describe(took, units)}"
     return Planned(report.as_dict(found) | {"time": times.as_dict(took)}, words, found.verdict != planner.TOO_LARGE)
+
+
+def planned_several(*what: Any, **options: Any) -> Planned:
+    """``several.planned_cards``, without torch's compiler; see ``memory.uncompiled``."""
+    with uncompiled():
+        from helpers.duration.several import planned_cards
+
+    return planned_cards(*what, **options)

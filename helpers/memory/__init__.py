@@ -10,12 +10,16 @@ from helpers.memory.jobs import Job
 from helpers.memory.lessons import lesson_jobs, row_tokens, tokens_of
 
 if TYPE_CHECKING:
+    from helpers.memory.counted import Counted
     from helpers.memory.fit import Fit, available, check
     from helpers.memory.planner import CARDS, plan
     from helpers.memory.search import cheapest
+    from helpers.memory.several import plan_rank
+    from helpers.memory.spread import spread_of
 
 __all__ = [
     "CARDS",
+    "Counted",
     "Fit",
     "Job",
     "available",
@@ -23,14 +27,16 @@ __all__ = [
     "check",
     "lesson_jobs",
     "plan",
+    "plan_rank",
     "row_tokens",
+    "spread_of",
     "tokens_of",
     "uncompiled",
 ]
 
 _PLACES = {
     "CARDS": "planner", "plan": "planner", "cheapest": "search", "Fit": "fit",
-    "check": "fit", "available": "fit",
+    "check": "fit", "available": "fit", "plan_rank": "several", "spread_of": "spread", "Counted": "counted",
 }  # fmt: skip
 
 

@@ -165,7 +165,8 @@ def _fill(model: Any, job: Job, run: FakeRun) -> None:
     """Every parameter and buffer gets a fake storage in the format it has after loading."""
     dtype = getattr(torch, job.dtype)
     inner = _inner(model)
-    own32 = job.mixed or job.method != "full"  # what is trained: adapters, and weights under autocast
+    # What is trained is in float32: adapters, and weights under autocast.
+    own32 = not job.uniform and (job.mixed or job.method != "full")
     kept32 = re.compile("") if job.prepared else float32_names(inner, dtype)
     made: dict[int, Any] = {}  # a matrix that two modules share stays one
     with run:

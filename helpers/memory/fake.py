@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from helpers.memory.composed import MADE_OF_OTHERS
-from helpers.memory.ledger import Ledger
+from helpers.memory.ledger import MARK, Ledger
 from helpers.memory.operations import BACKWARD, FORWARD, UPDATE, Described, Operation, Tally
 
 aten = torch.ops.aten
@@ -104,6 +104,12 @@ class FakeRun(TorchDispatchMode):
             self.ledger.shapes[key] = (tuple(tensor.shape), tensor.dtype, operation)
             self._watched[key] = weakref.ref(storage, partial(self._ended, address, key, size))
         return key
+
+    def mark(self, what: str) -> None:
+        """Put a word between the storages: an event of no bytes, with ``MARK`` for its cause."""
+        key, self._next = self._next, self._next + 1
+        self.ledger.events.append((key, 0))
+        self.ledger.causes[key], self.ledger.shapes[key] = MARK, ((), torch.uint8, what)
 
     def _ended(self, address: int, key: int, size: int, _storage: Any) -> None:
         del self._watched[key]

@@ -120,23 +120,38 @@ def check(
 
     Only what the lesson has a parameter for is changed.
     """
+    jobs, names = _lesson(settings, machine, prompt, completion, examples)
+    return fit_jobs(jobs, *available(machine), names)
+
+
+def _lesson(settings: Any, machine: Any, *lengths: int | None) -> tuple[dict[str, Job], dict[str, str]]:
     if settings.dtype != "auto":
         machine = dataclasses.replace(machine, dtype=settings.dtype)
-    jobs = lesson_jobs(settings, machine, prompt, completion, examples)
+    jobs = lesson_jobs(settings, machine, *lengths)
     lesson = LESSONS[settings.notebook]
     names = {field: name for field, name in PARAMETER.items() if name in lesson.parameters}
     assert lesson.memory is not None  # lesson_jobs has refused the others
     if lesson.memory.batch_is_fixed:
         names.pop("batch_size")
-    size, where = available(machine)
-    return fit_jobs(jobs, size, where, names)
+    return jobs, names
 
 
 def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any) -> Fit:
-    """``check`` of a lesson by its number or name, or of a job on the model of this id.
+    """``check`` of ``jobs_named``."""
+    jobs, names = jobs_named(what, profile, given, machine)
+    return fit_jobs(jobs, *available(machine), names)
+
+
+def jobs_named(
+    what: str, profile: str, given: Mapping[str, Any], machine: Any
+) -> tuple[dict[str, Job], dict[str, str]]:
+    """The jobs of a lesson by its number or name, or a job on the model of this id; the first decides.
 
     Args:
         given: the lesson's parameters, or fields of ``Job``.
+
+    Returns:
+        The jobs, and field of a job that may change -> what the reader calls it.
 
     Raises:
         ParameterError: an unknown name or a value out of range.
@@ -148,7 +163,7 @@ def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any)
         spec = None
     if spec is not None and spec.memory is not None:
         # Planning for a GPU that is not here is the point, so the profile is not refused.
-        return check(resolve(spec.id, {"profile": profile, **given}, machine), machine)
+        return _lesson(resolve(spec.id, {"profile": profile, **given}, machine), machine)
     if spec is not None:
         raise ParameterError(
             f"{spec.id} trains nothing",
@@ -167,7 +182,7 @@ def check_named(what: str, profile: str, given: Mapping[str, Any], machine: Any)
     elif kind == "clip":
         own |= {"step": "contrast", "method": "soft", "quant": "none"}
     job = Job(**{"model": what, **own, **given})
-    return fit_jobs({"training" if job.trains else "answers": job}, *available(machine), {f: f for f in FIELDS})
+    return {"training" if job.trains else "answers": job}, {f: f for f in FIELDS}
 
 
 def fit_jobs(jobs: dict[str, Job], size: float, where: str, names: Mapping[str, str]) -> Fit:

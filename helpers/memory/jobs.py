@@ -37,6 +37,7 @@ class Job:
         dtype: what is computed in, and what the weights that are not quantised are stored in.
         mixed: a half-precision training runs under autocast, with what is trained in float32; without it a model that
             is trained itself stays in `dtype`, adapters are in float32 as PEFT makes them.
+        uniform: everything is computed in `dtype`, adapters too, as under FSDP's mixed precision. ``shards`` sets it.
         device: "cuda" or "cpu".
         capability: compute capability of the GPU; decides which attention kernel runs.
         prepared: all but the packed weights is in float32, as after PEFT's ``prepare_model_for_kbit_training``.
@@ -63,6 +64,7 @@ class Job:
     quant: str = "nf4-double"
     dtype: str = "float16"
     mixed: bool = True
+    uniform: bool = False
     prepared: bool = False
     device: str = "cuda"
     capability: tuple[int, int] = (7, 5)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+MARK = "mark"  # cause of an event of no bytes that says where in the step it stands
+
 
 @dataclass
 class Ledger:
@@ -14,7 +16,7 @@ class Ledger:
     Attributes:
         events: (key, bytes) where a storage begins, (key, -bytes) where it ends.
         causes: key -> what the storage is for; the latest word counts.
-        shapes: key -> (shape, dtype, operation) of the tensor that it was made for.
+        shapes: key -> (shape, dtype, operation) of the tensor that it was made for; a mark's words are its operation.
     """
 
     events: list[tuple[int, int]] = field(default_factory=list)

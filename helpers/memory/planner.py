@@ -17,7 +17,7 @@ from helpers.memory.allocator import Reserved, replay
 from helpers.memory.build import ADAPTERS, BUFFERS, SCALES, WEIGHTS
 from helpers.memory.jobs import Job
 from helpers.memory.ledger import Ledger
-from helpers.memory.recording import record_of
+from helpers.memory.recording import Record, record_of
 
 GB = 1e9
 # Bytes that torch can use of each card, as its driver reports them, and compute capability.
@@ -41,6 +41,7 @@ LOGITS, WORK, ROUNDING, OWN = "logits and loss", "workspace", "allocator", "CUDA
 # Rows of a table, in this order: what a storage was made for -> what it is called.
 PARTS: dict[str, str] = {
     WEIGHTS: "weights", BUFFERS: "weights", SCALES: SCALES, steps.KEPT: steps.KEPT, ADAPTERS: ADAPTERS,
+    steps.GATHERED: steps.GATHERED, steps.SENT: steps.SENT,
     steps.GRADIENTS: "gradients", steps.STATES: "optimizer states", steps.INPUTS: "activations",
     steps.ACTIVATIONS: "activations", LOGITS: LOGITS, steps.BACKWARD: WORK, steps.UPDATE: WORK, WORK: WORK,
     ROUNDING: ROUNDING, OWN: OWN,
@@ -143,7 +144,11 @@ def plan(job: Job) -> Plan:
         ModelError: the model's configuration cannot be found.
         ParameterError: the pictures of the job take more tokens than its rows have.
     """
-    record = record_of(job)
+    return plan_of(job, record_of(job))
+
+
+def plan_of(job: Job, record: Record) -> Plan:
+    """The plan that follows from the record of a step of `job`."""
     tensors, index = record.ledger.peak()
     extra = record.states + _cublas(job)
     parts = _parts(record.ledger, index, record.config)

@@ -41,8 +41,11 @@ class Record:
     config: Any
 
 
-def record_of(job: Job) -> Record:
+def record_of(job: Job, prepare: Callable[[Any, Any], None] | None = None) -> Record:
     """The record of a step; see ``depth`` for how that of a deep model is made.
+
+    Args:
+        prepare: called with the record and the model before each step that is recorded.
 
     Raises:
         ModelError: the model's configuration cannot be found.
@@ -52,11 +55,11 @@ def record_of(job: Job) -> Record:
     layers = layers_of(job)
     # Models that read pictures spend more on those, which two shallow ones would do twice.
     if layers >= DEEP and config.model_type not in FAMILIES and layers_alike(job):
-        (short, states), (longer, more_states) = _recorded(job, SHALLOW), _recorded(job, SHALLOW + 1)
+        (short, states), (longer, more_states) = (_recorded(job, SHALLOW + n, prepare) for n in (0, 1))
         ledger = deepened(short, longer, layers - SHALLOW)
         if ledger is not None:
             return Record(ledger, int(states + (layers - SHALLOW) * (more_states - states)), config)
-    ledger, states = _recorded(job, None)
+    ledger, states = _recorded(job, None, prepare)
     return Record(ledger, int(states), config)
 
 
@@ -85,19 +88,25 @@ def _described(layer: nn.Module) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _recorded(job: Job, layers: int | None) -> tuple[Ledger, float]:
+def _recorded(job: Job, layers: int | None, prepare: Callable[[Any, Any], None] | None = None) -> tuple[Ledger, float]:
     """(the record of a step, bytes of the optimizer's states beside it)."""
-    run, model, _ = recorded(job, layers, partial(FakeRun, counts=False))
+    run, model, _ = recorded(job, layers, partial(FakeRun, counts=False), prepare)
     ledger = Ledger(list(run.ledger.events), run.ledger.causes, run.ledger.shapes)  # before the model ends
     return ledger, _states(job, model)
 
 
-def recorded(job: Job, layers: int | None = None, kind: Callable[..., Any] = FakeRun) -> tuple[Any, Any, Any]:
+def recorded(
+    job: Job,
+    layers: int | None = None,
+    kind: Callable[..., Any] = FakeRun,
+    prepare: Callable[[Any, Any], None] | None = None,
+) -> tuple[Any, Any, Any]:
     """A step on fake tensors.
 
     Args:
         layers: of the language model, in place of as many as it has.
         kind: makes a ``FakeRun``, or one of a class derived from it.
+        prepare: called with the record and the model before the step.
 
     Returns:
         The record, the model and its configuration.
@@ -106,15 +115,16 @@ def recorded(job: Job, layers: int | None = None, kind: Callable[..., Any] = Fak
     if layers is not None:
         with_layers(config, layers)
     with _nothing_collected():
-        return _run(job, config, kind)
+        return _run(job, config, kind, prepare or (lambda run, model: None))
 
 
-def _run(job: Job, config: Any, kind: Callable[..., Any]) -> tuple[Any, Any, Any]:
+def _run(job: Job, config: Any, kind: Callable[..., Any], prepare: Callable[[Any, Any], None]) -> tuple[Any, Any, Any]:
     run = kind(WORKSPACE if job.device == "cuda" else None)
     inputs = batch(job, config)
     passes = job.accumulation if job.trains else 1
     with run.because(WEIGHTS):
         model = build(job, run, config)
+    prepare(run, model)
     with run:
         with run.because(steps.INPUTS):
             inputs = {name: run.pretend(x) if x.is_floating_point() else x for name, x in inputs.items()}

@@ -23,7 +23,7 @@ def card_named(text: str) -> str:
     found = [name for name in CARDS if "".join(c for c in name.lower() if c.isalnum()).startswith(wanted)]
     if len(found) == 1:
         return found[0]
-    near = "" if found else did_you_mean(text, CARDS)
+    near = "" if found else did_you_mean(text, [name.split()[0] for name in CARDS])
     raise ParameterError(f"card = {text!r} names {len(found) or 'no'} cards{near}", f"Cards: {', '.join(CARDS)}")
 
 

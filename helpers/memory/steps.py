@@ -19,6 +19,7 @@ from helpers.training.speed import faster_on_cpu
 # What a storage is for, by the part of the step in which it begins.
 INPUTS, ACTIVATIONS, BACKWARD, UPDATE = "inputs", "activations", "backward", "update"
 GRADIENTS, STATES, KEPT = "gradients", "optimizer states", "dequantised weights"
+GATHERED, SENT = "gathered weights", "sent between cards"  # where several cards train together
 Mark = Callable[[str], Any]  # cause -> a context in which storages begin for it
 Label = Callable[[torch.Tensor, str], None]
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # One colour a part, the same in every figure: what is kept, what is trained, what passes by, what is nobody's.
 PARTS = {
     "weights": PALETTE[0], "quantisation scales": PALETTE[5], "adapters": PALETTE[6], "gradients": PALETTE[3],
-    "optimizer states": "#8A4F7D", "activations": PALETTE[4], "logits and loss": PALETTE[1], "workspace": PALETTE[2],
+    "gathered weights": "#7FB2D9", "sent between cards": "#5A5A5A", "optimizer states": "#8A4F7D",
+    "activations": PALETTE[4], "logits and loss": PALETTE[1], "workspace": PALETTE[2],
     "allocator": "#B3B3B3", "CUDA context": "#D9D9D9", "process": "#D9D9D9",
 }  # fmt: skip
 

@@ -71,7 +71,7 @@ def test_a_plan_of_all_layers_is_that_of_the_model_recorded_whole(job: Job, monk
     calls: list[int | None] = []
     own = recording._recorded
 
-    def counted(job: Job, layers: int | None) -> Any:
+    def counted(job: Job, layers: int | None, prepare: Any = None) -> Any:
         calls.append(layers)
         return own(job, layers)
 
