@@ -22,10 +22,10 @@ from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 60  # that a collective may take
+SECONDS = 120  # that a collective may take
 
 
-def measured(cases: Sequence[dict[str, Any]], seconds: float = 400) -> list[list[dict[str, Any]]]:
+def measured(cases: Sequence[dict[str, Any]], seconds: float = 600) -> list[list[dict[str, Any]]]:
     """Run cases, each a dictionary for ``case``, in a process of their own.
 
     Returns:
