@@ -1,0 +1,81 @@
+"""Which training rows moved an answer? Similarity of gradients, to first order.
+
+A small step of gradient descent on a training row z changes the loss of a query q by −η ∇l(z)·∇l(q): rows whose
+gradient points the way of the query's helped it (Pruthi et al., 2020, "TracIn", arXiv:2002.08484). Summed over all
+steps that would be the whole training; here it is looked at once, at its end, and as a cosine, so that rows with a
+large loss are not all that is found. What this leaves out, a retraining without the rows shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from helpers.errors import DataError
+from helpers.progress import each
+from helpers.training.losses import IGNORED, completion_loss
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Row = Mapping[str, Sequence[int]]  # input_ids and labels, as ``completion_row`` gives them
+
+
+def gradient(model: nn.Module, row: Row) -> torch.Tensor:
+    """Gradient of a row's loss by all trainable parameters in one vector, float32 ``(parameters,)``.
+
+    The mean over its labelled tokens, dropout off. The model's own gradients are gone afterwards.
+
+    Raises:
+        DataError: no token of the row has a label, or nothing is trainable.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained or all(label == IGNORED for label in row["labels"][1:]):
+        raise DataError("there is no gradient: no token has a label, or nothing is trained", "Give rows with answers")
+    device, training = trained[0].device, model.training
+    inputs = {name: torch.tensor([list(row[name])], device=device) for name in ("input_ids", "labels")}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    model.eval()
+    model.zero_grad()
+    try:
+        loss: Any = completion_loss(model, inputs)[0]
+        loss.backward()
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        return torch.cat([part.detach().float().flatten() for part in parts])
+    finally:
+        model.zero_grad()
+        model.train(training)
+
+
+def similarities(model: nn.Module, rows: Sequence[Row], queries: Sequence[Row]) -> np.ndarray:
+    """Cosine of each query's gradient with each row's, ``(queries, rows)``; 0 where a gradient is 0.
+
+    One backward pass for each of both. The queries' gradients are kept: as many times the trained weights.
+    """
+    asked = torch.stack([_unit(gradient(model, query)) for query in queries])
+    found = [(asked @ _unit(gradient(model, row))).cpu().numpy() for row in each("gradients", list(rows))]
+    return np.stack(found, axis=1).astype(np.float64)
+
+
+def _unit(vector: torch.Tensor) -> torch.Tensor:
+    return vector / vector.norm().clamp(min=1e-30)
+
+
+def ranking_quality(scores: np.ndarray, wanted: Sequence[bool]) -> float:
+    """Probability that a wanted row has a higher score than another, ties counted half: the area under the ROC curve.
+
+    Args:
+        scores: (n,) of the rows.
+        wanted: (n,) which rows should be found; 0.5 is what a random order has.
+
+    Raises:
+        DataError: all of them are wanted, or none.
+    """
+    mask = np.asarray(wanted, dtype=bool)
+    if mask.all() or not mask.any():
+        raise DataError("all rows are wanted, or none: there is no order to judge", "Give some of both")
+    differences = np.asarray(scores)[mask][:, None] - np.asarray(scores)[~mask][None, :]
+    return float(((differences > 0) + 0.5 * (differences == 0)).mean())
