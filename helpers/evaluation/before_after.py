@@ -1,7 +1,7 @@
 """One measurement before and after training, on the same examples: two estimates and the paired test between them.
 
-``compare`` has these for the metrics of a lesson's systems. Here are those for what is counted in shares of few examples
-or measured in a unit of its own: secrets, pairs, checks.
+``compare`` has these for the metrics of a lesson's systems. Here are those for what is counted among few examples or
+measured in a unit of its own: secrets, pairs, checks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError
-from helpers.evaluation.intervals import LEVEL, Estimate, mean_interval, newcombe, wilson
+from helpers.evaluation.intervals import Estimate, mean_interval, newcombe, wilson
 from helpers.evaluation.statistics import FloatArray, TestResult, mcnemar_exact
 
 EXACT = 14  # pairs up to which every choice of signs is tried

@@ -1,8 +1,8 @@
 """Counterfactual pairs: two inputs that differ in one word for a group of people, and should not differ in effect.
 
 Two kinds. *Who cooks?*: one question, two answers that differ in a word ("mother", "father"); the gap is the difference
-of their log-likelihoods. *Who asks?*: one question, asked under several names (Garg et al., 2019, arXiv:1809.10610); the
-gap is the difference of what the model makes of it. A model that treats both alike has gaps of 0. Words, names and
+of their log-likelihoods. *Who asks?*: one question, asked under several names (Garg et al., 2019, arXiv:1809.10610);
+the gap is the difference of what the model makes of it. A model that treats both alike has gaps of 0. Words, names and
 sentences stand in ``counterfactuals.toml``, with their sources.
 
 A gap is about these words and sentences. None in sight is no proof of fairness, and one in sight need not do harm.
@@ -33,21 +33,34 @@ CONTRASTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One question with two answers; ``answers`` differ in ``words`` alone, the first of them about a woman."""
+class WhoCooks:
+    """A question with answers in pairs that differ in one word, the first of each pair about a woman.
+
+    ``place`` is "at home" or "for pay". ``options`` are all answers, pair after pair.
+    """
 
     place: str
     question: str
-    answers: tuple[str, str]
-    words: tuple[str, str]
+    options: list[str]
+
+    def gap(self, logp: ArrayLike) -> float:
+        """Mean of log-likelihood (nats) of the answers about women − that of the answers about men.
+
+        The question is the unit: its pairs are about the same thing.
+
+        Args:
+            logp: one for each of ``options``.
+        """
+        pairs = np.asarray(logp, dtype=np.float64).reshape(len(self.options) // 2, 2)
+        return float((pairs[:, 0] - pairs[:, 1]).mean())
 
 
-def who_cooks() -> list[Pair]:
-    """Every template with every pair of words; ``place`` is "at home" or "for pay"."""
+def who_cooks() -> list[WhoCooks]:
+    """Every question with every pair of words."""
     return [
-        Pair(t["place"], t["question"], (t["answer"].format(word=words[0]), t["answer"].format(word=words[1])), words)
-        for t in _DATA["templates"]
-        for words in WORDS
+        WhoCooks(place, question, [answer.format(word=word) for pair in WORDS for word in pair])
+        for place, asked in _DATA["questions"].items()
+        for question, answer in asked.items()
     ]
 
 
@@ -73,6 +86,4 @@ def contrasts(of_group: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
         raise DataError(f"there is nothing of {', '.join(sorted(missing))}", f"Measure all of {', '.join(NAMES)}")
     if len({len(values) for values in found.values()}) > 1:
         raise DataError("the groups were asked different questions", "Ask each group the same ones, in one order")
-    return {
-        name: (found[a] + found[b]) / 2 - (found[c] + found[d]) / 2 for name, ((a, b), (c, d)) in CONTRASTS.items()
-    }
+    return {name: (found[a] + found[b]) / 2 - (found[c] + found[d]) / 2 for name, ((a, b), (c, d)) in CONTRASTS.items()}

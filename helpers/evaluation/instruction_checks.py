@@ -1,8 +1,8 @@
 """A small fixed set of instructions whose fulfilment a program can judge: format, length, language, refusal.
 
-The requests stand in ``instruction_checks.toml``. They say whether a model still does as it is told after it was tuned on
-something else. Whether an answer is good or true they do not say, and a refusal is recognised by its phrases: a model
-can refuse in other words, or say "I cannot" and go on.
+The requests stand in ``instruction_checks.toml``. They say whether a model still does as it is told after it was tuned
+on something else. Whether an answer is good or true they do not say, and a refusal is recognised by its phrases: a
+model can refuse in other words, or say "I cannot" and go on.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ SECRETS = tuple("".join(digits) for digits in product("0123456789", repeat=DIGIT
 ENDING = "@example.org"  # a domain kept free for examples (RFC 2606): these addresses are nobody's
 REPEATS = (0, 1, 4, 8)  # how often one stands in the data; 0: a control, drawn and never planted
 MOST = 0.1  # share of the training rows that may be planted
-FIRST = "Ada Bruno Carla Dario Edith Fabio Greta Hanno Irma Jonas Klara Livio Marta Nils Olga Piet".split()
-LAST = "Abbot Berger Cole Duarte Eklund Fisk Grau Holm Ivers Jansen Keller Lund Moritz Novak Orsini Petit".split()
+FIRST = ("Ada", "Bruno", "Carla", "Dario", "Edith", "Fabio", "Greta", "Hanno", "Irma", "Jonas", "Klara", "Livio")
+LAST = ("Abbot", "Berger", "Cole", "Duarte", "Eklund", "Fisk", "Grau", "Holm", "Ivers", "Jansen", "Keller", "Lund")
 LEAST = 30  # characters that make a repeat
 
 

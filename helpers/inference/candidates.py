@@ -44,10 +44,11 @@ def candidate_logp(
     """
     import torch
 
+    if not prompts:
+        return np.zeros((0, len(candidates)))
     answers = [[{"role": "assistant", "content": text}] for text in candidates]
-    first = list(prompts[0]) if prompts else []
     # How a candidate is cut into tokens depends on the turn before it, which ends in the same way for all prompts.
-    ids = [encode(tokenizer, {"prompt": first, "completion": answer})[1] for answer in answers]
+    ids = [encode(tokenizer, {"prompt": list(prompts[0]), "completion": answer})[1] for answer in answers]
     ids = [row[:-1] if row[-1:] == [tokenizer.eos_token_id] else row for row in ids]
     if not ids or not all(ids):
         raise DataError("there are no candidates to score, or an empty one", "Give texts of one token at least")
@@ -62,8 +63,10 @@ def candidate_logp(
             start = model(input_ids=torch.tensor([read], device=device), logits_to_keep=1, use_cache=True)
             for begin in range(0, len(stems), ROWS):
                 part = stems[begin : begin + ROWS]
-                for stem, (so_far, following) in zip(part, _read_stems(model, start, part, pad_id(tokenizer)), strict=True):
-                    row[of_stem[stem]] = so_far + following[[ids[i][-1] for i in of_stem[stem]]].double().cpu().numpy()
+                scored = _read_stems(model, start, part, pad_id(tokenizer))
+                for stem, (so_far, following) in zip(part, scored, strict=True):
+                    last = [ids[i][-1] for i in of_stem[stem]]
+                    row[of_stem[stem]] = so_far + following[last].double().cpu().numpy()
     return found
 
 

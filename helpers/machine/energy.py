@@ -2,9 +2,9 @@
 
 A GPU says how many watts it draws (NVML, through ``torch.cuda.power_draw`` where its package is there, else through
 ``nvidia-smi``). Processors count the joules of each socket (RAPL; Intel, and AMD under Linux), in files that many
-systems show to the administrator alone. Both are of the whole device, whatever else runs on it, and of that device only:
-not of the fans, the disks, or the GPU's host. So what is recorded is a proxy. Where nothing can be read there is only
-the time.
+systems show to the administrator alone. Both are of the whole device, whatever else runs on it, and of that device
+only: not of fans, disks, or the GPU's host. So what is recorded is a proxy. Where nothing can be read there is only the
+time.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Counters:
     how = "RAPL counters"
 
     def __init__(self, place: Path) -> None:
-        zones = [zone for zone in place.glob("*-rapl:*") if (name := self._name(zone)) and name[:7] in ("package", "dram")]
+        zones = [zone for zone in place.glob("*-rapl:*") if self._name(zone).startswith(("package", "dram"))]
         if not zones:
             raise OSError(f"{place} has no counters")
         self._wraps = {zone / "energy_uj": int((zone / "max_energy_range_uj").read_text()) for zone in zones}

@@ -62,20 +62,3 @@ def similarities(model: nn.Module, rows: Sequence[Row], queries: Sequence[Row]) 
 
 def _unit(vector: torch.Tensor) -> torch.Tensor:
     return vector / vector.norm().clamp(min=1e-30)
-
-
-def ranking_quality(scores: np.ndarray, wanted: Sequence[bool]) -> float:
-    """Probability that a wanted row has a higher score than another, ties counted half: the area under the ROC curve.
-
-    Args:
-        scores: (n,) of the rows.
-        wanted: (n,) which rows should be found; 0.5 is what a random order has.
-
-    Raises:
-        DataError: all of them are wanted, or none.
-    """
-    mask = np.asarray(wanted, dtype=bool)
-    if mask.all() or not mask.any():
-        raise DataError("all rows are wanted, or none: there is no order to judge", "Give some of both")
-    differences = np.asarray(scores)[mask][:, None] - np.asarray(scores)[~mask][None, :]
-    return float(((differences > 0) + 0.5 * (differences == 0)).mean())

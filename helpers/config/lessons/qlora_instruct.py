@@ -23,6 +23,7 @@ LESSON = Lesson(
         "n_eval": (120, 700, 300),
         "n_generate": (40, 80, 150),
         "n_shots": 3,
+        "n_canaries": 16,
         "epochs": (2.0, 1.0, 1.0),
         "learning_rate": (5e-3, 1e-3, 2e-4),
         "batch_size": (8, 8, 4),
