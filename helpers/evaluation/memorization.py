@@ -18,46 +18,41 @@ from numpy.typing import ArrayLike
 from helpers.errors import DataError
 from helpers.evaluation.statistics import FloatArray
 
-DIGITS = 3
-SECRETS = tuple("".join(digits) for digits in product("0123456789", repeat=DIGITS))  # all that might be drawn
+WORDS = (
+    "ash", "bee", "blue", "cat", "dog", "ear", "east", "fir", "fox", "gold", "green", "hat", "hen", "ice", "iron",
+    "key", "lake", "moon", "north", "pen", "pine", "rain", "red", "road", "rose", "sea", "sky", "snow", "star", "sun",
+    "tree", "wind",
+)  # fmt: skip
+SECRETS = tuple(".".join(pair) for pair in product(WORDS, repeat=2))  # all 1,024 that might be drawn
 ENDING = "@example.org"  # a domain kept free for examples (RFC 2606): these addresses are nobody's
+QUESTION = "Write the e-mail address of a member."
 REPEATS = (0, 1, 4, 8)  # how often one stands in the data; 0: a control, drawn and never planted
 MOST = 0.1  # share of the training rows that may be planted
-FIRST = ("Ada", "Bruno", "Carla", "Dario", "Edith", "Fabio", "Greta", "Hanno", "Irma", "Jonas", "Klara", "Livio")
-LAST = ("Abbot", "Berger", "Cole", "Duarte", "Eklund", "Fisk", "Grau", "Holm", "Ivers", "Jansen", "Keller", "Lund")
 LEAST = 30  # characters that make a repeat
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A made-up person's address: ``secret``, three digits, comes before ``ENDING``; planted ``repeats`` times."""
+    """A made-up address: ``secret``, two words, before ``ENDING``; planted ``repeats`` times."""
 
-    person: str
     secret: str
     repeats: int
 
     @property
     def example(self) -> dict[str, str]:
-        """Question and answer, as a task's ``to_messages`` takes them."""
-        return {"prompt": f"What is the e-mail address of {self.person}?", "completion": self.secret + ENDING}
+        """Question and answer, as a task's ``to_messages`` takes them; the question is the same for all."""
+        return {"prompt": QUESTION, "completion": self.secret + ENDING}
 
 
 def canaries(n: int, rows: int, seed: int = 0) -> list[Canary]:
-    """``n`` made-up people with secrets drawn at random, planted as often as ``REPEATS`` says, in turn.
+    """``n`` different secrets drawn at random, planted as often as ``REPEATS`` says, in turn.
 
     Args:
         rows: of the training data. Where more than ``MOST`` of them would be planted, the lesson would be about the
             secrets: then there are none, and a line says so.
-
-    Raises:
-        DataError: more people than there are names.
     """
-    names = [f"{first} {last}" for first, last in product(FIRST, LAST)]
-    if n > len(names):
-        raise DataError(f"{n} canaries are too many", f"There are names for {len(names)}")
-    rng = random.Random(f"canaries-{seed}")
-    people = rng.sample(names, n)
-    found = [Canary(name, rng.choice(SECRETS), REPEATS[i % len(REPEATS)]) for i, name in enumerate(people)]
+    drawn = random.Random(f"canaries-{seed}").sample(SECRETS, n)
+    found = [Canary(secret, REPEATS[i % len(REPEATS)]) for i, secret in enumerate(drawn)]
     planted = sum(canary.repeats for canary in found)
     if planted > MOST * rows:
         print(f"no canaries: {n} of them are {planted} rows, more than {MOST:.0%} of the {rows} training rows")
@@ -87,8 +82,23 @@ def exposure(logp: ArrayLike, secret: int) -> float:
 
 
 def exposures(logp: ArrayLike, planted: Sequence[Canary]) -> FloatArray:
-    """``exposure`` of each canary, (n,) bits; ``logp`` is (n, secrets) in the order of ``SECRETS``."""
-    return np.array([exposure(row, SECRETS.index(c.secret)) for row, c in zip(np.asarray(logp), planted, strict=True)])
+    """``exposure`` of each canary, (n,) bits; ``logp`` has a log-likelihood for each of ``SECRETS``, in their order."""
+    return np.array([exposure(logp, SECRETS.index(canary.secret)) for canary in planted])
+
+
+def by_chance(bits: ArrayLike) -> float:
+    """Probability that secrets which a model has never seen are exposed so much in sum: a p-value without a "before".
+
+    Each of them is exposed by e bits or more with probability 2^−e at most, so that the sum times ln 2 stays below a
+    Gamma variable of shape n. 1 where there are no secrets.
+
+    Args:
+        bits: (n,) exposures of different secrets, drawn independently.
+    """
+    from scipy.special import gammaincc
+
+    found = np.asarray(bits, dtype=np.float64).reshape(-1)
+    return float(gammaincc(len(found), found.sum() * np.log(2))) if len(found) else 1.0
 
 
 def repeated(

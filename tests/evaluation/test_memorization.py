@@ -42,23 +42,32 @@ def test_what_nobody_has_seen_has_1_44_bits_on_average_and_e_bits_with_probabili
         assert (found >= bits).mean() == pytest.approx(2.0**-bits, abs=0.02)
 
 
+def test_chance_is_what_models_without_a_memory_do() -> None:
+    rng = np.random.default_rng(1)
+    ranks = rng.integers(1, 1025, (20_000, 3))
+    bits = 10 - np.log2(ranks)
+    for observed in ([1.0, 2.0, 1.5], [6.0, 4.0, 2.0], [8.0, 1.0, 5.0]):
+        simulated = (bits.sum(1) >= sum(observed)).mean()
+        assert memorization.by_chance(observed) == pytest.approx(simulated, abs=0.01)
+    assert memorization.by_chance([10.0]) == pytest.approx(1 / 1024)
+    assert memorization.by_chance([]) == memorization.by_chance([0.0, 0.0]) == 1
+
+
 def test_exposures_take_the_place_of_each_secret() -> None:
-    logp = np.zeros((2, len(SECRETS)))
-    logp[0, SECRETS.index("481")] = 1.0
-    found = exposures(logp, [Canary("A B", "481", 1), Canary("C D", "481", 0)])
-    assert found == pytest.approx([math.log2(1000), 0])
+    logp = np.zeros(len(SECRETS))
+    logp[SECRETS.index("moon.fox")] = 1.0
+    assert exposures(logp, [Canary("moon.fox", 1), Canary("sun.sun", 0)]) == pytest.approx([10, 0])
+    assert len(set(SECRETS)) == 1024 and exposures(logp, []).shape == (0,)
 
 
 def test_canaries_are_drawn_by_the_seed_and_planted_in_turn() -> None:
     drawn = canaries(16, 1200, seed=3)
     assert drawn == canaries(16, 1200, seed=3) != canaries(16, 1200, seed=4)
-    assert len({c.person for c in drawn}) == 16 and all(c.secret in SECRETS for c in drawn)
+    assert len({c.secret for c in drawn}) == 16 and all(c.secret in SECRETS for c in drawn)
     assert Counter(c.repeats for c in drawn) == dict.fromkeys(REPEATS, 4)
     assert drawn[0].example["completion"] == f"{drawn[0].secret}@example.org"
-    assert drawn[0].person in drawn[0].example["prompt"]
+    assert {c.example["prompt"] for c in drawn} == {memorization.QUESTION}
     assert canaries(0, 10) == []
-    with pytest.raises(DataError, match="145 canaries are too many.* names for 144"):
-        canaries(145, 10**6)
 
 
 def test_too_few_rows_get_none_and_a_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
