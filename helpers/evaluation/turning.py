@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import DataError
-from helpers.evaluation.clusters import Groups, group_sums
+from helpers.evaluation.clusters import group_sums
 from helpers.evaluation.intervals import LEVEL, Estimate
 from helpers.evaluation.statistics import DRAWS, resampled_sums
 
@@ -16,7 +16,7 @@ from helpers.evaluation.statistics import DRAWS, resampled_sums
 def turning_point(
     losses: Sequence[ArrayLike],
     steps: Sequence[float],
-    groups: Groups | None = None,
+    groups: Sequence[Hashable] | None = None,
     level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
@@ -27,7 +27,7 @@ def turning_point(
     Args:
         losses: for each step (n,) losses of the same validation examples.
         steps: when they were measured, rising, in any unit.
-        groups: (n,) labels of related examples, which are then drawn together.
+        groups: (n,) labels of related examples, which are then drawn together; with one group it may be anywhere.
 
     Raises:
         DataError: not one row of losses for each step, or losses of different examples.
@@ -38,6 +38,8 @@ def turning_point(
     table = np.stack(rows, axis=1)  # (examples, steps)
     at = np.asarray(steps, dtype=np.float64)
     best = float(at[table.mean(axis=0).argmin()])
+    if groups is not None and len(set(groups)) < 2:  # nothing to draw from: it may be anywhere
+        return Estimate(best, float(at.min()), float(at.max()), len(table))
     units = table if groups is None else group_sums(table, groups)
     drawn = at[resampled_sums(units, DRAWS, seed).argmin(axis=1)]
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])

@@ -62,3 +62,22 @@ def similarities(model: nn.Module, rows: Sequence[Row], queries: Sequence[Row]) 
 
 def _unit(vector: torch.Tensor) -> torch.Tensor:
     return vector / vector.norm().clamp(min=1e-30)
+
+
+def difference(row: Row, other: Row) -> dict[str, list[int]]:
+    """The row with labels only where it differs from another: between their common beginning and their common end.
+
+    Two answers that differ in a name give the row whose gradient is the name's.
+
+    Raises:
+        DataError: they do not differ.
+    """
+    mine, theirs = list(row["input_ids"]), list(other["input_ids"])
+    if mine == theirs:
+        raise DataError("the two rows are equal", "Give rows that differ in what is asked about")
+    room = min(len(mine), len(theirs))
+    start = next((i for i in range(room) if mine[i] != theirs[i]), room)
+    end = next((i for i in range(room - start) if mine[-1 - i] != theirs[-1 - i]), room - start)
+    inside = range(start, len(mine) - end)
+    labels = [label if i in inside else IGNORED for i, label in enumerate(row["labels"])]
+    return {"input_ids": mine, "labels": labels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,11 @@ class LossWatch(TrainerCallback):
     Attributes:
         steps: updates done at each measurement, 0 first.
         losses: split → one array (n,) a measurement.
+        seconds: spent on measuring during training, so that it can be taken off the training time.
     """
 
     def __init__(
-        self, model: nn.Module, losses: dict[str, Callable[[], np.ndarray]], updates: int, parts: int = 6
+        self, model: nn.Module, losses: dict[str, Callable[[], np.ndarray]], updates: int, parts: int = 5
     ) -> None:
         self._model, self._measure = model, losses
         self._due = sorted({round(updates * part / parts) for part in range(1, parts + 1)} - {0})
@@ -42,6 +44,7 @@ class LossWatch(TrainerCallback):
         self.losses: dict[str, list[np.ndarray]] = {split: [] for split in losses}
         self._kept: dict[str, torch.Tensor] = {}
         self._add(0)
+        self.seconds = 0.0
 
     @property
     def best(self) -> int:
@@ -60,7 +63,9 @@ class LossWatch(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step in self._due:
+            began = time.monotonic()
             self._add(state.global_step)
+            self.seconds += time.monotonic() - began
 
     @contextmanager
     def stopped_early(self) -> Iterator[None]:

@@ -97,3 +97,17 @@ def test_rows_without_a_label_are_refused(model: Any, rows: list[Any]) -> None:
     frozen = models.load("tiny/llama", dtype="float32").model.requires_grad_(False)
     with pytest.raises(DataError, match="nothing is trained"):
         influence.gradient(frozen, rows[0])
+
+
+def test_labels_stay_only_where_two_rows_differ() -> None:
+    def made(ids: list[int]) -> dict[str, list[int]]:
+        return {"input_ids": ids, "labels": [-100, *ids[1:]]}
+
+    found = influence.difference(made([1, 2, 3, 8, 9]), made([1, 2, 4, 5, 8, 9]))
+    assert found == {"input_ids": [1, 2, 3, 8, 9], "labels": [-100, -100, 3, -100, -100]}
+    longer = influence.difference(made([1, 2, 4, 5, 8, 9]), made([1, 2, 3, 8, 9]))
+    assert longer["labels"] == [-100, -100, 4, 5, -100, -100]
+    doubled = influence.difference(made([1, 7, 7, 9]), made([1, 7, 9]))
+    assert doubled["labels"] == [-100, -100, 7, -100], "one of two equal ids is more"
+    with pytest.raises(DataError, match="equal"):
+        influence.difference(made([1, 2]), made([1, 2]))
