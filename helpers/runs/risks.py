@@ -35,7 +35,8 @@ def row(risk: str, measure: str, found: BeforeAfter | Estimate) -> Row:
     """
     if risk not in RISKS:
         raise ParameterError(f"unknown risk {risk!r}", nearest_and_all(risk, RISKS, "risk"))
-    named, change = {"measured": found}, None
+    named: dict[str, Any] = {"measured": found}
+    change: Row | None = None
     if isinstance(found, BeforeAfter):
         test = found.change
         named = {test.b: found.before, test.a: found.after}
