@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from helpers.adapters.combining import METHODS
 from helpers.inference.prompting import RULES
@@ -26,6 +27,25 @@ def nli(record: RunRecord) -> None:
         (test,) = (t for t in record.tests if (t["b"], t["metric"]) == (baseline, "accuracy"))
         assert test["difference"] > 0 and test["p_value"] < 0.001 and "sign flips" in test["test"]
     assert 50 < tuned["groups"] < tuned["n"] / 2, "pairs of a triple are one group"
+    found = risks(record, "overfitting")
+    amounts = sorted({int(m.split("with ")[1].split()[0]) for m in found if m.startswith("test loss with")})
+    assert len(amounts) == 2 and len(found) == 6
+    few = found[f"test loss with {amounts[0]} training pairs (nats)"]
+    assert few["change"]["difference"] < 0 and few["change"]["p_value"] < 0.01, "stopped early it is better"
+    starts = [next(v for m, v in found.items() if m.endswith(f"updates, with {n} pairs")) for n in amounts]
+    first, second = (row["values"]["measured"]["value"] for row in starts)
+    assert first <= second, "more pairs, later"
+
+
+def risks(record: RunRecord, risk: str) -> dict[str, Any]:
+    """Measure → row, of one risk; every number has its interval, and every change its test."""
+    rows = [row for row in record.metrics["risks"] if row["risk"] == risk]
+    for row in rows:
+        for entry in row["values"].values():
+            assert entry["low"] <= entry["value"] <= entry["high"] and entry["n"] > 0, row
+        assert len(row["values"]) == (1 if row["change"] is None else 2)
+        assert row["change"] is None or 0 <= row["change"]["p_value"] <= 1
+    return {row["measure"]: row for row in rows}
 
 
 def prefix(record: RunRecord) -> None:
@@ -86,6 +106,8 @@ def adapters(record: RunRecord) -> None:
     drift = record.notes["merging"]
     assert drift["merged in memory"]["largest"] < 1e-3 and drift["merged, 16-bit file"]["relative"] < 1e-3
     assert drift["merged into 4 bits"]["relative"] > 0.005, "a merge into 4 bits moves the logits"
+    checked = risks(record, "misalignment")
+    assert len(checked) == 3 and {row["values"]["base"]["n"] for row in checked.values()} == {26}
     gguf = record.notes["gguf"]
     assert gguf["same"] == gguf["of"] >= 20 and abs(gguf["perplexity"][1] / gguf["perplexity"][0] - 1) < 0.01
 
@@ -100,6 +122,10 @@ def low_rank(record: RunRecord) -> None:
     assert float(sweep["rank 1"]["learning rate"]) > float(sweep["rank 64"]["learning rate"])
     ranks = record.notes["penalties"]["effective_rank"]["nuclear"]
     assert len(ranks) == 4 and ranks == sorted(set(ranks), reverse=True) and ranks[-1] < 0.95 * ranks[0]
+    found = risks(record, "opacity")
+    assert found["rows with the name under a summary, found by (AUC)"]["values"]["gradient"]["low"] > 0.5
+    (moved,) = (row for measure, row in found.items() if measure.startswith("preference"))
+    assert moved["change"]["difference"] < 0 and moved["change"]["p_value"] < 0.01, "without the found rows it turns"
     assert {name: on["float32"] for name, on in record.notes["variants_run"].items()} == dict.fromkeys(
         ("LoRA", "rsLoRA", "DoRA", "PiSSA", "LoRA+", "AdaLoRA", "VeRA"), "runs"
     )
@@ -131,6 +157,9 @@ def instruct(record: RunRecord) -> None:
     for metric, names in rivals.items():
         assert {t["b"] for t in record.tests if (t["a"], t["metric"]) == ("qlora", metric)} == names
         assert len({record.systems[name][metric]["n"] for name in ("qlora", *names)}) == 1
+    treated, remembered = risks(record, "bias"), risks(record, "privacy")
+    assert len(treated) == 8 and all(row["change"] for row in treated.values())
+    assert {"texts with personal data (share)"} <= set(remembered)
     for metric, better in (("perplexity", -1), ("rougeL", 1)):
         # Comparisons of a tuned system with the untouched one, turned so that the tuned one comes first.
         gains = [

@@ -93,6 +93,7 @@ class Settings:
     n_text: int = _p("how many of them also give a text to learn", 1, 10_000_000)
     n_generate: int = _p("test examples that get a generated answer", 1, 1_000_000)
     n_shots: int = _p("worked examples in a few-shot prompt", 0, 64)
+    n_canaries: int = _p("made-up secrets, most of them planted in the training data; 0: none", 0, 144)
     epochs: float = _p("passes over the training examples", 0.01, 1000)
     learning_rate: float = _p("peak learning rate", 1e-8, 1)
     batch_size: int = _p("examples in one forward pass", 1, 1024)

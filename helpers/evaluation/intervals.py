@@ -1,4 +1,4 @@
-"""Intervals of one proportion and of the difference of two. Imports numpy alone, so that it costs nothing."""
+"""Intervals of one proportion, of a mean, and of the difference of two proportions. Importing it costs nothing."""
 
 from __future__ import annotations
 
@@ -54,6 +54,30 @@ def score_interval(p: float, n: float, level: float = LEVEL) -> tuple[float, flo
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     # At the ends the formula gives 0 and 1 up to rounding: say so exactly.
     return 0.0 if p == 0 else max(0.0, centre - half), 1.0 if p == 1 else min(1.0, centre + half)
+
+
+def mean_interval(values: ArrayLike, bounds: tuple[float, float] | None = None, level: float = LEVEL) -> Estimate:
+    """Mean of a few independent numbers with Student's t interval, for fewer than a bootstrap is good for.
+
+    Args:
+        values: (n,) finite numbers, in any unit; of a single one the interval is ``bounds``, or else a point.
+        bounds: that no mean can pass, (low, high).
+
+    Raises:
+        DataError: no numbers, or some that are not finite.
+    """
+    from scipy.special import stdtrit
+
+    check_level(level)
+    data = np.asarray(values, dtype=np.float64).reshape(-1)
+    if not data.size or not np.isfinite(data).all():
+        raise DataError("A mean needs finite numbers, one at least", "Leave out what could not be measured")
+    value, n = float(data.mean()), len(data)
+    low, high = bounds or (-math.inf, math.inf)
+    if n == 1:
+        return Estimate(value, *(bounds or (value, value)), n)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(data.std(ddof=1)) / math.sqrt(n)
+    return Estimate(value, max(low, value - half), min(high, value + half), n)
 
 
 def newcombe(correct_a: ArrayLike, correct_b: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:

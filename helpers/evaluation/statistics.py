@@ -88,8 +88,7 @@ def bootstrap(stats: ArrayLike, fn: Aggregate, level: float = LEVEL, draws: int 
     """
     data = _as_stats(stats)
     value = float(fn(data.sum(axis=0, keepdims=True))[0])
-    drawn = np.concatenate([fn(w @ data) for w in _weights(len(data), draws, seed)])
-    low, high = _percentiles(drawn, level, value)
+    low, high = _percentiles(fn(resampled_sums(data, draws, seed)), level, value)
     return Estimate(value, low, high, len(data))
 
 
@@ -178,6 +177,12 @@ def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def resampled_sums(stats: ArrayLike, draws: int = DRAWS, seed: int = 0) -> FloatArray:
+    """(draws, k) sums of statistics (n, k) over n examples drawn with replacement."""
+    data = _as_stats(stats)
+    return np.concatenate([weights @ data for weights in _weights(len(data), draws, seed)])
 
 
 def _weights(n: int, draws: int, seed: int) -> Iterator[FloatArray]:

@@ -60,18 +60,25 @@ def ask_driver(name: str) -> int | None:
 
 
 def parse_free(text: str, name: str, visible: str | None = None) -> int | None:
-    """Free bytes in the answer to ``QUERY``: a line a card, ``0, GPU-5e1d…, Tesla T4, 14910``.
+    """Free bytes in the answer to ``QUERY``, see ``of_card``.
+
+    Raises:
+        ValueError: a card that does not say how much is free.
+    """
+    found = of_card(text, name, visible)
+    return None if found is None else int(found) * MIB
+
+
+def of_card(text: str, name: str, visible: str | None = None) -> str | None:
+    """What nvidia-smi says of the card that torch uses: a line a card, ``0, GPU-5e1d…, Tesla T4, 14910``.
 
     Args:
         name: of the card that torch uses.
         visible: ``CUDA_VISIBLE_DEVICES``; its first entry is a card's index or the beginning of its UUID.
-
-    Raises:
-        ValueError: a card that does not say how much is free.
     """
     rows = [[part.strip() for part in line.split(",")] for line in text.strip().splitlines()]
     cards = [row for row in rows if len(row) == 4 and row[2] == name]
     first = (visible or "").split(",")[0].strip()
     # nvidia-smi counts cards by their place on the bus, CUDA the fastest first: an index means a card among equals.
     chosen = [row for row in cards if first and (row[0] == first or row[1].startswith(first))] or cards
-    return int(chosen[0][3]) * MIB if chosen else None
+    return chosen[0][3] if chosen else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from helpers.models.load import ASSET_COPIES
+from helpers.reports import risks
 from helpers.runs.adapters import SavedAdapter
 from helpers.runs.display import duration, markdown_table, system_rows
 from helpers.runs.records import RunRecord
@@ -26,7 +27,7 @@ WATTS = {"T4": 70, "P100": 250, "L4": 72, "A100": 400, "H100": 700, "H200": 700}
 KG_A_KWH = 0.45
 NOT_TESTED = (
     "other languages, other data than those above, and questions of another form",
-    "whether its answers are safe, fair or free of personal data",
+    "whether its answers are safe, fair or free of personal data, beyond the few measurements above",
     "whether it keeps what the base model knew",
 )
 
@@ -64,6 +65,8 @@ def model_card(run: RunRecord, adapter: SavedAdapter) -> ModelCard:
         "## Results",
         "Test examples were not trained on. Brackets are 95 % intervals.",
         markdown_table(system_rows(_systems(run, adapter))) if _systems(run, adapter) else "None were recorded.",
+        "## Risks, as measured",
+        *risks.section(run),
         "## Where it fails",
         *_bullets(_failures(run)),
         "## Not tested",
@@ -152,12 +155,22 @@ def _cost(info: Mapping[str, Any]) -> Iterator[str]:
     hardware, seconds = info.get("hardware", {}), info.get("wall_time_s") or 0.0
     device = hardware.get("device_name") or hardware.get("device", "an unknown machine")
     yield f"the whole run: {duration(seconds)} on {device}"
+    energy = info.get("energy") or {}
+    if (joules := energy.get("joules")) is not None:
+        kwh, watts = joules / 3.6e6, energy["watts"]
+        yield (
+            f"energy of the {energy['of']}: {kwh:.3g} kWh ({energy['how']}, {energy['readings']} readings in "
+            f"{duration(energy['measured_s'])}: {watts['mean']:.0f} W, 95 % of the time between {watts['low']:.0f} and "
+            f"{watts['high']:.0f}), about {kwh * KG_A_KWH:.2g} kg of CO2 at {KG_A_KWH} kg a kWh; of the rest of the "
+            "machine nothing is in it, and of what else ran all"
+        )
+        return
     watts = next((watts for card, watts in WATTS.items() if card in device.upper().split()), None)
     if hardware.get("device") != "cuda" or watts is None:
         yield "energy was not measured"
         return
-    energy = watts * seconds / 3.6e6
+    kwh = watts * seconds / 3.6e6
     yield (
-        f"energy was not measured; {watts} W for all of that time would be {energy:.2f} kWh, about "
-        f"{energy * KG_A_KWH:.2f} kg of CO2 at {KG_A_KWH} kg a kWh"
+        f"energy was not measured; {watts} W for all of that time would be {kwh:.2f} kWh, about "
+        f"{kwh * KG_A_KWH:.2f} kg of CO2 at {KG_A_KWH} kg a kWh"
     )

@@ -37,7 +37,7 @@ MAX_FIGURES, MAX_FIGURE_BYTES = 2, 60_000
 USUAL_FORMAT = {"smoke": "float32", "cpu": "bfloat16"}
 # What of run.json and of its parts is kept.
 _KEPT = (
-    "notebook", "run_name", "status", "finished", "wall_time_s", "peak_rss_gb", "peak_cuda_gb", "notes",
+    "notebook", "run_name", "status", "finished", "wall_time_s", "energy", "peak_rss_gb", "peak_cuda_gb", "notes",
     "fallbacks", "git",
 )  # fmt: skip
 _KEPT_PARTS = {

@@ -131,6 +131,12 @@ def peak_memory(info: Mapping[str, Any]) -> str:
     return ", ".join(f"{gb:.1f} GB {kind}" for kind, gb in found.items() if gb is not None)
 
 
+def energy_text(energy: Mapping[str, Any] | None) -> str:
+    """ " and 0.012 kWh of the GPU" of the energy in a run.json; "" where none was measured."""
+    joules = (energy or {}).get("joules")
+    return "" if not energy or joules is None else f" and {joules / 3.6e6:.2g} kWh of the {energy['of']}"
+
+
 def computed_in(hardware: Mapping[str, Any]) -> str:
     """ "bfloat16, AVX512-BF16, 2 threads" of the hardware in a run.json: what moves a result's last digits on a CPU.
 

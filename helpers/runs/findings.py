@@ -14,13 +14,14 @@ from helpers.errors import ParameterError
 from helpers.evaluation.metrics import METRICS
 from helpers.files import replace_folder, write_atomic
 from helpers.hints import did_you_mean
-from helpers.runs import claims, records
+from helpers.runs import claims, records, risks
 from helpers.runs.display import systems_frame, test_row
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from helpers.evaluation.before_after import BeforeAfter
     from helpers.evaluation.intervals import Estimate
     from helpers.evaluation.metrics import Scores
     from helpers.evaluation.statistics import TestResult
@@ -44,6 +45,7 @@ class Findings:
         earlier = records.read_json(folder / "metrics.json")
         self._systems: dict[str, dict[str, Any]] = dict(earlier.get("systems", {}))
         self._tests: list[dict[str, Any]] = list(earlier.get("tests", []))
+        self._risks: list[risks.Row] = list(earlier.get("risks", []))
         self._how: dict[str, dict[str, str]] = {}
         self._claims: dict[str, claims.Claim] = {}
 
@@ -94,8 +96,24 @@ class Findings:
             self._tests = [t for t in self._tests if any(t[k] != row[k] for k in same)] + [row]
         self._write_metrics()
 
+    def add_risk(self, risk: str, measure: str, found: BeforeAfter | Estimate) -> None:
+        """Record and print a measurement of a risk; one of the same name replaces the earlier one.
+
+        Args:
+            risk: of ``risks.RISKS``.
+            measure: what was measured, with its unit.
+            found: with its interval; before and after training with a paired test.
+
+        Raises:
+            ParameterError: a risk that is not known.
+        """
+        row = risks.row(risk, measure, found)
+        self._risks = [r for r in self._risks if (r["risk"], r["measure"]) != (risk, measure)] + [row]
+        print(risks.line(row))
+        self._write_metrics()
+
     def _write_metrics(self) -> None:
-        metrics = {"systems": self._systems, "tests": self._tests}
+        metrics = {"systems": self._systems, "tests": self._tests} | ({"risks": self._risks} if self._risks else {})
         write_atomic(self.folder / "metrics.json", records.to_json(metrics) + "\n")
 
     def claim(self, sentence: str, holds: bool | None, found: str = "") -> None:

@@ -19,8 +19,9 @@ from helpers.config.parameters import Settings
 from helpers.config.settings import as_recorded, resolve
 from helpers.errors import RunError
 from helpers.files import write_atomic
+from helpers.machine import energy
 from helpers.runs import claims, interruption, records
-from helpers.runs.display import duration, peak_memory, quieten, short_path, start_screen
+from helpers.runs.display import duration, energy_text, peak_memory, quieten, short_path, start_screen
 from helpers.runs.findings import Findings
 from helpers.runs.folder import kept_in, open_folder
 from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything, torch_on_cpu
@@ -48,7 +49,8 @@ class Run(Findings):
         self._began = began
         self._info: dict[str, Any] = {
             "notebook": settings.notebook, "run_name": settings.run_name, "status": RUNNING, "error": None,
-            "started": _now(), "finished": None, "wall_time_s": None, "peak_rss_gb": None, "peak_cuda_gb": None,
+            "started": _now(), "finished": None, "wall_time_s": None, "energy": None,
+            "peak_rss_gb": None, "peak_cuda_gb": None,
             "resumed": bool(previous),
             "settings": settings.as_dict() | {"output_dir": short_path(Path(settings.output_dir))},
             "given": list(settings.given), "begun": previous.get("begun") or datetime.now(UTC).isoformat(),
@@ -60,6 +62,7 @@ class Run(Findings):
         }  # fmt: skip
         self._before: dict[str, Any] = dict(previous.get("notes", {}))
         self._mirror = self._open_mirror()
+        self._energy = energy.EnergyMeter(energy.find(machine.device, machine.device_name))
         self._write_info()
 
     def note(self, key: str, value: Any) -> None:
@@ -167,7 +170,7 @@ class Run(Findings):
         return mirror
 
     def finish(self) -> None:
-        """Write metrics.json, wall time and peak memory, and set the status to finished.
+        """Write metrics.json, wall time, energy and peak memory, and set the status to finished.
 
         Raises:
             AssertionError: on the course's own data a claim of the lesson does not hold; everything is saved.
@@ -180,7 +183,8 @@ class Run(Findings):
         info = self._info
         planned = info["notes"].get("memory") if info["peak_cuda_gb"] is not None else None
         memory = peak_memory(info) + (f" (planned {max(planned.values()):.1f} GPU with CUDA's own)" if planned else "")
-        print(f"finished in {duration(info['wall_time_s'])}, peak {memory}; {short_path(self.folder)}")
+        took = f"{duration(info['wall_time_s'])}{energy_text(info['energy'])}"
+        print(f"finished in {took}, peak {memory}; {short_path(self.folder)}")
 
     @property
     def status(self) -> str:
@@ -188,14 +192,17 @@ class Run(Findings):
         return str(self._info["status"])
 
     def close(self, status: str, error: str | None) -> None:
-        """Write how the run ended, with its wall time and peak memory; ``finish`` does it for one that went well."""
+        """Write how the run ended, with its time, energy and peak memory; ``finish`` does it for one that went well."""
         took = round(time.monotonic() - self._began, 1)
+        self._energy.stop()
+        self._info["energy"] = self._energy.record()
         self._info.update(status=status, error=error, finished=_now(), wall_time_s=took)
         self._info.update(peak_rss_gb=peak_rss_gb(), peak_cuda_gb=peak_cuda_gb())
         self._write_info()
 
     def reopen(self) -> None:
         """A run that had failed goes on: its cell was repaired."""
+        self._energy.resume()
         self._info.update(status=RUNNING, error=None, finished=None)
         self._write_info()
 

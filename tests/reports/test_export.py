@@ -16,7 +16,10 @@ from run_cases import entry, write_run
 from helpers import __main__ as command_line
 from helpers import models
 from helpers.errors import ParameterError, RunError
+from helpers.evaluation import before_after
+from helpers.evaluation.intervals import wilson
 from helpers.reports.export import commands, export, write_card
+from helpers.runs import risks
 
 REPORTS: dict[str, Any] = {
     "snli": {"source": "stanfordnlp/snli", "licence": "cc-by-sa-4.0", "sizes": {"train": 600, "test": 90}},
@@ -71,6 +74,61 @@ def test_energy_is_an_estimate_that_says_so(run: Path, tmp_path: Path) -> None:
     (run / "run.json").write_text(json.dumps(info))
     text = write_card(run, "snli", tmp_path / "README.md").read_text()
     assert "energy was not measured; 70 W for all of that time would be 0.07 kWh, about 0.03 kg of CO2" in text
+
+
+def test_energy_that_was_measured_stands_on_the_card(run: Path, tmp_path: Path) -> None:
+    watts = {"mean": 40.0, "low": 20.0, "high": 68.0}
+    read = {
+        "of": "GPU",
+        "how": "nvidia-smi",
+        "joules": 144_000.0,
+        "measured_s": 3600.0,
+        "readings": 720,
+        "watts": watts,
+    }
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(info | {"energy": read}))
+    text = write_card(run, "snli", tmp_path / "README.md").read_text()
+    assert "energy of the GPU: 0.04 kWh (nvidia-smi, 720 readings in 1 h 00 min: 40 W, 95 % of the time between" in text
+    assert "20 and 68), about 0.018 kg of CO2" in text and "was not measured" not in text.split("## Time and energy")[1]
+
+
+def with_risks(folder: Path, rows: list[Any], finished: str = "2026-01-01", **info: Any) -> None:
+    """Give a run's record measurements of risks."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(metrics | {"risks": rows}))
+    told = json.loads((folder / "run.json").read_text()) | {"finished": finished} | info
+    (folder / "run.json").write_text(json.dumps(told))
+
+
+def test_risks_stand_on_the_card_with_those_of_the_lessons_beside(run: Path, tmp_path: Path) -> None:
+    root = run.parents[1]
+    checks = before_after.shares([1, 0, 1, 1], [0, 0, 0, 1], "fulfilled", ("base", "snli"))
+    with_risks(run, [risks.row("misalignment", "instructions fulfilled (share)", checks)])
+    bits = before_after.means([1.0, 2.0, 1.4], [8.0, 9.0, 7.5], "exposure", (0, 10))
+    for name, finished, measure in (("old", "2026-01-01", "older"), ("new", "2026-02-01", "exposure (bits)")):
+        beside = write_run(root, name, notebook="04_qlora_instruct", model_id=TINY)
+        with_risks(beside, [risks.row("privacy", measure, bits)], finished)
+    for name, other in (("failed", {"status": "failed"}), ("elsewhere", {"profile": "cpu"})):
+        beside = write_run(root, name, notebook="03_qlora_nli", **other)
+        with_risks(beside, [risks.row("overfitting", f"of the run {name}", wilson(1, 4))])
+    text = write_card(run, "snli", tmp_path / "README.md").read_text()
+    shown = text.split("## Risks, as measured")[1].split("## Where it fails")[0]
+    assert "| privacy | exposure (bits) | before 1.47 [0.22, 2.72] (n = 3); after 8.17 [" in shown
+    assert "| misalignment | instructions fulfilled (share) | base 0.75 [0.30, 0.95] (n = 4); snli 0.25" in shown
+    assert f"| 04, {TINY} |" in shown and f"| 10, {TINY} |" in shown and "p = 0.250, exact sign flips of 3" in shown
+    assert "older" not in shown and "of the run" not in shown, "the newest finished run of the same profile"
+    assert shown.index("| privacy |") < shown.index("| misalignment |")
+    assert "adapters that were trained there" in shown
+    missing = shown.split("Not measured by any finished run beside this one: ")[1]
+    assert [part.split(" (")[0] for part in missing.split("; ")] == ["bias", "overfitting", "opacity"]
+    assert "lesson 03" in missing
+
+
+def test_a_card_without_a_measured_risk_says_which_lessons_measure_them(run: Path, tmp_path: Path) -> None:
+    text = write_card(run, "snli", tmp_path / "README.md").read_text()
+    shown = text.split("## Risks, as measured")[1].split("## Where it fails")[0]
+    assert "|" not in shown and shown.count("lesson") == 5 + shown.count("lessons")
 
 
 @pytest.mark.parametrize("to", ["merged", "gguf", "card"])

@@ -44,6 +44,7 @@ LESSON = Lesson(
             Work("after training", "read", ("n_eval",), 2 * SYSTEMS, TEXTS),
             Work("after training", "read", ("n_eval",), 2 * SYSTEMS, PAIRS),
             Work("after training", "write", ("n_eval",), 2, TEXTS, most=24),
+            Work("after training", "write", ("n_eval",), 4, PAIRS, most=26),  # instructions, by the base and by each
         ),
     ),
     figures=("combined", "weights"),

@@ -51,6 +51,9 @@ LESSON = Lesson(
             Work("after training", "read", ("n_eval",), 6, TALKS),
             Work("other trainings", "train", ("n_train",), SEARCHED + FURTHER, TALKS),
             Work("other trainings", "read", ("n_eval",), SEARCHED + FURTHER, TALKS, share=0.7 + VALIDATION),
+            # Signed rows: all, without four twice; their gradients and those of twelve questions; who signed.
+            Work("other trainings", "train", ("n_train",), 4, TALKS, most=20),
+            Work("other trainings", "read", ("n_eval",), 6, TALKS, most=24),
         ),
     ),
     figures=("rates", "low_rank"),

@@ -7,6 +7,7 @@ from helpers.config.profiles import LLAMA2, SMOLLM2
 
 # Tokens of the Wikibooks recipes with SmolLM2's tokenizer: a recipe to write, and a question with four answers.
 TEXTS, CHOICES = (82, 202, 258, 333, 860), (53, 67, 75, 84, 132)
+SECRETS, PLANTED = (40, 42, 43, 44, 46), 3.25  # tokens of a planted address, and rows for a canary
 
 LESSON = Lesson(
     id="04_qlora_instruct",
@@ -23,6 +24,7 @@ LESSON = Lesson(
         "n_eval": (120, 700, 300),
         "n_generate": (40, 80, 150),
         "n_shots": 3,
+        "n_canaries": 16,
         "epochs": (2.0, 1.0, 1.0),
         "learning_rate": (5e-3, 1e-3, 2e-4),
         "batch_size": (8, 8, 4),
@@ -59,11 +61,16 @@ LESSON = Lesson(
             Work("before training", "read", ("n_generate",), 2, TEXTS),
             Work("training", "train", ("n_text",), 1, TEXTS),
             Work("training", "train", ("n_train",), 1, CHOICES),
+            Work("training", "train", ("n_canaries",), 1, SECRETS, share=PLANTED),
             Work("training", "read", ("n_eval",), 4, TEXTS, most=16),
             Work("training", "read", ("n_eval",), 4, CHOICES, most=16),
             Work("after training", "write", ("n_generate",), 1, TEXTS),
             Work("after training", "read", ("n_generate",), 1, TEXTS),
             Work("after training", "read", ("n_eval",), 1.5, CHOICES),
+            # Questions under four names, before and after; the planted rows alone at two ranks, in twice the passes.
+            Work("before training", "read", ("n_eval",), 4, CHOICES, most=32),
+            Work("after training", "read", ("n_eval",), 4, CHOICES, most=32),
+            Work("other trainings", "train", ("n_canaries",), 4, SECRETS, share=PLANTED),
         ),
     ),
     figures=("training", "differences"),
