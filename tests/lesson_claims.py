@@ -100,6 +100,8 @@ def adapters(record: RunRecord) -> None:
         for other in ("base", *names):
             if other != name:
                 assert own["high"] < record.systems[f"{other}: {name}"]["perplexity"]["low"], (name, other)
+    rows = record.notes["data"]["snli"]["sizes"]["test"]
+    assert record.notes["groups"]["snli"] < rows, "pairs that share a sentence are one group"
     assert record.notes["mixed"]["whole batches"] == 0
     combined = [t for t in record.tests if t["b"] in {f"{name}: {name}" for name in names} and "base" not in t["a"]]
     assert {t["a"] for t in combined} >= {f"{method}: {name}" for method in METHODS for name in names}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from helpers.models.load import ASSET_COPIES
 from helpers.reports import risks
 from helpers.runs.adapters import SavedAdapter
-from helpers.runs.display import duration, markdown_table, system_rows
+from helpers.runs.display import duration, markdown_table, system_rows, test_row
 from helpers.runs.records import RunRecord
 from helpers.sources import assets
 from helpers.sources.hub_cache import cached_lists
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Settings that say how an adapter came about, in the order of the card.
 SETTINGS = (
-    "epochs", "learning_rate", "batch_size", "grad_accumulation", "max_length", "n_train", "lora_r", "lora_alpha",
+    "epochs", "learning_rate", "batch_size", "grad_accumulation", "max_length", "lora_r", "lora_alpha",
     "lora_dropout", "lora_targets", "quant", "seed",
 )  # fmt: skip
 # Power that a card may draw, in watts (data sheets), and what a kWh emitted on average worldwide in 2024, in kg of CO2
@@ -42,7 +42,8 @@ def model_card(run: RunRecord, adapter: SavedAdapter) -> ModelCard:
     settings, data = run.info["settings"], _data(run)
     title = f"{adapter.name} of {run.run_name}" if adapter.name != "default" else run.run_name
     public = "/" in adapter.base and not adapter.base.startswith(("tiny/", "/"))
-    sources = sorted({str(each["source"]) for each in data.values() if "/" in str(each.get("source", ""))})
+    trained_on = {name: data[name] for name in _trained_on(adapter, data)}
+    sources = sorted({str(each["source"]) for each in trained_on.values() if "/" in str(each.get("source", ""))})
     told = ModelCardData(
         base_model=adapter.base if public else None,
         library_name="peft",
@@ -56,7 +57,8 @@ def model_card(run: RunRecord, adapter: SavedAdapter) -> ModelCard:
     lines = [
         f"# {title}",
         f"An adapter for `{adapter.base}`, trained in lesson {run.number} of a course on fine-tuning. Only the adapter "
-        "is here: it changes the base model, which has to be loaded first.",
+        "is here: it changes the base model, which has to be loaded first, then this folder or repository with "
+        "`PeftModel.from_pretrained`.",
         "## Base model and data",
         *_bullets(_sources(adapter, data)),
         "## How it was trained",
@@ -68,7 +70,7 @@ def model_card(run: RunRecord, adapter: SavedAdapter) -> ModelCard:
         "## Risks, as measured",
         *risks.section(run),
         "## Where it fails",
-        *_bullets(_failures(run)),
+        *_bullets(_failures(run, adapter)),
         "## Not tested",
         *_bullets([*NOT_TESTED, *_untested(run)]),
         "## Time and energy",
@@ -93,8 +95,16 @@ def _data(run: RunRecord) -> dict[str, dict[str, Any]]:
 def _sources(adapter: SavedAdapter, data: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield f"Base: `{adapter.base}`, licence: {_licence(adapter.base)}"
     for name, report in data.items():
-        sizes = ", ".join(f"{part} {size:,}" for part, size in (report.get("sizes") or {}).items())
-        yield f"Data ({name}): {report.get('source')}, {sizes}; licence: {report.get('licence') or 'see its source'}"
+        trained = name in _trained_on(adapter, data)
+        sizes = {part: size for part, size in (report.get("sizes") or {}).items() if trained or part == "test"}
+        told = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+        what = "Data" if trained else "Tested only, not trained on"
+        yield f"{what} ({name}): {report.get('source')}, {told}; licence: {report.get('licence') or 'see its source'}"
+
+
+def _trained_on(adapter: SavedAdapter, data: Mapping[str, Any]) -> list[str]:
+    """The tasks that the adapter has learned: the one it is named after, where a run has an adapter for each task."""
+    return [adapter.name] if adapter.name in data else list(data)
 
 
 def _licence(model_id: str) -> str:
@@ -137,13 +147,20 @@ def _versions(info: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {info['versions'][name]}" for name in names if name in info.get("versions", {}))
 
 
-def _failures(run: RunRecord) -> list[str]:
-    """What the run says against itself: claims that do not hold, and answers that training broke."""
+def _failures(run: RunRecord, adapter: SavedAdapter) -> list[str]:
+    """What the run says against itself: claims that do not hold, answers that training broke, and where a test does
+    not tell the adapter from the base on the task that it was trained for."""
     claims = run.notes.get("claims", [])
     found = [f"does not hold: {c['sentence']} ({c['found']})" for c in claims if c["holds"] is False]
     outcomes = run.notes.get("outcomes") or {}
     found += [f"{count} test answers: {outcome}" for outcome, count in outcomes.items() if "wrong" in outcome]
     found += [f"{count} test answers: {outcome}" for outcome, count in outcomes.items() if outcome == "broken"]
+    own, base = (f"{system}: {adapter.name}" for system in (adapter.name, "base"))
+    for row in (row for row in run.tests if (row["a"], row["b"]) == (own, base)):
+        if row["p_value"] is not None and row["p_value"] < 0.05:
+            continue
+        test = test_row(row)
+        found.append(f"no clear difference from the base in {test['metric']}: {test['difference']}, p = {test['p']}")
     return found or ["the run recorded no claim that failed; read its predictions before you rely on it"]
 
 

@@ -68,6 +68,26 @@ def test_the_card_says_what_the_run_recorded(run: Path, tmp_path: Path) -> None:
     assert "it beats the base" not in text.split("## Where it fails")[1]
 
 
+def test_the_card_of_one_adapter_tells_its_own_data_from_those_it_was_only_tested_on(run: Path, tmp_path: Path) -> None:
+    card = ModelCard.load(write_card(run, "recipes", tmp_path / "README.md"))
+    assert card.data.datasets is None, "the pairs were not trained on"
+    assert "- Data (recipes): generator, train 200, test 40; licence: synthetic" in card.text
+    assert "- Tested only, not trained on (snli): stanfordnlp/snli, test 90; licence: cc-by-sa-4.0" in card.text
+    assert "n_train" not in card.text, "one number for tasks of several sizes: the data say each"
+
+
+@pytest.mark.parametrize("p, told", [(0.6, True), (None, True), (0.01, False)])
+def test_where_an_adapter_is_not_told_from_the_base_the_card_says_so(
+    run: Path, tmp_path: Path, p: float | None, told: bool
+) -> None:
+    row = {"b": "base: snli", "metric": "accuracy", "difference": 0.01, "low": -0.1, "high": 0.1, "p_value": p}
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["tests"] = [row | {"a": a, "test": "exact McNemar"} for a in ("snli: snli", "cat: snli")]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    shown = write_card(run, "snli", tmp_path / "README.md").read_text().split("## Where it fails")[1]
+    assert shown.count("no clear difference from the base in accuracy: +0.010 [-0.100, +0.100], p = ") == told
+
+
 def test_energy_is_an_estimate_that_says_so(run: Path, tmp_path: Path) -> None:
     info = json.loads((run / "run.json").read_text())
     info |= {"hardware": {"device": "cuda", "device_name": "Tesla T4"}, "wall_time_s": 3600.0}
