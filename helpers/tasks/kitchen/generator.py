@@ -1,0 +1,309 @@
+"""Generated questions about scenes of food: a plan and an answer first, then a scene in which the answer is true.
+
+So the answer is as likely as any other of its question before the scene is seen: given question and choices, all that
+reading (and knowing the foods) can tell is which choices have what is asked. Which foods are in scope is drawn without
+regard to the answer, so that the picture alone, without knowing what the foods are, does not tell it either.
+``ceilings`` computes what is left to such readers.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypeVar
+
+from helpers.tasks.base import Row
+from helpers.tasks.kitchen import logic, ontology, proofs
+from helpers.tasks.kitchen.drawings import draw
+from helpers.tasks.kitchen.logic import And, Is
+from helpers.tasks.kitchen.menus import Menu
+from helpers.tasks.kitchen.placing import Infeasible, Spot, foods_for, looks, put, room, spots
+from helpers.tasks.kitchen.plans import Plan, flipped, plan
+from helpers.tasks.kitchen.scenes import LAYOUTS, Item, Scene, arranged, describe
+from helpers.tasks.kitchen.wording import positive
+
+T = TypeVar("T")
+TRIES = 400  # plans and scenes drawn in search of a new question of one form and depth; then it counts as used up
+MOST_CHOICES = 4
+
+
+@dataclass(frozen=True)
+class Question:
+    """A plan with its scene (None for a question in words), its choices in order, and the seed of its drawing."""
+
+    plan: Plan
+    scene: Scene | None
+    choices: tuple[str, ...]
+    answer: int
+    drawing: int = 0
+
+    @property
+    def facts(self) -> set[str]:
+        """The properties of foods on which the answer rests, as in ``ontology.fact``; none that can be seen."""
+        asked = positive(self.plan.asked)
+        if asked.visible or self.scene is None:
+            names = self.choices if self.plan.form == "recall" and not asked.visible else ()
+        else:
+            counts = logic.fits(self.plan.scope, self.scene.items)
+            names = tuple(item.food for item, counted in zip(self.scene.items, counts, strict=True) if counted)
+        return {ontology.fact(name, asked.attribute, asked.value) for name in names}
+
+
+def questions(
+    seed: int | str,
+    menu: Menu,
+    depths: Collection[int] = (1, 2, 3),
+    forms: Collection[str] | None = None,
+    seen: set[Any] | None = None,
+) -> Iterator[Question]:
+    """Different questions about different scenes; forms take turns, and depths within a form, and answers.
+
+    A form of a depth that has no new question left is left out; ends when none has, after many thousand.
+
+    Args:
+        depths, forms: those that are asked; None: all of the menu.
+        seen: scenes that are not drawn again; those that are drawn are added.
+    """
+    rng = random.Random(f"kitchen-{menu.name}-{seed}")
+    seen = set() if seen is None else seen
+    left = {form: [d for d in own if d in depths] for form, own in menu.forms.items() if forms is None or form in forms}
+    turns: dict[Any, Iterator[Any]] = {}
+    for form in _deck(sorted(left), rng):
+        if not any(left.values()):
+            return
+        if left[form]:
+            depth = _turn(turns, ("depth", form, len(left[form])), left[form], rng)
+            if found := _new(form, depth, menu, turns, seen, rng):
+                yield found
+            else:
+                left[form] = [other for other in left[form] if other != depth]
+
+
+def _new(
+    form: str, depth: int, menu: Menu, turns: dict[Any, Iterator[Any]], seen: set[Any], rng: random.Random
+) -> Question | None:
+    """A question of a form and depth whose scene has not been seen; None where none is found."""
+    for _ in range(TRIES):
+        drawn = plan(form, depth, menu, rng)
+        try:
+            found = _question(drawn, menu, turns, rng)
+        except Infeasible:
+            continue
+        key = describe(found.scene.items) if found.scene else (drawn.text, frozenset(found.choices))
+        if key not in seen:
+            seen.add(key)
+            return found
+    return None
+
+
+def row(question: Question, key: str, picture: bool = True) -> Row:
+    """A question in the columns of the task.
+
+    Args:
+        picture: draw the scene (PNG bytes); without, only the columns say what is to be seen.
+    """
+    asked, scene, image = question.plan, question.scene, None
+    if scene is not None and picture:
+        buffer = io.BytesIO()
+        draw(scene, question.drawing).save(buffer, "PNG")
+        image = {"bytes": buffer.getvalue(), "path": None}
+    return {
+        "id": key,
+        "question": asked.text,
+        "choices": list(question.choices),
+        "answer": question.answer,
+        "image": image,
+        "objects": [item.as_row() for item in scene.items] if scene else [],
+        "scene": describe(scene.items) if scene else "",
+        "knowledge": proofs.knowledge(asked, scene, question.choices),
+        "form": asked.form,
+        "depth": logic.depth(asked.query),
+        "n_objects": len(scene.items) if scene else 0,
+        "needs_picture": scene is not None,
+        "needs_ontology": logic.needs_ontology(asked.query),
+        "logic": str(asked.query),
+        "facts": sorted(question.facts),
+        "solution": proofs.proof(asked, scene, question.choices[question.answer]),
+        "answers": [question.choices[question.answer]],
+    }
+
+
+def _deck(items: Sequence[T], rng: random.Random) -> Iterator[T]:
+    """Every item once, in random order, then all of them again, without end."""
+    while items:
+        left = list(items)
+        rng.shuffle(left)
+        yield from reversed(left)
+
+
+def _turn(turns: dict[Any, Iterator[Any]], key: Any, items: Sequence[T], rng: random.Random) -> T:
+    """The next of some items; over time each comes equally often."""
+    found: T = next(turns.setdefault(key, _deck(items, rng)))
+    return found
+
+
+def _question(drawn: Plan, menu: Menu, turns: dict[Any, Iterator[Any]], rng: random.Random) -> Question:
+    scene: Scene | None = None
+    if drawn.choices:
+        answer = _turn(turns, ("answer", drawn.form, drawn.query.kind, drawn.choices), drawn.choices, rng)
+        scene = (_comparing if drawn.query.kind == "more" else _counted)(drawn, menu, answer, rng)
+        return _checked(drawn, scene, drawn.choices, drawn.choices.index(answer), rng)
+    if drawn.form == "relation":
+        scene, right, wrong = _related(drawn, menu, rng)
+    elif drawn.form == "recall":
+        right, *wrong = _recalled(drawn, menu, rng)
+    else:
+        scene, right, wrong = _chosen(drawn, menu, rng)
+    place = _turn(turns, ("place", drawn.form, len(wrong)), range(len(wrong) + 1), rng)
+    rng.shuffle(wrong)
+    return _checked(drawn, scene, (*wrong[:place], right, *wrong[place:]), place, rng)
+
+
+def _checked(drawn: Plan, scene: Scene | None, choices: tuple[str, ...], answer: int, rng: random.Random) -> Question:
+    """The question, if its scene gives its answer and no other."""
+    items = scene.items if scene else [Item(name, "", "") for name in choices]
+    if drawn.form == "recall" and drawn.query.kind == "which" and logic.depth(drawn.query) == 2:
+        items = [*items, Item(positive(drawn.asked).value, "", "")]
+    names = dict(zip(("first", "second", "equal"), drawn.choices, strict=False)) if drawn.query.kind == "more" else {}
+    said = logic.evaluate(drawn.query, items)
+    if names.get(said, said) != choices[answer]:
+        raise Infeasible
+    return Question(drawn, scene, choices, answer, rng.randrange(2**31) if scene else 0)
+
+
+def _counted(drawn: Plan, menu: Menu, answer: str, rng: random.Random) -> Scene:
+    """A scene for a question that counts, or asks for some or all: the scope first, then what is asked of it."""
+    size = within = rng.randint(*menu.sizes)
+    if drawn.scope.parts:
+        narrow = any(isinstance(part, Is) and part.attribute == "place" for part in drawn.scope.parts)
+        most = menu.row if narrow else min(size, 2 * menu.row - 1)
+        within = menu.row if drawn.query.kind == "count" else rng.randint(2, max(2, most - 1))
+    scope = [True] * within + [False] * (size - within)
+    rng.shuffle(scope)
+    truths = [flags for flags in product((True, False), repeat=size) if _true(drawn.query.kind, scope, flags) == answer]
+    if not truths:
+        raise Infeasible
+    return _filled(drawn, menu, scope, rng.choice(truths), rng)
+
+
+def _true(kind: str, scope: Sequence[bool], flags: Sequence[bool]) -> str:
+    """The answer where ``flags`` say for which foods holds what is asked."""
+    inside = [flag for flag, counted in zip(flags, scope, strict=True) if counted]
+    if kind == "count":
+        return str(sum(inside))
+    return "yes" if (any if kind == "exists" else all)(inside) else "no"
+
+
+def _filled(drawn: Plan, menu: Menu, scope: Sequence[bool], flags: Sequence[bool], rng: random.Random) -> Scene:
+    """Foods for every spot, each drawn for itself."""
+    items = []
+    for spot, flag in zip(spots(drawn, menu, scope, flags, rng), flags, strict=True):
+        fitting = foods_for(menu, spot, drawn.asked if drawn.known else None, flag)
+        if drawn.known and not foods_for(menu, spot, drawn.asked, not flag):
+            raise Infeasible  # the spot would tell the answer
+        items.append(put(menu, rng.choice(fitting), spot, rng))
+    return arranged(drawn.layout, rng.sample(items, len(items)))
+
+
+def _comparing(drawn: Plan, menu: Menu, answer: str, rng: random.Random) -> Scene:
+    """As many foods in one place as in the other; what is asked holds for more in one, or equally often."""
+    each = rng.randint(2, menu.row) if menu.row > 2 else menu.row
+    halves = list(product(product((True, False), repeat=each), repeat=2))
+    sign = (1, -1, 0)[drawn.choices.index(answer)]
+    signs = [(sum(one) > sum(other)) - (sum(one) < sum(other)) for one, other in halves]
+    flags = rng.choice([half for half, found in zip(halves, signs, strict=True) if found == sign])
+    items = []
+    for place, part in zip(drawn.choices, flags, strict=False):
+        for flag in part:
+            spot = Spot(place, () if drawn.known else (drawn.asked if flag else flipped(drawn.asked),))
+            fitting = foods_for(menu, spot, drawn.asked if drawn.known else None, flag)
+            items.append(put(menu, rng.choice(fitting), spot, rng))
+    return arranged(drawn.layout, items)
+
+
+def _chosen(drawn: Plan, menu: Menu, rng: random.Random) -> tuple[Scene, str, list[str]]:
+    """A scene for a question after a food: two choices are in scope and two are not, and of each two, one has it.
+
+    What is asked and can be seen holds for one choice in scope.
+    """
+    inside = Spot("", drawn.scope.parts)
+    if drawn.known:
+        pools = [foods_for(menu, inside, drawn.asked, flag) for flag in (True, False)]
+        if min(map(len, pools)) < 2:
+            raise Infeasible
+        names = [name for pool in pools for name in rng.sample(pool, 2)]
+        flags, scope = [True, True, False, False], [True, False, True, False]
+    else:
+        pool = foods_for(menu, Spot("", (*drawn.scope.parts, drawn.asked)), None, True)
+        if len(pool) < 2:
+            raise Infeasible
+        names = rng.sample(pool, min(MOST_CHOICES, len(pool)))
+        flags, scope = [True, False, True, False][: len(names)], [True, True, False, False][: len(names)]
+        if not drawn.scope.parts:
+            flags, scope = [True, *[False] * (len(names) - 1)], [True] * len(names)
+    items = []
+    seen_only = drawn.known and not drawn.scope.parts  # what is in the picture at all is in scope
+    placed = spots(drawn, menu, scope, flags, rng)
+    for name, spot, counted in zip(names, placed, scope, strict=True):
+        if (counted or not seen_only) and looks(menu, name, spot):
+            items.append(put(menu, name, spot, rng))
+    items += _others(drawn, menu, names, items, rng)
+    return arranged(drawn.layout, rng.sample(items, len(items))), names[0], names[1:]
+
+
+def _others(drawn: Plan, menu: Menu, names: Sequence[str], items: Sequence[Item], rng: random.Random) -> list[Item]:
+    """Foods that are no choice and do not matter, up to a scene's size and as far as there is room."""
+    seen_only = not drawn.scope.parts
+    added: list[Item] = []
+    rest = [name for name in menu.foods if name not in names]
+    for _ in range(rng.randint(*menu.sizes) - len(items)):
+        taken = [*items, *added]
+        spot = spots(drawn, menu, [seen_only], [False], rng, taken)[0]
+        pool = [
+            n for n in foods_for(menu, spot, drawn.asked if drawn.known and seen_only else None, False) if n in rest
+        ]
+        if pool:
+            added.append(put(menu, rng.choice(pool), spot, rng))
+            rest.remove(added[-1].food)
+    return added
+
+
+def _related(drawn: Plan, menu: Menu, rng: random.Random) -> tuple[Scene, str, list[str]]:
+    """A scene with one food of a kind, what can replace it, what can replace another of that kind, and two others."""
+    asked = positive(drawn.asked)
+    targets = [name for name in menu.foods if ontology.has(name, asked.attribute, asked.value)]
+    able = {one: {name for name in menu.foods if ontology.can_replace(name, one)} - set(targets) for one in targets}
+    pairs = [
+        (one, other) for one, other in product(targets, repeat=2) if able[one] - able[other] and able[other] - able[one]
+    ]
+    if not pairs:
+        raise Infeasible
+    one, other = rng.choice(pairs)
+    right, near = rng.choice(sorted(able[one] - able[other])), rng.choice(sorted(able[other] - able[one]))
+    rest = [name for name in menu.foods if name not in targets and not any(name in able[t] for t in targets)]
+    names = [right, near, *rng.sample(rest, 2)]
+    # With a place, the other food of that kind lies elsewhere. What does not matter is there as far as there is room.
+    first = [one, other] if drawn.scope.parts else [one]
+    shown = [*first, *names][: sum(room(menu, place) for place in LAYOUTS[drawn.layout])]
+    scope: list[bool | None] = [True, False] if drawn.scope.parts else [None]
+    placed = spots(drawn, menu, [*scope, *[None] * (len(shown) - len(scope))], [False] * len(shown), rng)
+    items = [put(menu, name, spot, rng) for name, spot in zip(shown, placed, strict=True)]
+    return arranged(drawn.layout, rng.sample(items, len(items))), right, names[1:]
+
+
+def _recalled(drawn: Plan, menu: Menu, rng: random.Random) -> list[str]:
+    """The right choice, then three others, for a question that needs no picture."""
+    asked, groups = positive(drawn.asked), defaultdict(list)
+    for name in menu.foods:
+        if logic.depth(drawn.query) == 2:
+            groups[ontology.can_replace(name, asked.value)].append(name)
+        else:
+            groups[logic.fits(And((drawn.asked,)), [Item(name, "", "")])[0]].append(name)
+    others = [name for name in groups[False] if name != asked.value]
+    if not groups[True] or len(others) < MOST_CHOICES - 1:
+        raise Infeasible
+    return [rng.choice(groups[True]), *rng.sample(others, MOST_CHOICES - 1)]
