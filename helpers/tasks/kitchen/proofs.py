@@ -23,20 +23,19 @@ def proof(plan: Plan, scene: Scene | None, answer: str) -> str:
     return f"{capital(describe(scene.items))}. {_reasons(plan, scene)}"
 
 
-def knowledge(plan: Plan, scene: Scene | None, choices: Sequence[str]) -> str:
-    """What has to be known of the foods in the scene and the choices: which of them have what is asked, as lists.
+def knowledge(plan: Plan, foods: Sequence[str]) -> str:
+    """What has to be known: which of all ``foods`` have what is asked, or can replace what, as lists.
 
-    "" where the picture is enough.
+    It does not depend on the scene, which it would tell about. "" where the picture is enough.
     """
     if not logic.needs_ontology(plan.query):
         return ""
-    names = dict.fromkeys([*(item.food for item in scene.items)] if scene else [])
-    names |= dict.fromkeys(choice for choice in choices if choice in ontology.FOODS)
     atom = positive(plan.asked)
-    lines = [] if atom.visible else [(_plural(atom), [n for n in names if ontology.has(n, atom.attribute, atom.value)])]
+    held = [] if atom.visible else [name for name in foods if ontology.has(name, atom.attribute, atom.value)]
+    lines = [] if atom.visible else [(_plural(atom), held)]
     if isinstance(plan.query.concepts[0], Replaces):
-        targets = lines[0][1] if lines else [atom.value]
-        lines += [(f"can replace {one}", [n for n in names if ontology.can_replace(n, one)]) for one in targets]
+        able = {one: [name for name in foods if ontology.can_replace(name, one)] for one in held or [atom.value]}
+        lines += [(f"can replace {one}", names) for one, names in able.items() if names]
     return " ".join(_line(*line) for line in lines)
 
 

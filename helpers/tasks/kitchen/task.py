@@ -90,9 +90,9 @@ class KitchenTask(Task):
         else:
             if split_by != "scenes":
                 raise DataError(f"split_by = {split_by!r} is for generated questions", "Leave it out for other data")
-            from helpers.tasks.kitchen import rows as kitchen_rows
+            from helpers.tasks.kitchen.rows import load
 
-            parts = kitchen_rows.load(self, source, n_train, n_eval, seed, pictures, report)
+            parts = load(self, source, n_train, n_eval, seed, pictures, report)
         return base.make_splits(parts, self.columns, report, _types(self.columns))
 
     def examples(self, rows: Dataset, form: str = "", seed: int = 0) -> Dataset:
