@@ -68,29 +68,30 @@ def questions(
     rng = random.Random(f"kitchen-{menu.name}-{seed}")
     seen = set() if seen is None else seen
     left = {form: [d for d in own if d in depths] for form, own in menu.forms.items() if forms is None or form in forms}
-    turns: dict[Any, Iterator[Any]] = {}
+    turns = _Turns(rng)
     for form in _deck(sorted(left), rng):
         if not any(left.values()):
             return
         if left[form]:
-            depth = _turn(turns, ("depth", form, len(left[form])), left[form], rng)
+            depth = turns.take(("depth", form, len(left[form])), left[form])
+            turns.close(True)
             if found := _new(form, depth, menu, turns, seen, rng):
                 yield found
             else:
                 left[form] = [other for other in left[form] if other != depth]
 
 
-def _new(
-    form: str, depth: int, menu: Menu, turns: dict[Any, Iterator[Any]], seen: set[Any], rng: random.Random
-) -> Question | None:
+def _new(form: str, depth: int, menu: Menu, turns: _Turns, seen: set[Any], rng: random.Random) -> Question | None:
     """A question of a form and depth whose scene has not been seen; None where none is found."""
     for _ in range(TRIES):
         drawn = plan(form, depth, menu, rng)
         try:
             found = _question(drawn, menu, turns, rng)
         except Infeasible:
+            turns.close(False)
             continue
         key = describe(found.scene.items) if found.scene else (drawn.text, frozenset(found.choices))
+        turns.close(key not in seen)
         if key not in seen:
             seen.add(key)
             return found
@@ -137,16 +138,34 @@ def _deck(items: Sequence[T], rng: random.Random) -> Iterator[T]:
         yield from reversed(left)
 
 
-def _turn(turns: dict[Any, Iterator[Any]], key: Any, items: Sequence[T], rng: random.Random) -> T:
-    """The next of some items; over time each comes equally often."""
-    found: T = next(turns.setdefault(key, _deck(items, rng)))
-    return found
+class _Turns:
+    """Items that take turns, so that over time each comes equally often; what has led to no question comes again."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._decks: dict[Any, Iterator[Any]] = {}
+        self._back: dict[Any, Any] = {}
+        self._taken: dict[Any, Any] = {}
+
+    def take(self, key: Any, items: Sequence[T]) -> T:
+        """The next of some items."""
+        found: T = self._back.pop(key) if key in self._back else self._next(key, items)
+        self._taken[key] = found
+        return found
+
+    def _next(self, key: Any, items: Sequence[Any]) -> Any:
+        return next(self._decks.setdefault(key, _deck(items, self._rng)))
+
+    def close(self, kept: bool) -> None:
+        """The items taken since have been used, or come again."""
+        self._back |= {} if kept else self._taken
+        self._taken = {}
 
 
-def _question(drawn: Plan, menu: Menu, turns: dict[Any, Iterator[Any]], rng: random.Random) -> Question:
+def _question(drawn: Plan, menu: Menu, turns: _Turns, rng: random.Random) -> Question:
     scene: Scene | None = None
     if drawn.choices:
-        answer = _turn(turns, ("answer", drawn.form, drawn.query.kind, drawn.choices), drawn.choices, rng)
+        answer = turns.take(("answer", drawn.form, drawn.query.kind, drawn.choices), drawn.choices)
         scene = (staging.comparing if drawn.query.kind == "more" else staging.counted)(drawn, menu, answer, rng)
         return _checked(menu, drawn, scene, drawn.choices, drawn.choices.index(answer), rng)
     if drawn.form == "relation":
@@ -155,7 +174,7 @@ def _question(drawn: Plan, menu: Menu, turns: dict[Any, Iterator[Any]], rng: ran
         right, *wrong = staging.recalled(drawn, menu, rng)
     else:
         scene, right, wrong = staging.chosen(drawn, menu, rng)
-    place = _turn(turns, ("place", drawn.form, len(wrong)), range(len(wrong) + 1), rng)
+    place = turns.take(("place", drawn.form, len(wrong)), range(len(wrong) + 1))
     rng.shuffle(wrong)
     return _checked(menu, drawn, scene, (*wrong[:place], right, *wrong[place:]), place, rng)
 
