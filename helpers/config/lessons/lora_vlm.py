@@ -42,7 +42,7 @@ WORK = (
 LESSON = Lesson(
     id="06_lora_vlm",
     title="LoRA on a vision-language model",
-    task_names=("scienceqa",),
+    task_names=("scienceqa", "kitchen"),
     parameters={  # (smoke, cpu, full)
         "profile": "auto",
         "task": "scienceqa",
@@ -69,6 +69,13 @@ LESSON = Lesson(
         "check_memory": True,
         **PLACE,
         **RESUMABLE,
+    },
+    by_task={
+        # The tiny model that has seen food.
+        "kitchen": {
+            "model_id": ("tiny/qwen2_vl_kitchen", SMOLLM2, "Qwen/Qwen2-VL-2B-Instruct"),
+            "max_new_tokens": (64, 96, 256),
+        },
     },
     memory=MemoryStep(
         "vision",

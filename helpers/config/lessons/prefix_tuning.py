@@ -38,7 +38,7 @@ WORK = (
 LESSON = Lesson(
     id="05_prefix_tuning",
     title="Prefix tuning",
-    task_names=("scienceqa",),
+    task_names=("scienceqa", "kitchen"),
     parameters={  # (smoke, cpu, full)
         "profile": "auto",
         "task": "scienceqa",
@@ -63,6 +63,13 @@ LESSON = Lesson(
         "check_memory": True,
         **PLACE,
         **RESUMABLE,
+    },
+    by_task={
+        # The tiny model that has seen food.
+        "kitchen": {
+            "model_id": ("tiny/qwen2_vl_kitchen", SMOLLM2, "Qwen/Qwen2-VL-2B-Instruct"),
+            "max_new_tokens": (64, 96, 256),
+        },
     },
     memory=MemoryStep(
         "vision",

@@ -47,6 +47,7 @@ class ScienceqaTask(Task):
         "skill", "lecture", "solution",
     )  # fmt: skip
     label_column = "subject"
+    described_by = ("subject", "topic", "grade", "skill")
     sources = {"smoke": "generator", "cpu": "generator", "full": "derek-thomas/ScienceQA"}
     reads_pictures = True
     protocol = scienceqa_rows.PROTOCOL
