@@ -16,6 +16,7 @@ FOLDERS = (
     "dialogsum",
     "scienceqa",
     "zappos",
+    "kitchen",
 )
 
 TASKS: dict[str, Task] = {}

@@ -37,7 +37,10 @@ class Task(ABC):
         sources: profile → what ``dataset="builtin"`` means in it.
         cpu_asset: the asset that profile cpu's source comes from, if any.
         reads_pictures: whether a model has to see pictures to answer.
+        in_words: whether the first form of each kind does without them.
+        minimal_pairs: whether one changed word makes another question, so that only equal texts are copies.
         label_column: the column that lesson 01 counts and colours by.
+        described_by: columns that say what kind of question a row is, the finest last.
         protocol: how the published project chose its rows; None where none is published.
     """
 
@@ -50,7 +53,10 @@ class Task(ABC):
     sources: Mapping[str, str] = {"smoke": "generator", "cpu": "generator", "full": "generator"}
     cpu_asset: str | None = None
     reads_pictures: bool = False
+    in_words: bool = False
+    minimal_pairs: bool = False
     label_column: str = "label"
+    described_by: tuple[str, ...] = ()
     protocol: Protocol | None = None
 
     @property

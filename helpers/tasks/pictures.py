@@ -8,6 +8,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.sources import reader
@@ -66,6 +67,53 @@ def check_picture(data: bytes, report: LoadReport) -> None:
         raise Unusable("image unreadable") from error
     for remark in said:
         report.remarks[remark] = report.remarks.get(remark, 0) + 1
+
+
+def image_bytes(value: Any, key: str, split: str, folders: Sequence[Path], report: LoadReport) -> bytes | None:
+    """The encoded picture of a cell: bytes, ``{"bytes", "path"}``, a PIL image, a file's path; None for nothing.
+
+    Args:
+        key, split: the row's id and official split, see ``find_picture``.
+        folders: where paths start.
+
+    Raises:
+        Unusable: it is on the Web, missing, damaged, or its path fits several files.
+    """
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if value is None or value == "" or value != value:
+        return None
+    value = written_out(value) or value
+    if is_address(value):
+        raise Unusable(ADDRESS)
+    if isinstance(value, str):
+        try:
+            value = find_picture(value, key, split, folders).read_bytes()
+        except (OSError, ValueError) as error:  # not allowed to read it, or no file name at all
+            raise Unusable("image unreadable") from error
+    elif hasattr(value, "save"):  # a PIL image
+        buffer = io.BytesIO()
+        as_rgb(value).save(buffer, "PNG")
+        value = buffer.getvalue()
+    if not isinstance(value, bytes):
+        raise Unusable("image unreadable")
+    check_picture(value, report)
+    return value
+
+
+def find_picture(name: str, key: str, split: str, folders: Sequence[Path]) -> Path:
+    """The file of a picture: its path from a folder of the data, or the release's ``<split>/<id>/<name>``."""
+    names = dict.fromkeys((name, name.replace("\\", "/")))  # as Windows writes paths
+    tails = [tail for name in names for tail in (Path(name), Path("images", name))]
+    if split:
+        tails += [Path(split, key, name), Path("images", split, key, name)]
+    places = (folder / tail for folder in folders for tail in tails)
+    found = {path.resolve() for path in places if path.is_file()}
+    if not found:
+        raise Unusable("image file missing")
+    if len(found) > 1:
+        raise Unusable("image path that fits several files")
+    return found.pop()
 
 
 def undecoded(rows: Any) -> list[Row]:

@@ -15,6 +15,7 @@ from helpers.errors import DataError
 from helpers.inference.vision import choice_scores, completion_losses, generate_vision
 from helpers.models.vision import LoadedVision, load_vision
 from helpers.models.vision_inputs import VisionInput, collate_vision, encode_vision
+from helpers.tasks import explained
 from helpers.tasks.scienceqa import task as scienceqa
 
 TASK = tasks.get("scienceqa")
@@ -163,7 +164,7 @@ def test_only_one_batch_of_pictures_is_held_at_a_time(
 # ---------- choices
 def options(talks: list[dict[str, Any]], questions: Any) -> list[list[str]]:
     written = '{"solution": "So it is.", "answer": "red"}'
-    return [scienceqa.answers_after(written, questions[i]["choices"]) for i in range(len(talks))]
+    return [explained.answers_after(written, questions[i]["choices"]) for i in range(len(talks))]
 
 
 def whole(model: LoadedVision, talk: dict[str, Any], text: str) -> float:

@@ -16,8 +16,8 @@ from helpers import tasks
 from helpers.inference.vision import generate_vision
 from helpers.models.load import TINY
 from helpers.models.vision import load_vision
+from helpers.tasks.explained import read_answer
 from helpers.tasks.scienceqa import generator as scienceqa_generator
-from helpers.tasks.scienceqa import read_answer
 from helpers.tasks.scienceqa import task as scienceqa
 from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, sample
 from helpers.tasks.scienceqa.skills import IMAGE_SKILLS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helpers.tasks.answers import UNCLEAR, parse_answer, parse_choice
-from helpers.tasks.scienceqa import read_answer
+from helpers.tasks.explained import read_answer
 
 ANIMALS = ["a cat", "a dog", "a fox", "a hen"]
 FOOD = ["salt", "sour cream", "cream", "red onion"]

@@ -18,7 +18,7 @@ from helpers import tasks
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.source import Source
-from helpers.tasks import base
+from helpers.tasks import base, explained
 from helpers.tasks.scienceqa import generator as scienceqa_generator
 from helpers.tasks.scienceqa import task as scienceqa
 
@@ -272,7 +272,7 @@ def test_chat_turns_for_models_that_read_and_models_that_see() -> None:
     assert published["prompt"][0]["content"] == [{"type": "image"}, text]
     assert published["images"][0].getcolors() == [(192 * 192, (255, 255, 255))]
     assert TASK.to_vision_messages(pictured, blank=True)["images"] == seen["images"]
-    assert scienceqa.blank_image(size=50).size == (50, 50)
+    assert explained.blank_image(size=50).size == (50, 50)
 
 
 # ---------- scores
@@ -295,28 +295,28 @@ WRITTEN = [
 
 @pytest.mark.parametrize(("text", "index"), WRITTEN)
 def test_written_answers_are_read(text: str, index: int | None) -> None:
-    assert scienceqa.read_answer(text, ["yes", "no"]).index == index
+    assert explained.read_answer(text, ["yes", "no"]).index == index
 
 
 def test_letters_count_where_choices_are_numbers() -> None:
     options = ["2", "3", "4"]
     texts = ['{"answer": "C"}', '{"answer": "3"}', "The answer is (A).", '{"answer": 4}', '{"answer": "D"}', "5"]
-    assert [scienceqa.read_answer(text, options).index for text in texts] == [2, 1, 0, 2, None, None]
-    assert scienceqa.read_answer('{"answer": 1}', ["yes", "no"], first_number=1).index == 0
+    assert [explained.read_answer(text, options).index for text in texts] == [2, 1, 0, 2, None, None]
+    assert explained.read_answer('{"answer": 1}', ["yes", "no"], first_number=1).index == 0
 
 
 def test_an_answer_without_a_choice_is_minus_one() -> None:
     texts = ['{"answer": "no"}', "I cannot tell.", '{"answer": "C"}']
-    assert scienceqa.named_choices(texts, [["yes", "no"], ["yes", "no"], ["2", "3", "4"]]) == [1, -1, 2]
+    assert explained.named_choices(texts, [["yes", "no"], ["yes", "no"], ["2", "3", "4"]]) == [1, -1, 2]
     with pytest.raises(ValueError, match="shorter"):
-        scienceqa.named_choices(texts, [["yes", "no"]])
+        explained.named_choices(texts, [["yes", "no"]])
 
 
 def test_the_answer_to_learn_is_read_back() -> None:
     rows = TASK.load(n_train=10, n_eval=60)["test"]
     for form in TASK.forms:
         quiz = TASK.examples(rows, form).remove_columns("image")
-        assert all(scienceqa.read_answer(e["completion"], e["options"]).index == e["answer"] for e in quiz)
+        assert all(explained.read_answer(e["completion"], e["options"]).index == e["answer"] for e in quiz)
 
 
 @pytest.mark.parametrize(
@@ -332,11 +332,11 @@ def test_the_answer_to_learn_is_read_back() -> None:
     ],
 )
 def test_the_solution_is_read_from_an_answer(text: str, said: str) -> None:
-    assert scienceqa.read_solution(text) == said
+    assert explained.read_solution(text) == said
 
 
 def test_answers_after_a_solution_are_beginnings_of_completions() -> None:
-    written = scienceqa.completion("no", 'They "repel".')
-    starts = scienceqa.answers_after(written, ["yes", "no"])
+    written = explained.completion("no", 'They "repel".')
+    starts = explained.answers_after(written, ["yes", "no"])
     assert written == starts[1] + "}" and starts[0] == starts[1].replace('"no"', '"yes"')
-    assert [scienceqa.read_answer(start, ["yes", "no"]).index for start in starts] == [0, 1]
+    assert [explained.read_answer(start, ["yes", "no"]).index for start in starts] == [0, 1]

@@ -7,7 +7,7 @@ described, and questions answered well by a textbook and at random by a class (s
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,18 +15,30 @@ from typing import Any
 
 from helpers.models.vision_inputs import collate_vision, encode_vision
 from helpers.tasks.scienceqa.pictures import KINDS, sample
-from tools.tiny import architectures
+from tools.tiny import architectures, kitchen
 from tools.tiny.build import Recipe, command, fit, save, train_tokenizer
 from tools.tiny.pictures import DESCRIBE, STANDS_OUT, TEXTBOOK, describe, picture_chats, salad, stands_out, vocabulary
+
+Reading = Callable[[Recipe, random.Random], tuple[list[str], Iterator[dict[str, Any]]]]
+
+
+def science(recipe: Recipe, rng: random.Random) -> tuple[list[str], Iterator[dict[str, Any]]]:
+    """Texts for a tokenizer and endless conversations about school science, see ``pictures``."""
+    words = vocabulary(recipe.seed)
+    sentences = salad(words.words, recipe.sentences, rng)
+    pictures = [sample(kind, rng) for kind in KINDS for _ in range(100)]
+    captions = [caption(picture) for picture in pictures for caption in (describe, stands_out)]
+    return [*words.texts, *captions, *DESCRIBE, STANDS_OUT, *[TEXTBOOK] * 50], picture_chats(sentences, rng)
 
 
 @dataclass(frozen=True)
 class VisionCheckpoint:
-    """One checkpoint: what turns a tokenizer into its processor, its architecture, and how it is trained."""
+    """One checkpoint: what makes a processor of a tokenizer, its architecture, how it is trained, and what it reads."""
 
     processor: Callable[[Any], Any]
     architecture: Callable[[Any], Any]
     recipe: Recipe
+    reading: Reading = science
 
 
 CHECKPOINTS = {
@@ -41,25 +53,28 @@ CHECKPOINTS = {
         Recipe(vocabulary=640, sentences=3000, steps=10000, learning_rate=2e-3),
     ),
 }
+# Can be built, and is not kept in the repository: it does not yet answer well enough after a training in `smoke`.
+UNSHIPPED = {
+    "qwen2_vl_kitchen": VisionCheckpoint(
+        architectures.qwen2_vl_processor,
+        architectures.qwen2_vl,
+        Recipe(vocabulary=640, sentences=3000, steps=4000, learning_rate=2e-3),
+        kitchen.reading,
+    ),
+}
 
 
 def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | None = None) -> dict[str, Any]:
     """Train one tiny checkpoint into `folder`; see ``build.build``. Losses are in nats per answer token."""
     import torch
 
-    checkpoint = CHECKPOINTS[name]
+    checkpoint = (CHECKPOINTS | UNSHIPPED)[name]
     recipe = recipe or checkpoint.recipe
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
-    words = vocabulary(recipe.seed)
-    sentences = salad(words.words, recipe.sentences, rng)
-    pictures = [sample(kind, rng) for kind in KINDS for _ in range(100)]
-    captions = [caption(picture) for picture in pictures for caption in (describe, stands_out)]
-    processor = checkpoint.processor(
-        train_tokenizer([*words.texts, *captions, *DESCRIBE, STANDS_OUT, *[TEXTBOOK] * 50], recipe.vocabulary)
-    )
+    texts, chats = checkpoint.reading(recipe, rng)
+    processor = checkpoint.processor(train_tokenizer(texts, recipe.vocabulary))
     model = checkpoint.architecture(processor.tokenizer)
-    chats = picture_chats(sentences, rng)
 
     def next_loss() -> Any:
         items = [encode_vision(processor, chat) for chat in islice(chats, recipe.batch)]
@@ -69,4 +84,4 @@ def build(name: str, folder: Path, recipe: Recipe | None = None, stop: int | Non
 
 
 if __name__ == "__main__":
-    command(CHECKPOINTS, build, __doc__ or "")
+    command(CHECKPOINTS | UNSHIPPED, build, __doc__ or "")

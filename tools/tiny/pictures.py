@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
+from helpers.tasks.explained import completion
 from helpers.tasks.scienceqa.pictures import COLOURS, KINDS, Picture, draw, sample
 from helpers.tasks.scienceqa.skills import NAMES
-from helpers.tasks.scienceqa.task import completion, prompt
-from helpers.tasks.scienceqa.teacher import turned
+from helpers.tasks.scienceqa.task import prompt
+from helpers.tasks.teacher import turned
 from tools.tiny.texts import generic_chats
 
 if TYPE_CHECKING:

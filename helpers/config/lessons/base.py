@@ -9,7 +9,7 @@ from typing import Any
 from helpers import tasks
 from helpers.config.profiles import PROFILES
 
-# Lessons that can be run on every task whose questions are texts.
+# Lessons that can be run on every task whose questions are texts, or can be.
 TEXT_TASKS = "all tasks in words"
 
 
@@ -156,7 +156,7 @@ class Lesson:
         """Names of the tasks that it can run on, the usual one first."""
         if isinstance(self.task_names, tuple):
             return self.task_names
-        return tuple(name for name, task in tasks.TASKS.items() if not task.reads_pictures)
+        return tuple(name for name, task in tasks.TASKS.items() if task.in_words or not task.reads_pictures)
 
     def default(self, name: str, profile: str, task: str | None = None) -> Any:
         """What a parameter is when a reader leaves it alone.

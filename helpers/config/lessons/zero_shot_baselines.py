@@ -28,6 +28,7 @@ LESSON = Lesson(
     by_task={
         # The generator has about 1,450 dialogues to give.
         "dialogsum": {"n_train": (400, 1000, 2000), "n_eval": (120, 150, 300), "max_length": (256, 256, 1024)},
+        "kitchen": {"max_length": (320, 320, 1024)},
     },
     figures=("accuracy", "random_heads"),
     # Reading the questions takes a third of the time, writing the texts half.

@@ -7,7 +7,6 @@ that it can be.
 
 from __future__ import annotations
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,12 +19,12 @@ from helpers.sources.local import RawRows
 from helpers.tasks import columns
 from helpers.tasks.base import LoadReport, Row, refuse_unusable
 from helpers.tasks.cells import one_text
+from helpers.tasks.given_answers import agreeing, read_answers
+from helpers.tasks.given_choices import KNOWN, from_columns, read_choices
 from helpers.tasks.leaks import holds
-from helpers.tasks.pictures import ADDRESS, Unusable, as_rgb, check_picture, is_address, picture_digest, written_out
+from helpers.tasks.pictures import Unusable, image_bytes, picture_digest
 from helpers.tasks.protocols import Protocol
 from helpers.tasks.reading import begin, carried, drop, folded, text, with_ids
-from helpers.tasks.scienceqa.answers import agreeing, read_answers
-from helpers.tasks.scienceqa.choices import KNOWN, from_columns, read_choices
 
 TEXTS = ("hint", "task", "grade", "subject", "topic", "category", "skill", "lecture", "solution")
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -161,47 +160,8 @@ def _clean(
     key = text(given["id"], "id") or str(number)
     row = {"id": key, "question": question, "choices": choices, "answer": answer}
     row |= {name: text(given[name], name) for name in TEXTS}
-    image = _image_bytes(given["image"], key, text(given["split"], "split"), folders, report)
+    image = image_bytes(given["image"], key, text(given["split"], "split"), folders, report)
     return row | {"image": {"bytes": image, "path": None} if image else None}
-
-
-def _image_bytes(value: Any, key: str, split: str, folders: Sequence[Path], report: LoadReport) -> bytes | None:
-    """The encoded picture, None where the row has none."""
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if value is None or value == "" or value != value:
-        return None
-    value = written_out(value) or value
-    if is_address(value):
-        raise Unusable(ADDRESS)
-    if isinstance(value, str):
-        try:
-            value = _find(value, key, split, folders).read_bytes()
-        except (OSError, ValueError) as error:  # not allowed to read it, or no file name at all
-            raise Unusable("image unreadable") from error
-    elif hasattr(value, "save"):  # a PIL image
-        buffer = io.BytesIO()
-        as_rgb(value).save(buffer, "PNG")
-        value = buffer.getvalue()
-    if not isinstance(value, bytes):
-        raise Unusable("image unreadable")
-    check_picture(value, report)
-    return value
-
-
-def _find(name: str, key: str, split: str, folders: Sequence[Path]) -> Path:
-    """The file of a picture: its path from a folder of the data, or the release's ``<split>/<id>/<name>``."""
-    names = dict.fromkeys((name, name.replace("\\", "/")))  # as Windows writes paths
-    tails = [tail for name in names for tail in (Path(name), Path("images", name))]
-    if split:
-        tails += [Path(split, key, name), Path("images", split, key, name)]
-    places = (folder / tail for folder in folders for tail in tails)
-    found = {path.resolve() for path in places if path.is_file()}
-    if not found:
-        raise Unusable("image file missing")
-    if len(found) > 1:
-        raise Unusable("image path that fits several files")
-    return found.pop()
 
 
 def _explained(split: str, rows: Sequence[Row], places: list[int]) -> list[int]:

@@ -12,8 +12,8 @@ import pytest
 from helpers import tasks
 from helpers.errors import DataError
 from helpers.sources.source import Source
-from helpers.tasks.scienceqa.answers import read_answers
-from helpers.tasks.scienceqa.choices import Choices, read_choices
+from helpers.tasks.given_answers import read_answers
+from helpers.tasks.given_choices import Choices, read_choices
 
 TASK = tasks.get("scienceqa")
 TEXTS = ["a cat", "a dog", "a hen"]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.tasks.cells import opened
+from helpers.tasks.given_choices import Choices
 from helpers.tasks.reading import folded, text
-from helpers.tasks.scienceqa.choices import Choices
 
 RARE = 0.05  # share of answers that may be read in two ways before the file counts as unclear
 WAYS = ("text", "letters", "numbers")

@@ -12,7 +12,7 @@ import pytest
 from helpers import tasks
 from helpers.errors import DataError
 from helpers.tasks.scienceqa import task as scienceqa
-from helpers.tasks.scienceqa.teacher import Teacher, TeacherRow, read_teacher, relabel, simulated_teacher, write_teacher
+from helpers.tasks.teacher import Teacher, TeacherRow, read_teacher, relabel, simulated_teacher, write_teacher
 
 TASK = tasks.get("scienceqa")
 

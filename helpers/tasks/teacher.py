@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from helpers.errors import DataError
 from helpers.sources import reader
 from helpers.sources.local import read_local
+from helpers.tasks.explained import FIRST_NUMBER, letter_of, lettered, read_answer
 from helpers.tasks.reading import folded, text
-from helpers.tasks.scienceqa import task
 
 if TYPE_CHECKING:  # pragma: no cover
     from datasets import Dataset
@@ -112,14 +112,14 @@ def write_teacher(teacher: Teacher, path: str | Path) -> Path:
     return path
 
 
-def relabel(rows: Dataset, teacher: Teacher, first_number: int = task.FIRST_NUMBER) -> Labelled:
-    """Rows of scienceqa as the teacher would label them, to train on; wrong answers stay wrong.
+def relabel(rows: Dataset, teacher: Teacher, first_number: int = FIRST_NUMBER) -> Labelled:
+    """Rows as the teacher would label them, to train on; wrong answers stay wrong.
 
     A row is dropped and counted where the answer names no choice, where a row that has a solution gets none from the
     teacher, or where the teacher was asked something else.
 
     Args:
-        rows: what ``ScienceqaTask.load`` gives, with the gold answers.
+        rows: what ``load`` of a task with solutions gives, with the gold answers.
         first_number: what the first choice is called where the teacher answers with numbers.
 
     Raises:
@@ -137,7 +137,7 @@ def relabel(rows: Dataset, teacher: Teacher, first_number: int = task.FIRST_NUMB
     agreed = 0
     for number, row in enumerate(rows.select_columns(["id", "question", "choices", "answer", "solution"])):
         line = given[row["id"]]
-        found = task.read_answer(line.answer, row["choices"], first_number)
+        found = read_answer(line.answer, row["choices"], first_number)
         if line.input and folded(row["question"]) not in folded(line.input):
             dropped[ELSEWHERE] += 1
         elif found.index is None:
@@ -179,14 +179,14 @@ def simulated_teacher(rows: Dataset, accuracy: float, seed: int = 0) -> Teacher:
         raise DataError("there are no rows for a teacher to answer")
     rng = random.Random(f"teacher-{seed}")
     wrong = set(rng.sample(range(len(rows)), round((1 - accuracy) * len(rows))))
-    columns = ["id", "question", "choices", "answer", "hint", "task", "solution"]
+    columns = ["id", "question", "choices", "answer", "solution"]
     made = []
     for number, row in enumerate(rows.select_columns(columns)):
         gold = row["answer"]
         answer = rng.choice([i for i in range(len(row["choices"])) if i != gold]) if number in wrong else gold
         explanation = turned(row["solution"], row["choices"][gold], row["choices"][answer])
-        asked = task.prompt(row, task.ScienceqaTask.main_form)
-        made.append(TeacherRow(row["id"], asked, task.letter_of(answer), explanation))
+        asked = f"Question: {row['question']}\nChoices: {lettered(row['choices'])}"
+        made.append(TeacherRow(row["id"], asked, letter_of(answer), explanation))
     return Teacher(f"teacher of accuracy {accuracy:g}", tuple(made), simulated=True)
 
 
