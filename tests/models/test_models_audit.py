@@ -125,7 +125,7 @@ def test_a_skeleton_has_no_numbers_in_it() -> None:
 
 
 def test_unknown_sizes_are_one_clear_line() -> None:
-    with pytest.raises(ModelError, match="known: blip2-opt-2.7b, clip-vit-b-32, llama") as caught:
+    with pytest.raises(ModelError, match="known: blip2-opt-2.7b, clip-vit-b-32, codellama-34b, llama") as caught:
         published("blip3")
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelError, match="not on this machine"):
