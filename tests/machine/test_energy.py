@@ -115,7 +115,8 @@ def test_counters_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_card_that_torch_uses_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace()))
+    untouched = SimpleNamespace(is_initialized=lambda: False, power_draw=lambda: 1 / 0)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=untouched))
     monkeypatch.setattr(energy.subprocess, "check_output", lambda *_, **__: CARDS.encode())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     found = find("cuda", "Tesla T4")
@@ -128,7 +129,7 @@ def test_the_card_that_torch_uses_is_read(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(energy.subprocess, "check_output", hangs)
     assert find("cuda", "Tesla T4") is None
-    nvml = SimpleNamespace(cuda=SimpleNamespace(power_draw=lambda: 45_500))
+    nvml = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: True, power_draw=lambda: 45_500))
     monkeypatch.setitem(sys.modules, "torch", nvml)
     found = find("cuda", "Tesla T4")
     assert found is not None and found.watts(1.0) == 45.5 and found.how == "torch.cuda.power_draw"
