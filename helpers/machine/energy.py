@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from helpers.machine.free import of_card
+from helpers.machine.out_of_memory import torch_on_gpu
 from helpers.machine.probes import SMI_TIMEOUT
 
 POWERCAP = Path("/sys/class/powercap")
@@ -53,7 +53,7 @@ class GpuPower:
         self.watts(0.0)
 
     def watts(self, seconds: float) -> float:
-        if (torch := sys.modules.get("torch")) is not None:
+        if (torch := torch_on_gpu()) is not None:  # where CUDA has not been started, asking torch would start it
             with contextlib.suppress(Exception):  # without NVML's package, or with a driver that is older than it
                 found = torch.cuda.power_draw() / 1000
                 self.how = "torch.cuda.power_draw"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -115,7 +114,7 @@ def test_counters_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_card_that_torch_uses_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace()))
+    monkeypatch.setattr(energy, "torch_on_gpu", lambda: None)  # CUDA has not been started, and is not for this
     monkeypatch.setattr(energy.subprocess, "check_output", lambda *_, **__: CARDS.encode())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     found = find("cuda", "Tesla T4")
@@ -129,6 +128,6 @@ def test_the_card_that_torch_uses_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(energy.subprocess, "check_output", hangs)
     assert find("cuda", "Tesla T4") is None
     nvml = SimpleNamespace(cuda=SimpleNamespace(power_draw=lambda: 45_500))
-    monkeypatch.setitem(sys.modules, "torch", nvml)
+    monkeypatch.setattr(energy, "torch_on_gpu", lambda: nvml)
     found = find("cuda", "Tesla T4")
     assert found is not None and found.watts(1.0) == 45.5 and found.how == "torch.cuda.power_draw"

@@ -7,7 +7,7 @@ from helpers.config.profiles import LLAMA2, SMOLLM2
 
 # Tokens of the Wikibooks recipes with SmolLM2's tokenizer: a recipe to write, and a question with four answers.
 TEXTS, CHOICES = (82, 202, 258, 333, 860), (53, 67, 75, 84, 132)
-SECRETS, PLANTED = (40, 42, 43, 44, 46), 3.25  # tokens of a planted address, and rows for a canary
+SECRETS, PLANTED = (48,) * 5, 3.25  # tokens of a planted address, and rows for a canary
 
 LESSON = Lesson(
     id="04_qlora_instruct",

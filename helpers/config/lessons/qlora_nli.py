@@ -55,8 +55,8 @@ LESSON = Lesson(
             Work("training", "train", ("n_train",), 1, PAIRS),
             Work("training", "read", ("n_eval",), 4, PAIRS, share=VALIDATION),
             Work("after training", "read", ("n_eval",), 4, PAIRS),
-            # A quarter of the pairs twice, a ninth of the updates twice with few pairs, watched five times, tested at
-            # the best point and at the end; three batches of padded pairs.
+            # A quarter of the pairs twice; a ninth of the updates twice with few pairs, watched on the way and tested
+            # at the best point and at the end; three batches of padded pairs.
             Work("other trainings", "train", ("n_train",), 0.72, PAIRS),
             Work("other trainings", "train", ("n_train",), 0.016, PADDED),
             Work("other trainings", "read", ("n_eval",), 6, PAIRS),
