@@ -73,7 +73,7 @@ def means(
     x, y = _numbers(before), _numbers(after)
     if len(x) != len(y):
         raise DataError(f"A paired comparison needs the same examples in both systems, got {len(x)} and {len(y)}")
-    difference = mean_interval(y - x)
+    difference = mean_interval(y - x, bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0]))
     p, test = sign_flip_test(y - x, seed)
     change = TestResult(names[1], names[0], measure, difference.value, difference.low, difference.high, p, test)
     return BeforeAfter(mean_interval(x, bounds), mean_interval(y, bounds), change)

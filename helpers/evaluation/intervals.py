@@ -61,7 +61,8 @@ def mean_interval(values: ArrayLike, bounds: tuple[float, float] | None = None, 
 
     Args:
         values: (n,) finite numbers, in any unit; of a single one the interval is ``bounds``, or else a point.
-        bounds: that no mean can pass, (low, high).
+        bounds: that no mean can pass, (low, high). Where all numbers are equal, t has no width; then some others, as
+            many as Wilson's interval of 0 in n allows, may still lie at either bound.
 
     Raises:
         DataError: no numbers, or some that are not finite.
@@ -76,6 +77,9 @@ def mean_interval(values: ArrayLike, bounds: tuple[float, float] | None = None, 
     low, high = bounds or (-math.inf, math.inf)
     if n == 1:
         return Estimate(value, *(bounds or (value, value)), n)
+    if bounds and np.ptp(data) == 0:
+        others = score_interval(0.0, n, level)[1]
+        return Estimate(value, value - others * (value - low), value + others * (high - value), n)
     half = float(stdtrit(n - 1, (1 + level) / 2)) * float(data.std(ddof=1)) / math.sqrt(n)
     return Estimate(value, max(low, value - half), min(high, value + half), n)
 

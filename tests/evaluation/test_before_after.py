@@ -30,6 +30,15 @@ def test_a_mean_stays_within_its_bounds_and_one_value_has_none() -> None:
             mean_interval(bad)
 
 
+def test_equal_values_are_no_proof_that_all_others_are_equal() -> None:
+    share = wilson(0, 12).high
+    found = mean_interval([10.0] * 12, (0, 10))
+    assert (found.value, found.low, found.high) == pytest.approx((10, 10 - 10 * share, 10))
+    none = mean_interval([0.0] * 12, (-1, 1))
+    assert (none.low, none.value, none.high) == pytest.approx((-share, 0, share))
+    assert mean_interval([0.0] * 12).high == 0, "without bounds nothing is known"
+
+
 @pytest.mark.parametrize("n", [1, 4, 9])
 def test_few_signs_are_all_tried(n: int) -> None:
     d = np.random.default_rng(n).normal(0.6, 1, n)
