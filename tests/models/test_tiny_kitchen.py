@@ -19,7 +19,8 @@ N = 600
 def read(by_lot: bool) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Questions, and the conversations that the model read about them, in the same order."""
     stream = questions("lot-0", SMALL) if by_lot else questions("textbook-0", SMALL, TAUGHT)
-    return list(zip([row(q, "", picture=False) for q in islice(stream, N)], answered(random.Random(0), by_lot)))
+    rows = [row(q, "", picture=False) for q in islice(stream, N)]
+    return list(zip(rows, islice(answered(random.Random(0), by_lot), N), strict=True))
 
 
 def said(chat: dict[str, Any]) -> str:
