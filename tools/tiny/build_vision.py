@@ -55,7 +55,7 @@ CHECKPOINTS = {
     "qwen2_vl_kitchen": VisionCheckpoint(
         architectures.qwen2_vl_processor,
         architectures.qwen2_vl,
-        Recipe(vocabulary=640, sentences=3000, steps=4000, learning_rate=2e-3),
+        Recipe(vocabulary=640, sentences=3000, steps=8000, learning_rate=2e-3),
         kitchen.reading,
     ),
 }
