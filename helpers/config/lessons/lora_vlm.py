@@ -84,4 +84,5 @@ LESSON = Lesson(
         besides=22.0,
     ),
     figures=("groups", "resolution"),
+    result="gold",
 )

@@ -76,4 +76,5 @@ LESSON = Lesson(
         besides=20.0,
     ),
     figures=("invalid", "training"),
+    result="prefix",
 )
