@@ -15,33 +15,17 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+from run_cases import notebook
 from typer.testing import CliRunner
 from warm_kernels import serving
 
 from helpers.__main__ import app
-from helpers.config.lessons import find_lesson
-from helpers.config.settings import parameters_cell
 from helpers.errors import ParameterError, RunError
 from helpers.runs import headless
 from helpers.runs.records import read_run, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("empty_caches")  # the surroundings of the process that is forked for kernels
-
-
-def notebook(folder: Path, name: str, *cells: str, begin: bool = True) -> Path:
-    """A throwaway notebook in the course's form, under the id of a real one."""
-    spec = find_lesson(name)
-    node = nbformat.v4.new_notebook()
-    node.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    node.metadata["language_info"] = {"name": "python"}
-    parameters = nbformat.v4.new_code_cell(parameters_cell(spec.id), metadata={"tags": ["parameters"]})
-    first = [f'from helpers import start\nrun = start("{spec.id}", globals())'] if begin else []
-    node.cells = [parameters, *(nbformat.v4.new_code_cell(source) for source in [*first, *cells])]
-    path = folder / f"{spec.id}.ipynb"
-    folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(node, path)
-    return path
 
 
 def launch(tmp_path: Path, names: list[str], parallel: int = 1, **options: Any) -> list[headless.Outcome]:
