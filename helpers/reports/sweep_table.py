@@ -108,7 +108,7 @@ def _row(member: Member, outcome: Outcome | None) -> Row:
             record = None
     status, error = (FINISHED, None) if outcome is None else (outcome.status, outcome.error)
     seconds = (record.info.get("wall_time_s") if record else None) or (outcome.seconds if outcome else None)
-    return Row(member, status, error, record, seconds)
+    return Row(member, status, error, record, seconds or None)
 
 
 def in_order(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The table of a sweep: in order of the settings, with intervals, kept as CSV and JSON; seeds pooled for each setting."""
+"""The table of a sweep: in order of the settings, with intervals, kept as CSV and JSON; seeds pooled for each."""
 
 from __future__ import annotations
 
