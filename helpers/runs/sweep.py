@@ -171,6 +171,7 @@ def plan(
     for lesson, varied in itertools.product(lessons, combinations):
         (job,) = headless.plan([lesson.id], fixed | varied, **options)
         member = Member(job, varied, resolve(lesson.id, job.parameters, machine))
+        _check_used(member)
         at = (lesson.id, str(member.settings.run_name))
         if at in members:
             what = f"{members[at].name} and {member.name} are the same run of {lesson.id}, {at[1]}"
@@ -179,6 +180,15 @@ def plan(
     own = {"profile", "output_dir"}  # a lesson that reads runs has no use for what those it reads are made with
     readers = [replace(job, parameters=_only(job.parameters, own | set(fixed))) for job in whole if job.spec.reads_runs]
     return Sweep(swept, fixed, list(members.values()), readers)
+
+
+def _check_used(member: Member) -> None:
+    """ParameterError where a run would use another number than the one that tells it from the others."""
+    used = member.settings.as_dict()
+    for name, value in member.varied.items():
+        if isinstance(value, (int, float)) and used[name] != value:
+            why = member.settings.origins.get(name, "other settings")
+            raise ParameterError(f"{name} = {value} would be {used[name]} ({why})", "Leave it out of the sweep")
 
 
 def _only(parameters: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
