@@ -218,20 +218,14 @@ def test_one_that_fails_stops_no_other_and_the_same_command_makes_the_rest(tmp_p
     notebook(tmp_path / "nb", "04", f"cfg = run.settings\n{STUB}")
     notebook(tmp_path / "nb", "09", "run.finish()")
 
-    def command() -> tuple[int, str]:
+    def command(*names: str) -> tuple[int, str]:
         said: list[str] = []
-        asked = sweep.plan(
-            ["04", "09"],
-            {},
-            sweep.parse(["seed=2,0,1"]),
-            profile="smoke",
-            output_dir=place,
-            notebooks_dir=tmp_path / "nb",
-        )
+        swept, folders = sweep.parse(["seed=2,0,1"]), {"output_dir": place, "notebooks_dir": tmp_path / "nb"}
+        asked = sweep.plan(names, {}, swept, profile="smoke", **folders)
         with serving():
             return sweep_table.run(asked, 2, said.append), "\n".join(said)
 
-    code, text = command()
+    code, text = command("04", "09")
     assert code != 0
     assert "3 runs of 04_qlora_instruct, 3 of them to be made" in text and "time expected: " in text
     failing = [line for line in text.splitlines() if line.startswith("did not finish: ")]
@@ -244,7 +238,7 @@ def test_one_that_fails_stops_no_other_and_the_same_command_makes_the_rest(tmp_p
 
     (place / "mended").touch()
     first = (place / "04_qlora_instruct" / "smoke-recipes-seed0" / "run.json").stat().st_mtime_ns
-    code, text = command()
+    code, text = command("04")
     assert code == 0 and "did not finish" not in text
     assert "finished before and kept: 04 seed=0" in text and "interrupted before and resumed: 04 seed=2" in text
     assert (place / "04_qlora_instruct" / "smoke-recipes-seed0" / "run.json").stat().st_mtime_ns == first
