@@ -64,9 +64,11 @@ def run(
 
         if time is not None:
             raise ParameterError("--time would give each run of a sweep other sizes", "Leave it out; -p sets sizes")
-        place = {"profile": profile, "output_dir": output_dir, "cell_timeout": cell_timeout}
-        asked = sweeps.plan(notebooks or ["all"], _given(parameter), sweeps.parse(sweep), **place)
-        raise typer.Exit(sweep_table.run(asked, jobs, typer.echo))
+        wanted = sweeps.plan(
+            notebooks or ["all"], _given(parameter), sweeps.parse(sweep),
+            profile=profile, output_dir=output_dir, cell_timeout=cell_timeout,
+        )  # fmt: skip
+        raise typer.Exit(sweep_table.run(wanted, jobs, typer.echo))
     planned = headless.plan(
         notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )

@@ -99,7 +99,7 @@ def _without_the_same(records: Iterable[RunRecord]) -> dict[tuple[str, str], str
     lessons: dict[str, list[str]] = {}
     for record in records:
         lessons.setdefault(record.number, []).append(record.run_name)
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for number, names in lessons.items():
         words = os.path.commonprefix([name.split("-") for name in names]) if len(set(names)) > 1 else []
         start = len("-".join([*words, ""]))  # with the dash behind them

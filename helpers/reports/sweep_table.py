@@ -176,7 +176,7 @@ def _full(row: Row) -> dict[str, Any]:
 
 def _lines(row: Row, systems: Sequence[str]) -> list[Mapping[str, Any]]:
     """Lines of the CSV file: one a shown system, each metric in columns of its own."""
-    lines = []
+    lines: list[Mapping[str, Any]] = []
     for system in systems or [""]:
         line = dict(row.member.varied) | {"run": row.member.settings.run_name, "system": system}
         for metric, entry in row.systems.get(system, {}).items():
