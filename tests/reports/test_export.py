@@ -32,12 +32,20 @@ CLAIMS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an adapter for each of ``REPORTS``; to be copied."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in REPORTS:
+        save_adapter(folder / name)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path: Path, trained: Path) -> Path:
     notes = {"data": REPORTS, "claims": CLAIMS, "outcomes": {"fixed": 30, "broken": 4, "wrong both times": 7}}
     folder = write_run(tmp_path, "mine", notebook="10_adapters", notes=notes, model_id=TINY, lora_r=4)
-    for name in REPORTS:
-        save_adapter(folder / "adapter" / name)
+    shutil.copytree(trained, folder / "adapter")
     systems = {"base: snli": {"accuracy": entry(0.33)}, "snli: snli": {"accuracy": entry(0.85)}}
     systems |= {"snli: recipes": {"perplexity": entry(9.0)}, "cat: snli": {"accuracy": entry(0.6)}}
     (folder / "metrics.json").write_text(json.dumps({"systems": systems, "tests": []}))
