@@ -68,7 +68,7 @@ def run(
             notebooks or ["all"], _given(parameter), sweeps.parse(sweep),
             profile=profile, output_dir=output_dir, cell_timeout=cell_timeout,
         )  # fmt: skip
-        raise typer.Exit(sweep_table.run(wanted, jobs, typer.echo))
+        raise typer.Exit(sweep_table.run(wanted, jobs))
     planned = headless.plan(
         notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )
