@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import ModelError
+from helpers.machine import ranks
 from helpers.models.quantize import check_quantisation, guard_cpu_kernels, quantisation_config
 from helpers.sources import assets, hub
 from helpers.sources.hub_errors import explain
@@ -164,7 +165,7 @@ def load_with(
     if config is not None:
         options["quantization_config"] = config
     if machine.device == "cuda":
-        options["device_map"] = {"": 0}
+        options["device_map"] = {"": ranks.local_rank()}
     with quiet_loading():
         model = _from_pretrained(kind, source, weights=True, **options)
     guard_cpu_kernels(model)
