@@ -35,6 +35,11 @@ def first() -> bool:
     return rank() == 0
 
 
+def sharded() -> bool:
+    """Whether they share one copy of the model (FSDP), rather than have one each (DDP)."""
+    return world() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def join(device: str, gpus: int = 0) -> None:
     """Meet the others: on CPUs over gloo, on GPUs over NCCL.
 

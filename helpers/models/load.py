@@ -162,6 +162,8 @@ def load_with(
     source = resolve_model(model_id)
     config = quantisation_config(quant, torch_dtype, kept) if isinstance(quant, str) else quant
     options = {"dtype": torch_dtype} | options
+    if ranks.sharded() and hasattr(config, "bnb_4bit_quant_storage"):
+        config.bnb_4bit_quant_storage = torch_dtype  # FSDP shards floats, and casts those of another format
     if config is not None:
         options["quantization_config"] = config
     if machine.device == "cuda":

@@ -129,8 +129,9 @@ class Run(Findings):
         from helpers.machine import free
 
         machine = free.refreshed(self.machine)
-        if not self.settings.check_memory:
-            print("memory is not planned: check_memory = False")
+        if ranks.sharded() or not self.settings.check_memory:
+            why = "type python -m helpers plan, with --cards" if ranks.sharded() else "check_memory = False"
+            print(f"memory is not planned: {why}")
             return memory.Fit({}, *memory.available(machine), {})
         fit = memory.check(self.settings, machine, prompt, completion, examples)
         self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})

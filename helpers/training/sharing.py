@@ -18,11 +18,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, RandomSampler
 from transformers import Trainer
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput
 
 from helpers.errors import HardwareError
 from helpers.machine import ranks
+from helpers.training import sharding
 from helpers.training.losses import IGNORED
 from helpers.training.shares import Every, Marked, Order, Share, shares
 
@@ -128,6 +130,46 @@ class Shared(Trainer):
         n = len(dataloader.dataset)
         metrics = {f"{metric_key_prefix}_loss": sum(ranks.gathered(total)) / max(1, n)}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=n)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if ranks.sharded() and self.args.device.type == "cpu":
+            sharding.shard_on_cpu(self.accelerator)
+            self.is_fsdp_enabled = True
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not ranks.sharded():
+            return super().save_model(output_dir, _internal_call)
+        state = sharding.trained_state(self.model)
+        if self.args.should_save:
+            self._save(output_dir, state_dict=state)
+        return None
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if ranks.sharded():
+            return sharding.load_adapter(self.model, resume_from_checkpoint)
+        return super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not ranks.sharded():
+            return super()._save_optimizer_and_scheduler(output_dir)
+        state = sharding.optimizer_state(self.optimizer)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir, OPTIMIZER_NAME))
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_NAME))
+        return None
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not ranks.sharded():
+            return super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            of_optimizer, of_scheduler = (
+                torch.load(Path(checkpoint, name), "cpu", weights_only=True)
+                for name in (OPTIMIZER_NAME, SCHEDULER_NAME)
+            )
+            sharding.load_optimizer(self.optimizer, of_optimizer)
+            self.lr_scheduler.load_state_dict(of_scheduler)
+        return None
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Those of process 0, as one process would write them: any number of processes can go on from there."""
