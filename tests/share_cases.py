@@ -7,6 +7,7 @@ it for a test.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -57,7 +58,14 @@ def main(given: Path, results: Path) -> int:
     import helpers.training.trainers  # noqa: F401
 
     torch.set_num_threads(1)
-    for number, row in enumerate(json.loads(given.read_text())):
+    cases = json.loads(given.read_text())
+    for model in {
+        row["model"] for row in cases if "model" in row
+    }:  # what is imported at first use is then in each fork
+        case({"model": model, "quant": "nf4", "folder": f"{results}.warm", "epochs": 1})
+    gc.collect()
+    gc.freeze()
+    for number, row in enumerate(cases):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -80,8 +88,11 @@ def _forked(rank: int, row: dict[str, Any], port: int, result: Path) -> int:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
             os.environ |= {"LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
             os.environ |= row.get("environment", {})
+        from accelerate.state import AcceleratorState
+
         from helpers.machine import ranks
 
+        AcceleratorState._reset_state(reset_partial_state=True)
         ranks.join("cpu")
         result.write_text(json.dumps(case(row)))
         code = 0
@@ -96,8 +107,8 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         row: "world", processes; "model", "quant"; "kind": completion, head or plain, or start, see ``started``;
-            "folder" for checkpoints; "resume": a checkpoint to go on from; "local": divide by the own labels, as no one
-            should; "environment": of the processes.
+            "folder" for checkpoints; "resume": a checkpoint to go on from; "epochs"; "local": divide by the own
+            labels, as no one should; "environment": of the processes.
 
     Returns:
         Losses and validation losses by step, the adapter by name, how many rows with labels each pass of this rank has
@@ -181,7 +192,8 @@ def _trainer(row: dict[str, Any]) -> tuple[Any, list[int]]:
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter), alpha=0.02)
     arguments = {
-        "output_dir": row["folder"], "num_train_epochs": 2, "learning_rate": 1e-3, "seed": 3, "data_seed": 3,
+        "output_dir": row["folder"], "num_train_epochs": row.get("epochs", 2), "seed": 3, "data_seed": 3,
+        "learning_rate": 1e-3, "lr_scheduler_type": "constant",
         "per_device_train_batch_size": BATCH, "gradient_accumulation_steps": ACCUMULATION, "max_grad_norm": 1.0,
         "logging_steps": 1, "eval_strategy": "steps", "eval_steps": 3, "per_device_eval_batch_size": 2,
         "save_strategy": "steps" if row.get("saves") else "no", "save_steps": row.get("saves", 1), "use_cpu": True,
@@ -197,6 +209,7 @@ def _trainer(row: dict[str, Any]) -> tuple[Any, list[int]]:
         maker = classifiers.ClassifierTrainer if kind == "head" else sharing.PlainTrainer
         collate = DataCollatorWithPadding(tokenizer) if kind == "head" else _padded(tokenizer)
         trainer = maker(args=TrainingArguments(**arguments), data_collator=collate, **data)
+    trainers.float32_adapters(trainer.model)
     return trainer, _counting(trainer)
 
 

@@ -40,7 +40,9 @@ def two_cards(monkeypatch: pytest.MonkeyPatch, started: bool = False) -> list[in
         is_available=lambda: True, is_initialized=lambda: started, device_count=count, get_device_properties=properties,
         get_arch_list=lambda: ["sm_75"],
     )  # fmt: skip
-    fake = SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="12.8", hip=None))
+    cpu = SimpleNamespace(cpu=SimpleNamespace(get_cpu_capability=lambda: "AVX2"))
+    fake = SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="12.8", hip=None), backends=cpu)
+    fake.get_num_threads = lambda: 1
     monkeypatch.setitem(sys.modules, "torch", fake)
     return asked
 

@@ -19,12 +19,10 @@ from helpers.training.shares import Share, shares
 from helpers.training.sharing import one_gpu
 
 CONFIGS = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))
+MODELS = ("tiny/llama", "tiny/phi")
 # What is trained: model, quantisation, kind of trainer, and how rows are ordered.
 TRAININGS = [
-    ("tiny/llama", "none", "completion", "group_by_length"),
-    ("tiny/llama", "nf4-double", "completion", "group_by_length"),
-    ("tiny/phi", "none", "completion", "group_by_length"),
-    ("tiny/phi", "nf4-double", "completion", "group_by_length"),
+    *((model, quant, "completion", "group_by_length") for model in MODELS for quant in ("none", "nf4-double")),
     ("tiny/phi", "nf4", "head", "group_by_length"),
     ("tiny/llama", "none", "plain", "random"),
 ]
@@ -52,16 +50,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Resu
         cases[name] = base | fields
 
     for model, quant, kind, order in TRAININGS:
-        for world in (1, 2, 4):
+        for world in (1, 2, 4) if kind == "completion" else (1, 2):
             name = f"{model} {quant} {kind} {world}"
             add(name, world, model=model, quant=quant, kind=kind, order=order, saves=4)
     written = place / "tiny/llama nf4-double completion 2" / "checkpoint-4"
     for world in (1, 2, 4):
         add(f"resumed {world}", world, resume=str(written))
     add("each by itself", 2, local=True)
+    add("short", 1, epochs=1)
     for config in CONFIGS:
         world, environment = launched(config)
-        add(config.name, world, environment=environment)
+        add(config.name, world, environment=environment, epochs=1)
         if "fsdp" in config.name and world == 2:
             add("sharded, saved", world, environment=environment, saves=4)
             saved = str(place / "sharded, saved" / "checkpoint-4")
@@ -81,8 +80,10 @@ def largest(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("training", TRAININGS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("training", "world"), [(t, n) for t in TRAININGS for n in (2, 4) if n == 2 or t[2] == "completion"],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)  # fmt: skip
 def test_same_losses_and_adapter(results: dict[str, Result], training: tuple[str, ...], world: int) -> None:
     name = " ".join(training[:3])
     (alone,), shared = results[f"{name} 1"], results[f"{name} {world}"]
@@ -116,7 +117,7 @@ def test_resumed_by_another_number_of_processes(results: dict[str, Result], worl
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
 def test_configurations_train(results: dict[str, Result], config: Path) -> None:
     """Under the environment that accelerate makes of each file, over gloo: as many processes, the same numbers."""
-    (alone,) = results["tiny/llama nf4-double completion 1"]
+    (alone,) = results["short"]
     shared = results[config.name]
     assert f"{len(shared)}x" == config.name.partition("x")[0] + "x"
     losses, adapters = largest(alone, shared[0])
