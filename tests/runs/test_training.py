@@ -106,7 +106,7 @@ def killed(place: Path, name: str, rank: int) -> tuple[str, float]:
     launcher = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         checkpoints = place / NAME / name / "checkpoints"
-        until = time.monotonic() + 120
+        until = time.monotonic() + 400
         while latest_checkpoint(checkpoints) is None:
             assert launcher.poll() is None and time.monotonic() < until
             time.sleep(0.02)
