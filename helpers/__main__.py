@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,7 +83,7 @@ def train(
     if processes is None and config is None:
         training.train(lesson, _given(parameter), profile=profile, output_dir=output_dir)
         return
-    options = {"--profile": [profile], "--output-dir": [output_dir], "-p": parameter or []}
+    options: dict[str, list[Any]] = {"--profile": [profile], "--output-dir": [output_dir], "-p": [*(parameter or ())]}
     words = [word for name, values in options.items() for value in values if value for word in (name, str(value))]
     launch(["train", lesson, *words], processes, config, typer.echo)
 

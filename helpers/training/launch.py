@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers import errors
 from helpers.errors import LabError, ParameterError, RunError
 from helpers.files import repo_root
-from helpers.machine import gpus
+from helpers.machine import gpus, ranks
 from helpers.progress import channel
 
 # A run names its folder in this file: whoever has started it in another process learns where it is.
@@ -40,7 +40,8 @@ def launch(
 
     Raises:
         RunError: it has failed, with the line that the processes have ended with.
-        ParameterError: neither ``processes`` nor ``config``, or a file that is not there.
+        ParameterError: neither ``processes`` nor ``config``, a file that is not there, or called by one of several
+            processes.
     """
     with tempfile.TemporaryDirectory(prefix="peft-lab-") as scratch:
         pointer = Path(scratch, "folder.txt")
@@ -71,6 +72,8 @@ def launch(
 
 def _launcher(processes: int | None, config: str | Path | None) -> Iterator[str]:
     """Module and options of the launcher, up to and with the module that it starts."""
+    if ranks.world() > 1:
+        raise ParameterError("this is one of several processes already", "Leave --processes and --config out")
     if config is not None and not Path(config).is_file():
         raise ParameterError(f"{config} is not there", "Ready files are in configs/accelerate/")
     if config is None and processes is None:

@@ -99,43 +99,42 @@ def children(launcher: subprocess.Popen[str]) -> dict[int, psutil.Process]:
     return found
 
 
-def killed(place: Path, name: str, rank: int) -> tuple[str, float]:
+def killed(place: Path, name: str, rank: int, *more: str) -> tuple[str, float]:
     """A training on two processes one of which is killed after its first checkpoint: what is said, seconds it took."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    command += [str(ROOT / "configs/accelerate/2xT4-ddp.yaml"), "-m", "helpers", *arguments(place, name)]
+    command += [str(ROOT / "configs/accelerate/2xT4-ddp.yaml"), "-m", "helpers", *arguments(place, name, *more)]
+    checkpoints = place / NAME / name / "checkpoints"
+    before = latest_checkpoint(checkpoints)
     launcher = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        checkpoints = place / NAME / name / "checkpoints"
         until = time.monotonic() + 400
-        while latest_checkpoint(checkpoints) is None:
+        while latest_checkpoint(checkpoints) == before:
             assert launcher.poll() is None and time.monotonic() < until
             time.sleep(0.02)
         began, all_of_them = time.monotonic(), children(launcher)
         assert set(all_of_them) == {0, 1}
         all_of_them[rank].send_signal(signal.SIGKILL)
-        psutil.wait_procs(list(all_of_them.values()), timeout=60)
+        _, alive = psutil.wait_procs(list(all_of_them.values()), timeout=60)
         took = time.monotonic() - began
-        assert not [process for process in all_of_them.values() if process.is_running()]
+        assert not alive
         return launcher.communicate(timeout=60)[1], took
     finally:
         launcher.kill()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_all_and_the_run_goes_on(runs: dict[str, Any], rank: int) -> None:
-    place, name = runs["place"], f"killed {rank}".replace(" ", "-")
-    said, took = killed(place, name, rank)
-    assert took < 60
-    own = [line for line in said.splitlines() if line.startswith("RunError: ")]
-    assert len(own) == 1 and "another of the 2 processes has ended" in own[0] and "-p resume True" in own[0]
-    folder = place / NAME / name
-    assert records.read_run(folder).status == "interrupted"
-    assert (
-        not (folder / "metrics.json").exists() or "qlora" not in records.read_json(folder / "metrics.json")["systems"]
-    )
-    resumed = launch(arguments(place, name, "-p", "resume=True"), processes=1, say=lambda line: None)
-    assert resumed == folder and records.read_run(folder).info["notes"]["resumed_from"].startswith("checkpoint-")
+def test_a_killed_process_ends_all_and_the_run_goes_on(runs: dict[str, Any]) -> None:
+    """The second of two, then the first of two that have gone on from there; one process brings it to its end."""
+    place, folder, resume = runs["place"], runs["place"] / NAME / "killed", ["-p", "resume=True"]
+    for rank, more in ((1, []), (0, resume)):
+        said, took = killed(place, folder.name, rank, *more)
+        assert took < 60
+        own = [line for line in said.splitlines() if line.startswith("RunError: ")]
+        assert len(own) == 1 and "another of the 2 processes has ended" in own[0] and "-p resume True" in own[0]
+        assert records.read_run(folder).status == "interrupted"
+        assert "qlora" not in records.read_run(folder).systems
+    assert launch(arguments(place, folder.name, *resume), processes=1, say=lambda line: None) == folder
+    assert records.read_run(folder).info["notes"]["resumed_from"].startswith("checkpoint-")
     same_numbers(runs["alone"], folder)
 
 
