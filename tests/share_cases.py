@@ -107,8 +107,8 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         row: "world", processes; "model", "quant"; "kind": completion, head or plain, or start, see ``started``;
-            "folder" for checkpoints; "resume": a checkpoint to go on from; "epochs"; "local": divide by the own
-            labels, as no one should; "environment": of the processes.
+            "folder" for checkpoints; "resume": a checkpoint to go on from, "forgets": without the order of its epoch;
+            "epochs"; "local": divide by the own labels, as no one should; "environment": of the processes.
 
     Returns:
         Losses and validation losses by step, the adapter by name, how many rows with labels each pass of this rank has
@@ -124,6 +124,8 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     trainer, read = _trainer(row)
     if row.get("local"):
         trainer._per_process = lambda count: count  # what each process sees by itself
+    if row.get("forgets"):
+        trainer.remember = lambda checkpoint: None
     history = trainers.train(trainer, resume_from=Path(row["resume"]) if row.get("resume") else None, lines=0)
     with torch.no_grad():
         adapter = {name: tensor.flatten().tolist() for name, tensor in sharding.trained_state(trainer.model).items()}
