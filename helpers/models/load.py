@@ -154,6 +154,7 @@ def load_with(
     import torch
 
     from helpers.machine import hardware
+    from helpers.models.quantize_cpu import quicken_quantisation
 
     machine = machine or hardware.probe()
     check_quantisation(quant, machine)
@@ -169,6 +170,8 @@ def load_with(
     if machine.device == "cuda":
         options["device_map"] = {"": ranks.local_rank()}
     with quiet_loading():
+        if machine.device == "cpu" and getattr(config, "load_in_4bit", False):
+            quicken_quantisation()
         model = _from_pretrained(kind, source, weights=True, **options)
     guard_cpu_kernels(model)
     tokenizer = load_tokenizer(model_id)
