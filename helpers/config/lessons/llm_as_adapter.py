@@ -1,0 +1,50 @@
+"""Lesson 13: logic over pictures of food, end to end and with a language model as adapter."""
+
+from __future__ import annotations
+
+from helpers.config.lessons.base import DATA, PLACE, RESUMABLE, Lesson, MemoryStep
+from helpers.config.profiles import LLAMA2, SMOLLM2
+
+# No vision-language model ships in a package: on a CPU a tiny one, kept in the repository, is the eye.
+EYE = "tiny/qwen2_vl_kitchen"
+
+LESSON = Lesson(
+    id="13_llm_as_adapter",
+    title="An LLM as adapter",
+    task_names=("kitchen",),
+    parameters={  # (smoke, cpu, full)
+        "profile": "auto",
+        "task": "kitchen",
+        "model_id": (EYE, EYE, "Qwen/Qwen2-VL-2B-Instruct"),
+        "reasoner_id": (EYE, SMOLLM2, LLAMA2),
+        # The tiny eye knows the small menu only.
+        **DATA | {"dataset": ("builtin", "generator-small", "builtin")},
+        "n_train": (400, 200, 3000),
+        "n_eval": (300, 240, 600),
+        "epochs": (1.0, 1.0, 2.0),
+        "learning_rate": (5e-3, 5e-3, 2e-4),
+        "batch_size": (16, 8, 4),
+        "grad_accumulation": (1, 1, 8),
+        "gradient_checkpointing": (False, False, True),
+        "max_new_tokens": (96, 96, 160),
+        "max_pixels": (None, None, 256 * 28 * 28),
+        "lora_r": (16, 16, 8),
+        "lora_alpha": (32, 32, 16),
+        "lora_dropout": (0.0, 0.0, 0.05),
+        "lora_targets": "q_proj+v_proj",
+        "quant": ("none", "none", "nf4"),
+        "check_memory": True,
+        **PLACE,
+        **RESUMABLE,
+    },
+    memory=MemoryStep(
+        "vision",
+        prompt=200,
+        completion=96,
+        answer_batch=4,
+        language_only=True,
+        faster=True,
+        besides=20.0,
+    ),
+    figures=("depths", "repairs"),
+)
