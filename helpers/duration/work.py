@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from helpers.config.lessons import LESSONS
@@ -73,12 +74,16 @@ def duration_of(
     shown = picture_tokens(jobs["training"].model, jobs["training"].pixels)
     if lesson.usual_rows:
         jobs = {**jobs, "training": jobs["training"].but(batch_size=lesson.usual_rows)}
-    clock = _Clock(jobs, rates, shown, values)
-    loads = [clock.load(work, rows) for work, rows in _own_rows(lesson.work, values, lengths) if rows]
+    clocks = {False: _Clock(jobs, rates, shown, values)}
+    if "reasoner" in jobs:
+        own = {"training": jobs["reasoner"], "answers": jobs["reasoner's answers"]}
+        clocks[True] = _Clock(own, rates, picture_tokens(own["training"].model, own["training"].pixels), values)
+    loads = [clocks[work.reasoner].load(work, rows) for work, rows in _own_rows(lesson.work, values, lengths) if rows]
     loads = [load for load in loads if not load.work.pictures or shown]
-    for does, of_a_batch in (("train", clock.a_pass), ("read", clock.a_reading), ("write", clock.an_answering)):
-        alike = [load for load in loads if load.work.does == does]
+    for (reasons, clock), does in product(clocks.items(), ("train", "read", "write")):
+        alike = [load for load in loads if (load.work.does, load.work.reasoner) == (does, reasons)]
         if alike:
+            of_a_batch = {"train": clock.a_pass, "read": clock.a_reading, "write": clock.an_answering}[does]
             sums = line([length for load in alike for length in load.longest], of_a_batch)
             for load in alike:
                 load.seconds = load.times * sums(load.longest) + load.updates * clock.update + load.preparing

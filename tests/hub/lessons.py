@@ -8,7 +8,10 @@ from typing import Any
 from helpers.config.lessons import find_lesson
 
 # What profile ``full`` keeps as it is; all else that a table decides is a size.
-KEPT = ("model_id", "reasoner_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "gradient_checkpointing")
+KEPT = (
+    "model_id", "reasoner_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets",
+    "gradient_checkpointing",
+)  # fmt: skip
 TINY_PIXELS = 64 * 64  # what the tiny Qwen2-VL was trained on; larger pictures mean nothing to it
 # Twenty keys and values do less in a model whose few weights are rounded to 4 bits: one answer in 240 named no choice.
 PREFIX = "05_prefix_tuning"

@@ -55,6 +55,7 @@ class Work:
         shots: worked examples stand in front: rows are as long as all of them, and are not cut.
         pictures: only with a model that reads pictures.
         each_epoch: `times` is for an epoch.
+        reasoner: done with the second model, ``reasoner_id``.
     """
 
     part: str
@@ -70,6 +71,7 @@ class Work:
     shots: int = 0
     pictures: bool = False
     each_epoch: bool = False
+    reasoner: bool = False
 
 
 @dataclass(frozen=True)
