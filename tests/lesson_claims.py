@@ -141,7 +141,7 @@ def llm_adapter(record: RunRecord) -> None:
         (test,) = (t for t in record.tests if (t["a"], t["b"]) == ("end to end", other))
         assert test["difference"] >= 0.2 and test["p_value"] < 0.001
     scenes, ways = ("two stages", "gold scene"), ("in weights", "in prompt")
-    for name in (f"{scene}, facts {way}" for scene in scenes for way in ways):
+    for name in (f"{scene}, {way}" for scene in scenes for way in ways):
         found = record.systems[name]
         assert found["valid_rate"]["value"] >= 0.95 and found["accuracy"]["n"] == ends["n"]
     for name, counts in record.notes["repairs"].items():
@@ -149,8 +149,8 @@ def llm_adapter(record: RunRecord) -> None:
         assert sum(counts.values()) == wrong and len(counts) == 4
     tested = {(t["a"], t["b"]) for t in record.tests}
     for kind in ("deeper", "unseen pairs"):
-        for name in ("end to end", "gold scene, facts in weights"):
-            assert (f"{name}, not trained on these: {kind}", f"{name}: {kind}") in tested
+        for name in ("end to end", "gold scene, in weights"):
+            assert (f"{name}, held out: {kind}", f"{name}: {kind}") in tested
 
 
 PROMPTED = {f"{shots}, {rule}" for shots in ("zero-shot", "few-shot") for rule in RULES}

@@ -26,7 +26,7 @@ LESSON = Lesson(
         "batch_size": (16, 8, 4),
         "grad_accumulation": (1, 1, 8),
         "gradient_checkpointing": (False, False, True),
-        "max_new_tokens": (96, 96, 160),
+        "max_new_tokens": (64, 80, 160),
         "max_pixels": (None, None, 256 * 28 * 28),
         "lora_r": (16, 16, 8),
         "lora_alpha": (32, 32, 16),
