@@ -19,7 +19,7 @@ from helpers.tasks.kitchen.scenes import Item, describe, from_rows
 @pytest.fixture(scope="module", params=[(name, seed) for name in MENUS for seed in range(3)])
 def rows(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     name, seed = request.param
-    return [generator.row(q, str(i), False) for i, q in enumerate(islice(generator.questions(seed, MENUS[name]), 600))]
+    return [generator.row(q, str(i), False) for i, q in enumerate(islice(generator.questions(seed, MENUS[name]), 300))]
 
 
 def test_from_what_is_there_follows_the_answer(rows: list[dict[str, Any]]) -> None:
