@@ -153,6 +153,7 @@ def load_with(
     import torch
 
     from helpers.machine import hardware
+    from helpers.models.quantize_cpu import quicken_quantisation
 
     machine = machine or hardware.probe()
     check_quantisation(quant, machine)
@@ -166,6 +167,8 @@ def load_with(
     if machine.device == "cuda":
         options["device_map"] = {"": 0}
     with quiet_loading():
+        if machine.device == "cpu" and getattr(config, "load_in_4bit", False):
+            quicken_quantisation()
         model = _from_pretrained(kind, source, weights=True, **options)
     guard_cpu_kernels(model)
     tokenizer = load_tokenizer(model_id)

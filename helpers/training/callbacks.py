@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-_M_MMAP_THRESHOLD = -3  # the option's number in glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # the options' numbers in glibc's malloc.h
 LARGE = 4 * 2**20  # bytes from which a tensor gets memory of its own
+LARGEST = 32 * 2**20  # the highest that glibc takes for it
 
 
 class ProgressLine(TrainerCallback):
@@ -190,27 +191,30 @@ class ReturnFreedMemory(TrainerCallback):
     """On a CPU, keep the process from holding memory that nothing uses.
 
     Batches differ in shape, so freed activations leave gaps in glibc's heap that the next batch does not fit into:
-    over some hundred updates a process grows by gigabytes. Large tensors therefore get memory of their own, which
-    goes back when they are freed, and the rest of the heap is handed back every few updates.
+    over some hundred updates a process grows by gigabytes. So what was freed goes back every few updates; not at
+    once, because the system has to clear each page of memory that it hands out again.
     """
 
-    def __init__(self, every: int = 4) -> None:
+    def __init__(self, every: int = 8) -> None:
         self.every = every
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        large_tensors_apart()
+        reuse_freed_memory()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step % self.every == 0:
             _libc("malloc_trim", 0)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        _libc("mallopt", _M_MMAP_THRESHOLD, LARGE)
+        _libc("mallopt", _M_TRIM_THRESHOLD, 2**17)
         _libc("malloc_trim", 0)
 
 
-def large_tensors_apart() -> None:
-    """Give each large tensor memory of its own from now on; see ``ReturnFreedMemory``. It also decides their speed."""
-    _libc("mallopt", _M_MMAP_THRESHOLD, LARGE)
+def reuse_freed_memory() -> None:
+    """Let the next tensors have what smaller ones free, from now on; see ``ReturnFreedMemory``. It decides speed."""
+    _libc("mallopt", _M_MMAP_THRESHOLD, LARGEST)
+    _libc("mallopt", _M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _libc(function: str, *arguments: int) -> None:

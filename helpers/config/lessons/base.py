@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers import tasks
-from helpers.config.profiles import PROFILES
+from helpers.config.profiles import PROFILES, SMOLLM2
 
 # Lessons that can be run on every task whose questions are texts, or can be.
 TEXT_TASKS = "all tasks in words"
@@ -29,6 +29,11 @@ MAIN_FORM, TRAINED_FORMS = _FromTask("main form"), _FromTask("text form and firs
 DATA: dict[str, Any] = {"dataset": "builtin", "columns": None, "labels": None, "splits": "official", "protocol": None}
 PLACE: dict[str, Any] = {"seed": 0, "run_name": None, "output_dir": None}
 RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
+# Lessons about pictures on scenes of food: another tiny model has seen them, and proofs are longer than reasons.
+ON_KITCHEN: dict[str, Any] = {
+    "model_id": ("tiny/qwen2_vl_kitchen", SMOLLM2, "Qwen/Qwen2-VL-2B-Instruct"),
+    "max_new_tokens": (64, 96, 256),
+}
 # Tokens of ScienceQA's questions as the generator writes them, with their solutions; see ``Work.tokens``.
 QUESTIONS = (82, 88, 96, 101, 106)
 VALIDATION = 1 / 3  # validation questions for a test question
