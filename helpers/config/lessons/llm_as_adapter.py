@@ -41,8 +41,8 @@ LESSON = Lesson(
         "reasoner_id": (EYE, SMOLLM2, LLAMA2),
         # The tiny eye knows the small menu only.
         **DATA | {"dataset": ("builtin", "generator-small", "builtin")},
-        "n_train": (400, 160, 3000),
-        "n_eval": (240, 120, 600),
+        "n_train": (400, 200, 3000),
+        "n_eval": (240, 150, 600),
         "epochs": (1.0, 1.0, 2.0),
         "learning_rate": (5e-3, 5e-3, 2e-4),
         "batch_size": (16, 8, 4),
