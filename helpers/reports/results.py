@@ -224,7 +224,8 @@ def _computed(record: RunRecord) -> str:
 def _planned(profile: str, spec: Lesson) -> dict[str, Any]:
     """What a run of this profile would use, by its defaults."""
     values = spec.defaults(profile)
-    return values | ({"dataset": tasks.get(spec.tasks[0]).sources[profile]} if spec.tasks else {})
+    own = spec.tasks and values.get("dataset") == "builtin"
+    return values | ({"dataset": tasks.get(spec.tasks[0]).sources[profile]} if own else {})
 
 
 def _model(spec: Lesson, used: Mapping[str, Any], profile: str) -> str:

@@ -104,7 +104,7 @@ def plan(
     specs = list({spec.id: spec for spec in wanted}.values())
     given = dict(parameters) | ({"profile": profile} if profile else {})
     # Relative to where the command was typed; the notebook runs somewhere else.
-    for name in ("dataset", "model_id"):
+    for name in ("dataset", "model_id", "reasoner_id"):
         value = given.get(name)
         if isinstance(value, str) and value not in ("", ".") and Path(value).expanduser().exists():
             given[name] = os.path.abspath(Path(value).expanduser())

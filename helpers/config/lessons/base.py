@@ -60,6 +60,7 @@ class Work:
         shots: worked examples stand in front: rows are as long as all of them, and are not cut.
         pictures: only with a model that reads pictures.
         each_epoch: `times` is for an epoch.
+        reasoner: done with the second model, ``reasoner_id``.
     """
 
     part: str
@@ -75,6 +76,7 @@ class Work:
     shots: int = 0
     pictures: bool = False
     each_epoch: bool = False
+    reasoner: bool = False
 
 
 @dataclass(frozen=True)
