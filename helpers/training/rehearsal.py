@@ -1,8 +1,7 @@
 """Several cards rehearsed: functions of a notebook in processes that talk to each other, on a CPU over gloo.
 
-A fresh process imports the libraries once and forks (``accelerate.debug_launcher``): nothing of the notebook's own
-process comes along, neither CUDA, which a fork cannot use, nor threads that have been started. The processes meet in a
-file, no port is taken.
+A fresh process imports the libraries once and forks: nothing of the notebook's own process comes along, neither CUDA,
+which a fork cannot use, nor threads that have been started. The processes meet in a file, no port is taken.
 """
 
 from __future__ import annotations
@@ -83,9 +82,11 @@ def _found_again(function: Callable[..., Any], uses: Sequence[Callable[..., Any]
 
 def surroundings(processes: int) -> dict[str, str]:
     """What the environment of some processes has besides: no GPU, their share of the cores, gloo on this machine."""
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
-    found = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    found |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
+    cores = os.cpu_count() or 1
+    threads = str(max(1, min(cores // processes, int(os.environ.get("OMP_NUM_THREADS") or cores))))
+    found = {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true", "TOKENIZERS_PARALLELISM": "false"}
+    found |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
+    found |= {"PYTHONWARNINGS": "ignore"}
     return found | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
 
 
@@ -96,21 +97,23 @@ def main(place: Path) -> None:
     import peft  # noqa: F401
     import torch.distributed.tensor
     import transformers  # noqa: F401
-    from accelerate import debug_launcher
+    from torch.multiprocessing import start_processes
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     job = json.loads((place / "job.json").read_text(encoding="utf-8"))
-    module, _, name = job["function"].partition(":")
-    what = (place, module, name, job["cases"])
     if job["processes"] == 1:
-        _rank(*what)
+        _rank(0, place, job)
     else:
-        debug_launcher(_rank, what, num_processes=job["processes"])
+        start_processes(_rank, (place, job), nprocs=job["processes"], start_method="fork")
 
 
-def _rank(place: Path, module: str, name: str, cases: Sequence[Mapping[str, Any]]) -> None:
+def _rank(rank: int, place: Path, job: Mapping[str, Any]) -> None:
     import torch.distributed as dist
 
+    if job["processes"] > 1:
+        meeting = f"file://{place / 'meeting'}"
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job["processes"])
+    module, _, name = job["function"].partition(":")
     if module:
         own = importlib.import_module(module)
     else:
@@ -118,10 +121,9 @@ def _rank(place: Path, module: str, name: str, cases: Sequence[Mapping[str, Any]
         assert spec is not None and spec.loader is not None, "a Python file has a loader"
         own = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(own)
-    found = [getattr(own, name)(**case) for case in cases]
-    several = dist.is_initialized()
-    (place / f"{dist.get_rank() if several else 0}.json").write_text(json.dumps(found), encoding="utf-8")
-    if several:
+    found = [getattr(own, name)(**case) for case in job["cases"]]
+    (place / f"{rank}.json").write_text(json.dumps(found), encoding="utf-8")
+    if job["processes"] > 1:
         dist.destroy_process_group()
 
 

@@ -79,6 +79,9 @@ def test_a_system_without_fork_is_told(written: dict[str, Any], monkeypatch: pyt
 
 def test_processes_share_the_cores_and_see_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal.os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     threads = {n: rehearsal.surroundings(n)["OMP_NUM_THREADS"] for n in (1, 2, 3, 16)}
     assert threads == {1: "8", 2: "4", 3: "2", 16: "1"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert [rehearsal.surroundings(n)["OMP_NUM_THREADS"] for n in (1, 2, 4)] == ["3", "3", "2"], "never more than that"
     assert rehearsal.surroundings(2)["CUDA_VISIBLE_DEVICES"] == ""
