@@ -110,9 +110,12 @@ def main(place: Path) -> None:
 def _rank(rank: int, place: Path, job: Mapping[str, Any]) -> None:
     import torch.distributed as dist
 
-    if job["processes"] > 1:
-        meeting = f"file://{place / 'meeting'}"
-        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job["processes"])
+    if (world := job["processes"]) > 1:
+        # accelerate asks the environment who this is; nobody goes to the address, as the group is there already.
+        told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+        os.environ |= {name: str(value) for name, value in told.items()}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+        dist.init_process_group("gloo", init_method=f"file://{place / 'meeting'}", rank=rank, world_size=world)
     module, _, name = job["function"].partition(":")
     if module:
         own = importlib.import_module(module)
@@ -123,7 +126,7 @@ def _rank(rank: int, place: Path, job: Mapping[str, Any]) -> None:
         spec.loader.exec_module(own)
     found = [getattr(own, name)(**case) for case in job["cases"]]
     (place / f"{rank}.json").write_text(json.dumps(found), encoding="utf-8")
-    if job["processes"] > 1:
+    if world > 1:
         dist.destroy_process_group()
 
 
