@@ -115,7 +115,7 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     from helpers.memory.jobs import Job
     from helpers.memory.spread import Spread
     from helpers.models.skeletons import configuration
-    from helpers.training.sharding import local_bytes
+    from helpers.training.fsdp_on_cpu import local_bytes
 
     job, spread = Job(**row["job"]), Spread(**row["spread"])
     model = _loaded(job, spread)
@@ -195,7 +195,7 @@ def wrapped(job: Any, spread: Any, model: Any, fake: bool = False) -> Any:
     import torch
 
     from helpers.memory.spread import gathered_in
-    from helpers.training.sharding import sharded
+    from helpers.training.fsdp_on_cpu import sharded
 
     if not spread.sharded:
         return torch.nn.parallel.DistributedDataParallel(model)
@@ -239,7 +239,7 @@ def units(model: Any) -> list[tuple[int, int, bool]]:
     """(parameters, bytes of this rank's padded part, whether it is given back after its forward pass) of each unit."""
     from torch.distributed.fsdp._fully_shard._fsdp_state import _get_module_fsdp_state
 
-    from helpers.training.sharding import local_bytes
+    from helpers.training.fsdp_on_cpu import local_bytes
 
     states = {id(s): s for m in model.modules() if (s := _get_module_fsdp_state(m)) is not None}
     groups = [group for state in states.values() for group in state._fsdp_param_groups]

@@ -27,7 +27,7 @@ from helpers.memory.measure import load
 from helpers.memory.operations import AGAIN, BACKWARD, FORWARD, UPDATE, VIEW, Counts
 from helpers.memory.recording import layers_of
 from helpers.sources import assets
-from helpers.training.callbacks import large_tensors_apart
+from helpers.training.callbacks import reuse_freed_memory
 
 BUDGET = 20.0
 SHORT = 24  # tokens of the tiny model's rows: most of its step is calling
@@ -69,7 +69,7 @@ def calibrate(jobs: Sequence[Job] = (), budget: float = BUDGET, rates: MeasuredR
         rates: an earlier calibration of this machine, to which the jobs' operations are added.
     """
     end = time.perf_counter() + budget
-    large_tensors_apart()
+    reuse_freed_memory()
     rates = basics() if rates is None else rates
     for job in jobs:
         began = time.perf_counter()

@@ -15,7 +15,7 @@ from helpers.memory.batches import batch
 from helpers.memory.jobs import Job
 from helpers.memory.operations import BACKWARD, FORWARD, UPDATE
 from helpers.models.skeletons import configuration
-from helpers.training.callbacks import large_tensors_apart
+from helpers.training.callbacks import reuse_freed_memory
 
 
 def measure_step(job: Job, model: Any, times: int = 5, most: float = 60.0) -> dict[str, float]:
@@ -28,7 +28,7 @@ def measure_step(job: Job, model: Any, times: int = 5, most: float = 60.0) -> di
         times: steps, after one that warms up.
         most: no step begins after this many seconds.
     """
-    large_tensors_apart()
+    reuse_freed_memory()
     inputs = batch(job, configuration(job.model))
     if not job.trains:
         return {FORWARD: _fastest(lambda: steps.answering(job)(job, model, inputs), times, most)}

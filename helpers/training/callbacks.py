@@ -14,12 +14,15 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from helpers.machine import ranks
+
 if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-_M_MMAP_THRESHOLD = -3  # the option's number in glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # the options' numbers in glibc's malloc.h
 LARGE = 4 * 2**20  # bytes from which a tensor gets memory of its own
+LARGEST = 32 * 2**20  # the highest that glibc takes for it
 
 
 class ProgressLine(TrainerCallback):
@@ -102,7 +105,7 @@ class Meter(TrainerCallback, ExportableState):
 
     Columns: ``seconds`` of training so far, those before an interruption included; ``memory_gb`` (GiB, the highest
     so far on the GPU, or what the process holds in RAM); ``examples_per_s`` and ``tokens_per_s`` (padding left out)
-    since the row before, without the time for validation and for saving.
+    since the row before, without the time for validation and for saving, of all processes together.
     """
 
     def __init__(self) -> None:
@@ -163,7 +166,7 @@ class Meter(TrainerCallback, ExportableState):
             passed = float(state.epoch or 0.0) - self._epoch
             if size and passed > 0:
                 row["examples_per_s"] = round(passed * size / self._busy, 3)
-            if (tokens := int(self._tokens)) > 0:
+            if (tokens := sum(ranks.gathered(int(self._tokens)))) > 0:
                 row["tokens_per_s"] = round(tokens / self._busy, 1)
             self._busy, self._epoch, self._tokens = 0.0, float(state.epoch or 0.0), 0
         self.spent += time.perf_counter() - began
@@ -190,27 +193,30 @@ class ReturnFreedMemory(TrainerCallback):
     """On a CPU, keep the process from holding memory that nothing uses.
 
     Batches differ in shape, so freed activations leave gaps in glibc's heap that the next batch does not fit into:
-    over some hundred updates a process grows by gigabytes. Large tensors therefore get memory of their own, which
-    goes back when they are freed, and the rest of the heap is handed back every few updates.
+    over some hundred updates a process grows by gigabytes. So what was freed goes back every few updates; not at
+    once, because the system has to clear each page of memory that it hands out again.
     """
 
-    def __init__(self, every: int = 4) -> None:
+    def __init__(self, every: int = 8) -> None:
         self.every = every
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        large_tensors_apart()
+        reuse_freed_memory()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step % self.every == 0:
             _libc("malloc_trim", 0)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        _libc("mallopt", _M_MMAP_THRESHOLD, LARGE)
+        _libc("mallopt", _M_TRIM_THRESHOLD, 2**17)
         _libc("malloc_trim", 0)
 
 
-def large_tensors_apart() -> None:
-    """Give each large tensor memory of its own from now on; see ``ReturnFreedMemory``. It also decides their speed."""
-    _libc("mallopt", _M_MMAP_THRESHOLD, LARGE)
+def reuse_freed_memory() -> None:
+    """Let the next tensors have what smaller ones free, from now on; see ``ReturnFreedMemory``. It decides speed."""
+    _libc("mallopt", _M_MMAP_THRESHOLD, LARGEST)
+    _libc("mallopt", _M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _libc(function: str, *arguments: int) -> None:

@@ -1,72 +1,99 @@
-"""FSDP2 without a GPU: what accelerate does for ``distributed_type: FSDP``, where it has no branch for it.
+"""Adapters of a model that FSDP2 has sharded: whole in every checkpoint, so that any number of processes can go on.
 
-accelerate takes its FSDP branch on GPUs only; on a CPU it would ignore the plugin. The functions that the branch calls
-work on a CPU too (``fsdp2_prepare_model``, ``save_fsdp_model``), and look at few attributes of an ``Accelerator``.
+What is trained is small. It is gathered when it is saved and cut again when it is loaded: a checkpoint has the same
+files whatever has written it, and a frozen, quantised base is never written.
 """
 
 from __future__ import annotations
 
-import warnings
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from accelerate.utils import FullyShardedDataParallelPlugin
-    from torch.distributed.device_mesh import DeviceMesh
+import torch
+from torch import nn
+
+WEIGHTS = "adapter_model.safetensors"
 
 
-def cpu_accelerator(plugin: FullyShardedDataParallelPlugin, mesh: DeviceMesh | None = None) -> Any:
-    """What accelerate's functions for FSDP2 look at of an ``Accelerator``; ``torch.distributed`` has to be ready.
+def is_sharded(model: nn.Module) -> bool:
+    """Whether parts of the model are held by other processes."""
+    return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
+
+
+def whole(tensor: Any) -> torch.Tensor:
+    """A tensor with the parts that other processes hold, on the CPU; all processes have to call it."""
+    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().cpu()
+
+
+def cut_like(tensor: torch.Tensor, held: Any) -> Any:
+    """A whole tensor, of which each process keeps the part that it holds of ``held``."""
+    if not hasattr(held, "full_tensor"):
+        return tensor.to(held.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(held.device), held.device_mesh, held.placements)
+
+
+def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Name → whole tensor of all that is trained; all processes have to call it."""
+    return {name: whole(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def save_adapter(model: Any, folder: str | Path) -> None:
+    """``model.save_pretrained`` for a model that may be sharded; all processes have to call it."""
+    model.save_pretrained(folder, **({"state_dict": trained_state(model)} if is_sharded(model) else {}))
+
+
+def load_adapter(model: nn.Module, folder: str | Path) -> None:
+    """Put a saved adapter into a model with an adapter of the same shape, sharded or not.
+
+    Raises:
+        KeyError: the file has not got what is trained here.
+    """
+    from safetensors.torch import load_file
+
+    saved = load_file(Path(folder, WEIGHTS))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                kept = name.replace(".modules_to_save.default", "").replace(".default", "")  # as PEFT names them
+                parameter.copy_(cut_like(saved[kept], parameter))
+
+
+def optimizer_state(optimizer: Any) -> dict[str, Any]:
+    """``optimizer.state_dict()`` with whole tensors, as one process has it; all processes have to call it."""
+    state = optimizer.state_dict()
+    held = {
+        number: {name: whole(value) if isinstance(value, torch.Tensor) else value for name, value in values.items()}
+        for number, values in state["state"].items()
+    }
+    return {**state, "state": held}
+
+
+def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Put what ``optimizer_state`` returned into an optimizer, whose parameters may be sharded."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    cut = {
+        number: {
+            name: cut_like(value, parameters[number]) if isinstance(value, torch.Tensor) and value.dim() else value
+            for name, value in values.items()
+        }
+        for number, values in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": cut})
+
+
+def shard_on_cpu(accelerator: Any) -> None:
+    """Let accelerate shard on CPUs over gloo, which it does on GPUs only: the code after this is the same.
 
     Args:
-        plugin: FSDP's settings, with its mixed precision set.
-        mesh: of the processes; all of them share one copy of the model without it.
+        accelerator: made under ``ACCELERATE_USE_FSDP``, with FSDP's settings in the environment as a launcher puts them
+            there.
     """
-    import torch
-    import torch.distributed as dist
-    from torch.distributed.device_mesh import init_device_mesh
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-    mesh = mesh or init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=("dp_shard",))
-    policy = getattr(plugin.mixed_precision_policy, "param_dtype", None)
-    return SimpleNamespace(
-        state=SimpleNamespace(fsdp_plugin=plugin), device=torch.device("cpu"), torch_device_mesh=mesh,
-        mixed_precision={torch.bfloat16: "bf16", torch.float16: "fp16"}.get(policy, "no"),
-        parallelism_config=SimpleNamespace(fsdp_dim_names=mesh.mesh_dim_names), is_fsdp2=True,
-        num_processes=dist.get_world_size(), process_index=dist.get_rank(), is_main_process=False,
-        wait_for_everyone=dist.barrier,
-    )  # fmt: skip
-
-
-def sharded(
-    model: Any, *, precision: str = "no", reshard: bool = True, offload: bool = False, mesh: DeviceMesh | None = None
-) -> Any:
-    """A model as accelerate wraps it for FSDP2: its layers, embedding and head are units of their own.
-
-    Args:
-        precision: "bf16" or "fp16" to gather weights in; "no" leaves each as it is stored.
-        reshard: a gathered unit is given back after its forward pass.
-        offload: parts stay in the machine's memory.
-        mesh: of the processes, see ``cpu_accelerator``.
-    """
-    from accelerate.utils import FullyShardedDataParallelPlugin
-    from accelerate.utils.fsdp_utils import fsdp2_prepare_model
-
-    plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=False,
-        reshard_after_forward=reshard,
-    )  # fmt: skip
-    if precision != "no":
-        plugin.set_mixed_precision(precision)
-    if offload:
-        from torch.distributed.fsdp import CPUOffloadPolicy
-
-        plugin.cpu_offload = CPUOffloadPolicy(pin_memory=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fsdp2_prepare_model(cpu_accelerator(plugin, mesh), model)
-
-
-def local_bytes(tensor: Any) -> int:
-    """Bytes of this process' part of a tensor."""
-    own = getattr(tensor, "_local_tensor", tensor)
-    return int(own.numel() * own.element_size())
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+    accelerator.state.distributed_type = DistributedType.FSDP
+    PartialState._shared_state["distributed_type"] = DistributedType.FSDP
