@@ -84,16 +84,17 @@ def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
     optimizer.load_state_dict({**state, "state": cut})
 
 
-def shard_on_cpu(accelerator: Any) -> None:
+def shard_on_cpu(accelerator: Any, plugin: Any = None) -> None:
     """Let accelerate shard on CPUs over gloo, which it does on GPUs only: the code after this is the same.
 
     Args:
-        accelerator: made under ``ACCELERATE_USE_FSDP``, with FSDP's settings in the environment as a launcher puts them
-            there.
+        accelerator: made without FSDP.
+        plugin: FSDP's settings; ``None`` takes those that a launcher has put into the environment, with
+            ``ACCELERATE_USE_FSDP``.
     """
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+    accelerator.state.fsdp_plugin = plugin or FullyShardedDataParallelPlugin()
     accelerator.state.distributed_type = DistributedType.FSDP
     PartialState._shared_state["distributed_type"] = DistributedType.FSDP
