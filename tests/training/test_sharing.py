@@ -63,13 +63,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Resu
         world, environment = launched(config)
         add(config.name, world, environment=environment, epochs=1)
         if "fsdp" in config.name and world == 2:
-            head = {"model": "tiny/phi", "quant": "nf4", "kind": "head"}
-            add("sharded", world, environment=environment, saves=4, **head)
+            add("sharded", world, environment=environment, saves=4)
             saved = str(place / "sharded" / "checkpoint-4")
-            add("sharded, resumed", world, environment=environment, resume=saved, **head)
-            add("sharded, resumed by one", 1, resume=saved, **head)
-            whole = str(place / "tiny/phi nf4 head 1" / "checkpoint-4")
-            add("whole, resumed sharded", world, environment=environment, resume=whole, **head)
+            add("sharded, resumed", world, environment=environment, resume=saved)
+            add("sharded, resumed by one", 1, resume=saved)
+            whole = str(place / "tiny/llama nf4-double completion 1" / "checkpoint-4")
+            add("whole, resumed sharded", world, environment=environment, resume=whole)
     yield dict(zip(cases, trained(list(cases.values()), place), strict=True))
 
 
@@ -134,7 +133,7 @@ def test_configurations_train(results: dict[str, Result], config: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sharded", "sharded, resumed", "sharded, resumed by one", "whole, resumed sharded"])
 def test_sharded_checkpoints_are_like_any_other(results: dict[str, Result], name: str) -> None:
-    (alone,) = results["tiny/phi nf4 head 1"]
+    (alone,) = results["tiny/llama nf4-double completion 1"]
     losses, adapters = largest(alone, results[name][0])
     assert losses < 1e-4 and adapters < 1e-5
 
