@@ -32,7 +32,8 @@ ROWS, BATCH, ACCUMULATION = 21, 2, 4  # updates of 8, 8 and 5 rows: on four proc
 def trained(cases: Sequence[dict[str, Any]], place: Path, seconds: float = 600) -> list[list[dict[str, Any]]]:
     """Run cases, each a dictionary for ``case``, in a process of their own; a list of the ranks' results for each."""
     (place / "cases.json").write_text(json.dumps(cases))
-    quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    # Models are loaded without threads: in a fork whose parent has computed they cannot.
+    quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_DEACTIVATE_ASYNC_LOAD": "1"}
     if sys.platform == "linux":
         quiet["GLOO_SOCKET_IFNAME"] = "lo"
     done = subprocess.run(
