@@ -50,10 +50,25 @@ def run(
         int | None, typer.Option(min=1, help="Seconds one cell may take; the profile has a default.")
     ] = None,
     time: Annotated[str | None, typer.Option(help="For all together, such as 15m: sizes go down for it.")] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="NAME=A,B,C", help="A run for each value; of several, for each combination."),
+    ] = None,
 ) -> None:
     """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
     from helpers.runs import budget, headless, records
 
+    if sweep:
+        from helpers.reports import sweep_table
+        from helpers.runs import sweep as sweeps
+
+        if time is not None:
+            raise ParameterError("--time would give each run of a sweep other sizes", "Leave it out; -p sets sizes")
+        wanted = sweeps.plan(
+            notebooks or ["all"], _given(parameter), sweeps.parse(sweep),
+            profile=profile, output_dir=output_dir, cell_timeout=cell_timeout,
+        )  # fmt: skip
+        raise typer.Exit(sweep_table.run(wanted, jobs))
     planned = headless.plan(
         notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )

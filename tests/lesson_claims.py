@@ -17,6 +17,7 @@ ADAPTERS = "10_adapters"
 PROMPTS, CAPTIONS = "07_compositional_prompts", "08_blip2_captioning"
 LOW_RANK = "11_low_rank"
 SCALE_OUT = "12_scale_out"
+LLM_ADAPTER = "13_llm_as_adapter"
 
 
 def nli(record: RunRecord) -> None:
@@ -153,6 +154,25 @@ def scale_out(record: RunRecord) -> None:
     assert record.notes["cards"]["70B"]["fsdp"]["spread"]["count"] > 1
 
 
+def llm_adapter(record: RunRecord) -> None:
+    """Each half learns, the picture is used, and every wrong answer is put down to a half."""
+    ends = record.systems["end to end"]["accuracy"]
+    assert ends["n"] >= 200
+    for other in ("zero-shot, end to end", "end to end, blind"):
+        (test,) = (t for t in record.tests if (t["a"], t["b"]) == ("end to end", other))
+        assert test["difference"] >= 0.2 and test["p_value"] < 0.001
+    for name in ("two stages", "two stages + facts", "gold scene", "gold scene + facts"):
+        found = record.systems[name]
+        assert found["valid_rate"]["value"] >= 0.95 and found["accuracy"]["n"] == ends["n"]
+    for name, counts in record.notes["repairs"].items():
+        wrong = round(ends["n"] * (1 - record.systems[name]["accuracy"]["value"]))
+        assert sum(counts.values()) == wrong and len(counts) == 4
+    tested = {(t["a"], t["b"]) for t in record.tests}
+    for kind in ("deeper", "unseen pairs"):
+        for name in ("end to end", "gold scene"):
+            assert (f"{name}, held out: {kind}", f"{name}: {kind}") in tested
+
+
 PROMPTED = {f"{shots}, {rule}" for shots in ("zero-shot", "few-shot") for rule in RULES}
 
 
@@ -196,6 +216,7 @@ def instruct(record: RunRecord) -> None:
 CLAIMS: dict[str, Callable[[RunRecord], None]] = {
     NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions, ADAPTERS: adapters, LOW_RANK: low_rank,
     SCALE_OUT: scale_out,
+    LLM_ADAPTER: llm_adapter,
 }  # fmt: skip
 
 

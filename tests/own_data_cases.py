@@ -12,6 +12,7 @@ NOUNS = (
     "apple", "boat", "cloud", "door", "engine", "field", "garden", "hammer", "island", "jacket", "kettle", "lamp",
     "market", "needle", "orange", "pencil",
 )  # fmt: skip
+FOODS = ("apple", "bread", "cheese", "milk", "onion", "steak")
 VERBS = ("carries", "follows", "lifts", "paints", "pushes", "reads", "sees", "takes", "visits", "washes")
 NEEDED = {
     "recipes": ("title", "ingredients", "steps"),
@@ -19,6 +20,7 @@ NEEDED = {
     "dialogsum": ("dialogue", "summary"),
     "scienceqa": ("question", "choices", "answer"),
     "zappos": ("image", "type"),
+    "kitchen": ("question", "choices", "answer", "image", "objects"),
 }
 OPTIONAL = {
     "recipes": ("id", "category"),
@@ -28,6 +30,7 @@ OPTIONAL = {
         "image", "hint", "lecture", "solution", "subject", "task", "grade", "topic", "category", "skill", "id",
     ),
     "zappos": ("colour", "material", "category", "subcategory", "brand"),
+    "kitchen": ("id", "solution"),
 }  # fmt: skip
 
 
@@ -74,6 +77,12 @@ def _row(task: str, i: int, rng: random.Random, folder: Path) -> dict[str, objec
         more |= {name: rng.choice(("plants", "stars")) for name in ("subject", "task", "grade", "topic", "skill")}
         asked = {"question": f"Question {i}: {_sentence(rng)[:-1]}?", "choices": rng.sample(NOUNS, 3)}
         return row | more | asked | {"answer": rng.randrange(3), "image": _picture(folder / f"{i}.png", rng)}
+    if task == "kitchen":
+        places = ("left plate", "right plate")
+        objects = [{"food": rng.choice(FOODS), "colour": "red", "place": rng.choice(places)} for _ in range(3)]
+        asked = {"question": f"Question {i}: {_sentence(rng)[:-1]}?", "choices": rng.sample(FOODS, 3)}
+        more = {"objects": objects, "solution": _sentence(rng), "image": _picture(folder / f"{i}.png", rng)}
+        return row | asked | more | {"answer": rng.randrange(3)}
     words = {"colour": rng.choice(("black", "red")), "material": rng.choice(("leather", "rubber")), "brand": "mine"}
     image = _picture(folder / f"{i}.png", rng)
     return row | words | {"image": image, "type": ("boots", "sandals")[i % 2], "subcategory": "any"}

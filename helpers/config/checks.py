@@ -119,14 +119,14 @@ def resolve_dataset(name: str, profile: str, task: str) -> str:
     return name
 
 
-def resolve_model(name: str) -> str:
-    """``tiny/...``, a Hub id or the absolute path of a folder that exists."""
+def resolve_model(name: str, parameter: str = "model_id") -> str:
+    """``tiny/...``, a Hub id or the absolute path of a folder that exists; `parameter` is what gave the name."""
     if name.startswith("tiny/"):
         return name
     if path := _local_path(name):
         return str(path)
     if _looks_local(name):
-        raise ParameterError(f"model_id = {name!r}: there is no such folder", _from_here())
+        raise ParameterError(f"{parameter} = {name!r}: there is no such folder", _from_here())
     return name
 
 

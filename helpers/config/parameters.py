@@ -77,6 +77,7 @@ class Settings:
     profile: str = _p("auto, smoke, cpu or full", choices=("auto", "smoke", "cpu", "full"))
     task: str = _p("which task's data")
     model_id: str = _p("Hub id, local folder or tiny/llama")
+    reasoner_id: str = _p("the model that reasons over words: Hub id, local folder or tiny/llama")
     dataset: str = _p("builtin, a Hub id, a local file or folder")
     columns: str = _p("which of its columns holds what, where names do not say it; see README")
     labels: str = _p("what its codes mean, where the data do not say it; see README")

@@ -99,10 +99,12 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
         origins["n_generate"] = "lowered to n_eval"
     if "dataset" in values:
         values["dataset"] = resolve_dataset(values["dataset"], profile, task)
-        origins["dataset"] = f"built in, profile {profile}" if origins["dataset"] == "lesson" else "given"
+        origins["dataset"] = "given" if "dataset" in chosen else f"built in, profile {profile}"
         _check_source(values)
     if "model_id" in values:
         values["model_id"] = resolve_model(values["model_id"])
+    if "reasoner_id" in values:
+        values["reasoner_id"] = resolve_model(values["reasoner_id"], "reasoner_id")
     named = {n: _full_path(values[n]) if n in PATHS else values[n] for n in chosen if n not in NOT_NAMED}
     content = _content(values["dataset"]) if "dataset" in named else ""
     if values["run_name"] is None:
@@ -120,8 +122,8 @@ def resolve(notebook: str, given: Mapping[str, Any], machine: MachineLike) -> Se
     origins |= dict.fromkeys(HIDDEN, f"profile {profile}")
     if forced := _forced_dtype():
         hidden["dtype"], origins["dtype"] = forced, "PEFT_LAB_DTYPE"
-    if hidden["offline"] and any(is_remote(values.get(n)) for n in ("model_id", "dataset")):
-        hidden["offline"], origins["offline"] = False, "model_id or dataset is not on this machine"
+    if hidden["offline"] and any(is_remote(values.get(n)) for n in ("model_id", "reasoner_id", "dataset")):
+        hidden["offline"], origins["offline"] = False, "a model or dataset is not on this machine"
     if content:
         hidden["dataset_hash"], origins["dataset_hash"] = content[:16], "content of dataset"
     record = {"notebook": lesson.id, "profile": profile, "profile_reason": reason} | values | hidden

@@ -48,7 +48,8 @@ def lesson_time(
     rates = rates_of(machine)
     if rates is None:
         return None
-    return duration_of(settings, jobs, rates, lengths, download_gb(jobs["training"].model), megabytes)
+    fetched = sum(map(download_gb, {job.model for job in jobs.values()}))
+    return duration_of(settings, jobs, rates, lengths, fetched, megabytes)
 
 
 def named_time(

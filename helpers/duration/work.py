@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from helpers.config.lessons import LESSONS
@@ -73,15 +74,24 @@ def duration_of(
     shown = picture_tokens(jobs["training"].model, jobs["training"].pixels)
     if lesson.usual_rows:
         jobs = {**jobs, "training": jobs["training"].but(batch_size=lesson.usual_rows)}
-    clock = _Clock(jobs, rates, shown, values)
-    loads = [clock.load(work, rows) for work, rows in _own_rows(lesson.work, values, lengths) if rows]
-    loads = [load for load in loads if not load.work.pictures or shown]
-    for does, of_a_batch in (("train", clock.a_pass), ("read", clock.a_reading), ("write", clock.an_answering)):
-        alike = [load for load in loads if load.work.does == does]
+    clock = reasoner = _Clock(jobs, rates, shown, values)
+    if "reasoner" in jobs and jobs["reasoner"].model != jobs["training"].model:
+        own = {"training": jobs["reasoner"], "answers": jobs["reasoner's answers"]}
+        reasoner = _Clock(own, rates, picture_tokens(own["training"].model, own["training"].pixels), values)
+    own_rows = [(work, rows) for work, rows in _own_rows(lesson.work, values, lengths) if rows]
+    of_clock: dict[_Clock, list[_Load]] = {clock: [], reasoner: []}
+    for work, rows in own_rows:
+        if shown or not work.pictures:
+            own_clock = reasoner if work.reasoner else clock
+            of_clock[own_clock].append(own_clock.load(work, rows))
+    loads = [load for own_loads in of_clock.values() for load in own_loads]
+    for (of, own_loads), does in product(of_clock.items(), ("train", "read", "write")):
+        alike = [load for load in own_loads if load.work.does == does]
         if alike:
+            of_a_batch = {"train": of.a_pass, "read": of.a_reading, "write": of.an_answering}[does]
             sums = line([length for load in alike for length in load.longest], of_a_batch)
             for load in alike:
-                load.seconds = load.times * sums(load.longest) + load.updates * clock.update + load.preparing
+                load.seconds = load.times * sums(load.longest) + load.updates * of.update + load.preparing
                 seconds[load.work.part] += load.seconds
     main = [load for load in loads if load.work.part == "training" and load.work.does == "train"]
     updates, trained = sum(load.updates for load in main), sum(load.seconds for load in main)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ def lesson_jobs(
 
     Returns:
         "training"; and of what is read without gradients "answers", the largest batch that the trained model answers,
-        "worked examples", the largest with these in front, and "choices", the largest in which choices are rated.
+        "worked examples", the largest with these in front, and "choices", the largest in which choices are rated. Where
+        a second model reasons, its training and answers.
     """
     values = settings.as_dict()
     lesson = LESSONS[values["notebook"]].memory
@@ -120,7 +121,20 @@ def lesson_jobs(
         rows = lesson.rated * answers.batch_size
         given = answers.but(step="rate", batch_size=rows, length=longest, labelled=training.labelled, new_tokens=1)
         jobs["choices"] = given
+    if (reader := values.get("reasoner_id")) is not None:
+        jobs |= _of_reasoner(reader, values, training, answers, prompt, completion)
     return jobs
+
+
+def _of_reasoner(
+    model: str, values: Mapping[str, Any], training: Job, answers: Job, prompt: int, completion: int
+) -> dict[str, Job]:
+    """The training and the answers of a second model, which reads words; one that could see gets room for a picture."""
+    pixels = most_pixels(model, values.get("max_pixels"))
+    read = picture_tokens(model, pixels) + prompt
+    own: dict[str, Any] = {"model": model, "pixels": pixels, "language_only": reads_pictures(model)}
+    learned = training.but(**own, length=read + completion, labelled=completion)
+    return {"reasoner": learned, "reasoner's answers": answers.but(**own, length=read)}
 
 
 def reads_pictures(model: str) -> bool:

@@ -327,6 +327,19 @@ def test_where_a_value_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve({}).origins["dtype"] == "PEFT_LAB_DTYPE"
 
 
+def test_a_second_model_is_looked_for_like_the_first(tmp_path: Path) -> None:
+    machine = Facts()
+    with pytest.raises(ParameterError, match=r"reasoner_id = './absent': there is no such folder"):
+        settings.resolve("13_llm_as_adapter", {"profile": "smoke", "reasoner_id": "./absent"}, machine)
+    cfg = settings.resolve("13_llm_as_adapter", {"profile": "smoke", "reasoner_id": str(tmp_path)}, machine)
+    assert cfg.reasoner_id == str(tmp_path) and cfg.offline
+    assert not settings.resolve("13_llm_as_adapter", {"profile": "smoke", "reasoner_id": "a/b"}, machine).offline
+    known = settings.resolve("13_llm_as_adapter", {"profile": "cpu"}, machine)
+    assert (known.dataset, known.origins["dataset"]) == ("generator-small", "built in, profile cpu")
+    given = settings.resolve("13_llm_as_adapter", {"profile": "cpu", "dataset": "generator"}, machine)
+    assert (given.dataset, given.origins["dataset"]) == ("generator", "given")
+
+
 def test_the_parameters_cell_states_what_all_profiles_share() -> None:
     lines = settings.parameters_cell("04").splitlines()
     assert "lora_r: int = 16  # rank of the update" in lines

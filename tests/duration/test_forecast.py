@@ -138,6 +138,21 @@ def test_every_lesson_with_work_on_record_has_a_time(name: str) -> None:
     assert trained <= set(found.seconds) <= set(work.PARTS)
 
 
+def test_what_a_second_model_does_takes_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, jobs = lesson("13_llm_as_adapter", reasoner_id="tiny/llama", epochs=1.0)
+    of_one = {}
+    for reasons, job in ((False, jobs["training"]), (True, jobs["reasoner"])):
+        own = Work("training", "train", ("n_train",), 1, (50,) * 5, grouped=False, reasoner=reasons)
+        _only(monkeypatch, "13_llm_as_adapter", own)
+        of_one[reasons] = _seconds(settings, jobs)["training"]
+        shown = work.picture_tokens(job.model, job.pixels)
+        length = min(50 + shown, job.length)
+        step = predict.step_time(job.but(length=length, labelled=max(1, min(job.labelled, length // 2))), SHEET).total
+        updates = -(-settings.n_train // settings.batch_size)
+        assert of_one[reasons] == pytest.approx(updates * step, rel=0.1, abs=0.001 * settings.n_train)
+    assert of_one[True] < of_one[False], "the reasoner reads no pictures"
+
+
 def test_a_card_that_was_not_measured_says_so() -> None:
     t4 = machine_with("T4 16 GB", hardware.probe())
     settings = resolve("03_qlora_nli", {"profile": "full"}, t4)

@@ -27,6 +27,7 @@ MODELS = {
     "NousResearch/Llama-2-7b-chat-hf": "llama",
     "HuggingFaceTB/SmolLM2-135M-Instruct": "llama",
     "Qwen/Qwen2-VL-2B-Instruct": "qwen2_vl",
+    "Qwen/Qwen2-VL-7B-Instruct": "qwen2_vl_kitchen",  # of lesson 13 there; the smaller one stands for science
     "google/paligemma-3b-pt-224": "paligemma",
     "Salesforce/blip2-opt-2.7b": "blip2",
     "openai/clip-vit-base-patch32": "clip",

@@ -8,12 +8,16 @@ from typing import Any
 from helpers.config.lessons import find_lesson
 
 # What profile ``full`` keeps as it is; all else that a table decides is a size.
-KEPT = ("model_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets", "gradient_checkpointing")
+KEPT = (
+    "model_id", "reasoner_id", "quant", "lora_r", "lora_alpha", "lora_dropout", "lora_targets",
+    "gradient_checkpointing",
+)  # fmt: skip
 TINY_PIXELS = 64 * 64  # what the tiny Qwen2-VL was trained on; larger pictures mean nothing to it
 # Twenty keys and values do less in a model whose few weights are rounded to 4 bits: one answer in 240 named no choice.
 PREFIX = "05_prefix_tuning"
+KITCHEN = "Qwen/Qwen2-VL-7B-Instruct"  # the one on the local Hub that has seen food
 # Lessons that come on top of the seeds in profile smoke, for whose claims fewer rows are enough.
-SMALLER: dict[str, dict[str, float]] = {
+SMALLER: dict[str, dict[str, Any]] = {
     "01_eda": {"n_train": 300, "n_eval": 90},
     "02_zero_shot_baselines": {"n_train": 200, "n_eval": 60, "n_generate": 20},
     "03_qlora_nli": {"n_train": 600},
@@ -23,6 +27,7 @@ SMALLER: dict[str, dict[str, float]] = {
     "08_blip2_captioning": {"n_eval": 200, "epochs": 2.5},
     "10_adapters": {"n_train": 160, "n_eval": 20},  # the dialogues there have a test split of 20
     "11_low_rank": {"n_seeds": 1, "n_rates": 1},
+    "13_llm_as_adapter": {"dataset": "generator-small", "model_id": KITCHEN, "reasoner_id": KITCHEN},
 }
 SHOES = 1600  # pictures in the folder that stands for UT-Zappos50K, which is on Kaggle
 

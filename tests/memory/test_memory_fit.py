@@ -113,6 +113,20 @@ def test_jobs_are_what_the_settings_say(notebook: str) -> None:
         assert not jobs["answers"].trains and jobs["answers"].length <= job.length
 
 
+@pytest.mark.parametrize(("reasoner", "sees"), [("tiny/llama", False), ("tiny/qwen2_vl", True)])
+def test_a_second_model_is_planned_with_room_for_what_it_reads(reasoner: str, sees: bool) -> None:
+    machine = _machine()
+    settings = resolve("13_llm_as_adapter", {"profile": "full", "reasoner_id": reasoner}, machine)
+    jobs = lesson_jobs(settings, machine, prompt=40, completion=10)
+    learned, answers = jobs["reasoner"], jobs["reasoner's answers"]
+    assert learned.model == answers.model == reasoner and jobs["training"].model == settings.model_id
+    assert learned.trains and not answers.trains and answers.batch_size > learned.batch_size == settings.batch_size
+    assert learned.length - answers.length == learned.labelled == 10
+    assert (answers.length == 40) is not sees and answers.length >= 40
+    assert learned.language_only is sees and (learned.pixels is None) is not sees
+    assert set(check(settings, machine, 40, 10).plans) == set(jobs)
+
+
 def test_what_does_not_fit_says_by_how_much_and_what_to_change() -> None:
     machine = _machine(gpu_free_gb=0.615)
     given = {"profile": "smoke", "max_length": 512, "padding": "max_length", "batch_size": 16}

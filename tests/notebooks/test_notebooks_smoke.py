@@ -10,6 +10,7 @@ from lesson_claims import (
     BASELINES,
     CAPTIONS,
     CLAIMS,
+    LLM_ADAPTER,
     LOW_RANK,
     NLI,
     PREFIX,
@@ -72,7 +73,7 @@ def test_notebook_finishes(smoke: SmokeRuns, notebook: str) -> None:
     assert (outcome.folder / "notebook.ipynb").read_text(encoding="utf-8").count('"image/png"') >= len(saved)
 
 
-@pytest.mark.parametrize("notebook", [BASELINES, NLI, QLORA, PREFIX, VLM, PROMPTS, CAPTIONS, LOW_RANK])
+@pytest.mark.parametrize("notebook", [BASELINES, NLI, QLORA, PREFIX, VLM, PROMPTS, CAPTIONS, LOW_RANK, LLM_ADAPTER])
 def test_lessons_that_measure_record_systems_with_intervals(smoke: SmokeRuns, notebook: str) -> None:
     folder = smoke.outcomes[notebook].folder
     assert folder is not None

@@ -21,6 +21,7 @@ CASES = {
     ("04", "dialogsum"): {"epochs": 1, "n_text": 4, "n_generate": 2, "max_new_tokens": 16},
     ("06", "scienceqa"): {"epochs": 1, "max_new_tokens": 24},
     ("07", "zappos"): {"epochs": 1},
+    ("13", "kitchen"): {"epochs": 1, "max_new_tokens": 24},
     ("11", "dialogsum"): {"n_seeds": 1, "n_rates": 1, "ranks": "1+8", "strengths": "0.001+0.01"},
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers import tasks
-from helpers.config.profiles import PROFILES
+from helpers.config.profiles import PROFILES, SMOLLM2
 
 # Lessons that can be run on every task whose questions are texts, or can be.
 TEXT_TASKS = "all tasks in words"
@@ -29,6 +29,11 @@ MAIN_FORM, TRAINED_FORMS = _FromTask("main form"), _FromTask("text form and firs
 DATA: dict[str, Any] = {"dataset": "builtin", "columns": None, "labels": None, "splits": "official", "protocol": None}
 PLACE: dict[str, Any] = {"seed": 0, "run_name": None, "output_dir": None}
 RESUMABLE: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
+# Lessons about pictures on scenes of food: another tiny model has seen them, and proofs are longer than reasons.
+ON_KITCHEN: dict[str, Any] = {
+    "model_id": ("tiny/qwen2_vl_kitchen", SMOLLM2, "Qwen/Qwen2-VL-2B-Instruct"),
+    "max_new_tokens": (64, 96, 256),
+}
 # Tokens of ScienceQA's questions as the generator writes them, with their solutions; see ``Work.tokens``.
 QUESTIONS = (82, 88, 96, 101, 106)
 VALIDATION = 1 / 3  # validation questions for a test question
@@ -55,6 +60,7 @@ class Work:
         shots: worked examples stand in front: rows are as long as all of them, and are not cut.
         pictures: only with a model that reads pictures.
         each_epoch: `times` is for an epoch.
+        reasoner: done with the second model, ``reasoner_id``.
     """
 
     part: str
@@ -70,6 +76,7 @@ class Work:
     shots: int = 0
     pictures: bool = False
     each_epoch: bool = False
+    reasoner: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,7 @@ class Lesson:
         by_task: task → rows of ``parameters`` that are others for it.
         memory: what its training needs memory for; None when it trains nothing.
         figures: the two that its record keeps.
+        result: the system whose numbers are the lesson's result, as its metrics name it; "" where there are several.
         shorter: sizes that may be smaller than usual where time is short.
         data: what it reads, in words, where no parameter says so.
         reads_runs: it works on what others have left behind, so it starts when they have ended.
@@ -147,6 +155,7 @@ class Lesson:
     by_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     memory: MemoryStep | None = None
     figures: tuple[str, ...] = ()
+    result: str = ""
     shorter: Mapping[str, Shorter] = field(default_factory=dict)
     data: str = ""
     reads_runs: bool = False

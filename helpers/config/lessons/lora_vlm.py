@@ -6,6 +6,7 @@ from helpers.config.lessons.base import (
     DATA,
     ENDED,
     MAIN_FORM,
+    ON_KITCHEN,
     PLACE,
     QUESTIONS,
     RESUMABLE,
@@ -42,7 +43,7 @@ WORK = (
 LESSON = Lesson(
     id="06_lora_vlm",
     title="LoRA on a vision-language model",
-    task_names=("scienceqa",),
+    task_names=("scienceqa", "kitchen"),
     parameters={  # (smoke, cpu, full)
         "profile": "auto",
         "task": "scienceqa",
@@ -70,6 +71,7 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
+    by_task={"kitchen": ON_KITCHEN},
     memory=MemoryStep(
         "vision",
         prompt=400,
@@ -84,4 +86,5 @@ LESSON = Lesson(
         besides=22.0,
     ),
     figures=("groups", "resolution"),
+    result="gold",
 )

@@ -8,6 +8,7 @@ from helpers.config.lessons.base import (
     DATA,
     ENDED,
     MAIN_FORM,
+    ON_KITCHEN,
     PLACE,
     QUESTIONS,
     RESUMABLE,
@@ -38,7 +39,7 @@ WORK = (
 LESSON = Lesson(
     id="05_prefix_tuning",
     title="Prefix tuning",
-    task_names=("scienceqa",),
+    task_names=("scienceqa", "kitchen"),
     parameters={  # (smoke, cpu, full)
         "profile": "auto",
         "task": "scienceqa",
@@ -64,6 +65,7 @@ LESSON = Lesson(
         **PLACE,
         **RESUMABLE,
     },
+    by_task={"kitchen": ON_KITCHEN},
     memory=MemoryStep(
         "vision",
         prompt=400,
@@ -76,4 +78,5 @@ LESSON = Lesson(
         besides=20.0,
     ),
     figures=("invalid", "training"),
+    result="prefix",
 )
