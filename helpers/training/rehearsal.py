@@ -86,7 +86,7 @@ def surroundings(processes: int) -> dict[str, str]:
     threads = str(max(1, min(cores // processes, int(os.environ.get("OMP_NUM_THREADS") or cores))))
     found = {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true", "TOKENIZERS_PARALLELISM": "false"}
     found |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
-    found |= {"PYTHONWARNINGS": "ignore"}
+    found |= {"PYTHONWARNINGS": "ignore", "HF_DEACTIVATE_ASYNC_LOAD": "1"}  # no threads in forks
     return found | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
 
 
