@@ -1,11 +1,11 @@
-"""Command line: ``python -m helpers run | settings | plan | doctor | assets | export | results …``."""
+"""Command line: ``python -m helpers run | train | settings | plan | doctor | assets | export | results …``."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,10 +50,25 @@ def run(
         int | None, typer.Option(min=1, help="Seconds one cell may take; the profile has a default.")
     ] = None,
     time: Annotated[str | None, typer.Option(help="For all together, such as 15m: sizes go down for it.")] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="NAME=A,B,C", help="A run for each value; of several, for each combination."),
+    ] = None,
 ) -> None:
     """Run notebooks headless; each keeps its executed copy and an HTML page in its run folder."""
     from helpers.runs import budget, headless, records
 
+    if sweep:
+        from helpers.reports import sweep_table
+        from helpers.runs import sweep as sweeps
+
+        if time is not None:
+            raise ParameterError("--time would give each run of a sweep other sizes", "Leave it out; -p sets sizes")
+        wanted = sweeps.plan(
+            notebooks or ["all"], _given(parameter), sweeps.parse(sweep),
+            profile=profile, output_dir=output_dir, cell_timeout=cell_timeout,
+        )  # fmt: skip
+        raise typer.Exit(sweep_table.run(wanted, jobs))
     planned = headless.plan(
         notebooks or ["all"], _given(parameter), profile=profile, output_dir=output_dir, cell_timeout=cell_timeout
     )
@@ -65,6 +80,27 @@ def run(
     if done := [records.read_run(outcome.folder) for outcome in outcomes if outcome.folder]:
         _tell_results(done, place)
     raise typer.Exit(headless.exit_code(outcomes))
+
+
+@app.command(cls=PairsCommand)
+def train(
+    lesson: Annotated[str, typer.Argument(help="03, 04 or 06.")],
+    profile: Annotated[str | None, typer.Option(help="auto, smoke, cpu or full.")] = None,
+    parameter: _Parameters = None,
+    output_dir: _OutputDir = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="One for each GPU, or on the CPU.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Of accelerate: a file in configs/accelerate.")] = None,
+) -> None:
+    """Train as a lesson does, without the rest of it; on several GPUs with --processes or accelerate launch."""
+    from helpers.runs import training
+    from helpers.training.launch import launch
+
+    if processes is None and config is None:
+        training.train(lesson, _given(parameter), profile=profile, output_dir=output_dir)
+        return
+    options: dict[str, list[Any]] = {"--profile": [profile], "--output-dir": [output_dir], "-p": [*(parameter or ())]}
+    words = [word for name, values in options.items() for value in values if value for word in (name, str(value))]
+    launch(["train", lesson, *words], processes, config, typer.echo)
 
 
 @app.command("settings", cls=PairsCommand)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from helpers.errors import HardwareError
-from helpers.machine import pascal
+from helpers.machine import gpus, pascal
 from helpers.machine.cells import explain_missing_names
 from helpers.machine.requirements import KEEP, is_missing, lesson_requirements, named, pins, pins_of_all
 from helpers.machine.versions import TORCHAO_MIN, installed_version, loaded_versions, version_tuple
@@ -90,9 +90,9 @@ def prepare(*, p100: str | None = None, say: Callable[[str], None] = print, run:
 
 
 def one_gpu() -> None:
-    """T4 x2: the trainer of these lessons refuses two GPUs. Works only before torch starts CUDA."""
-    if os.environ.get("PEFT_LAB_ALL_GPUS") != "1":
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    """T4 x2: a lesson takes one of two GPUs, whatever it does before ``start``. Works only before torch starts CUDA."""
+    if gpus.VISIBLE not in os.environ:
+        gpus.pick_one(2)  # as if: how many there are is not known before torch is imported
 
 
 def writable_outputs(say: Callable[[str], None]) -> None:

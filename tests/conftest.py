@@ -25,6 +25,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 LONGEST = (
     "test_notebooks_smoke.py", "test_notebooks_full.py", "test_cells_again.py", "test_notebooks_again.py",
     "test_own_data.py", "test_kill_points.py", "test_contributing.py", "test_benchmarks.py",
+    "test_training.py", "test_sharing.py",
 )  # fmt: skip  # begun first, so that no worker waits for them at the end
 
 _scratch = tempfile.TemporaryDirectory(prefix="peft-lab-tests-", ignore_cleanup_errors=True)

@@ -16,6 +16,7 @@ PREFIX, VLM = "05_prefix_tuning", "06_lora_vlm"
 ADAPTERS = "10_adapters"
 PROMPTS, CAPTIONS = "07_compositional_prompts", "08_blip2_captioning"
 LOW_RANK = "11_low_rank"
+SCALE_OUT = "12_scale_out"
 LLM_ADAPTER = "13_llm_as_adapter"
 
 
@@ -133,6 +134,26 @@ def low_rank(record: RunRecord) -> None:
     )
 
 
+def scale_out(record: RunRecord) -> None:
+    """What is counted is what is planned; two processes train what one does, unless they do it as published."""
+    wire = {(row["strategy"], row["kind"]): row["equal"] for row in record.notes["wire"]}
+    assert {name for name, _ in wire} == {"ddp", "fsdp", "grad-op", "offload"}
+    assert {("ddp", "all-reduce"), ("fsdp", "all-gather"), ("fsdp", "reduce-scatter")} <= set(wire)
+    assert {kind for (_, kind), equal in wire.items() if equal is not True} == {"to the GPU", "to the RAM"}
+    assert len(record.notes["held"]) == 8 and all(row["equal"] for row in record.notes["held"])
+    same = record.notes["same"]
+    assert len(same) == 8
+    for name, found in same.items():
+        apart = found["adapter apart"]
+        assert apart < 1e-4 and not found["other rows"] if name.startswith("repaired") else apart > 1e-3, (name, found)
+    (learned,) = (t for t in record.tests if (t["a"], t["b"]) == ("two processes", "untrained"))
+    assert learned["difference"] < 0 and learned["p_value"] < 0.01
+    (equal,) = (t for t in record.tests if (t["a"], t["b"]) == ("two processes", "one process"))
+    assert abs(equal["difference"]) < 0.01
+    assert record.notes["cards"]["70B"]["ddp"]["spread"]["count"] == 1, "one card of 80 GB"
+    assert record.notes["cards"]["70B"]["fsdp"]["spread"]["count"] > 1
+
+
 def llm_adapter(record: RunRecord) -> None:
     """Each half learns, the picture is used, and every wrong answer is put down to a half."""
     ends = record.systems["end to end"]["accuracy"]
@@ -196,6 +217,7 @@ def instruct(record: RunRecord) -> None:
 
 CLAIMS: dict[str, Callable[[RunRecord], None]] = {
     NLI: nli, PREFIX: prefix, VLM: vlm, PROMPTS: prompts, CAPTIONS: captions, ADAPTERS: adapters, LOW_RANK: low_rank,
+    SCALE_OUT: scale_out,
     LLM_ADAPTER: llm_adapter,
 }  # fmt: skip
 

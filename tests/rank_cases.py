@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,6 +115,7 @@ def case(row: dict[str, Any]) -> dict[str, Any]:
     from helpers.memory.jobs import Job
     from helpers.memory.spread import Spread
     from helpers.models.skeletons import configuration
+    from helpers.training.fsdp_on_cpu import local_bytes
 
     job, spread = Job(**row["job"]), Spread(**row["spread"])
     model = _loaded(job, spread)
@@ -187,38 +187,20 @@ def _here() -> Any:
 
 
 def wrapped(job: Any, spread: Any, model: Any, fake: bool = False) -> Any:
-    """The model as accelerate wraps it on each process; its FSDP branch asks for a GPU, so that it is called itself.
+    """The model as accelerate wraps it on each process.
 
     Args:
         fake: nothing is really sent. Gloo copies what it gathers once more, which NCCL does not.
     """
     import torch
-    from accelerate.utils import FullyShardedDataParallelPlugin
-    from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 
     from helpers.memory.spread import gathered_in
+    from helpers.training.fsdp_on_cpu import sharded
 
     if not spread.sharded:
         return torch.nn.parallel.DistributedDataParallel(model)
-    mesh = _mesh(spread, fake)
-    plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=False,
-        reshard_after_forward=spread.frees,
-    )  # fmt: skip
-    if policy := gathered_in(job):
-        plugin.set_mixed_precision({"bfloat16": "bf16", "float16": "fp16"}[policy])
-    if spread.offloads:
-        from torch.distributed.fsdp import CPUOffloadPolicy
-
-        plugin.cpu_offload = CPUOffloadPolicy(pin_memory=False)
-    accelerator = SimpleNamespace(
-        state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision=policy or "no", is_main_process=False,
-        device=torch.device("cpu"), torch_device_mesh=mesh,
-        parallelism_config=SimpleNamespace(fsdp_dim_names=mesh.mesh_dim_names),
-    )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fsdp2_prepare_model(accelerator, model)
+    precision = {"bfloat16": "bf16", "float16": "fp16", None: "no"}[gathered_in(job)]
+    return sharded(model, precision=precision, reshard=spread.frees, offload=spread.offloads, mesh=_mesh(spread, fake))
 
 
 def _mesh(spread: Any, fake: bool) -> Any:
@@ -253,15 +235,11 @@ def _sync(model: Any, spread: Any, on: bool) -> Any:
     return off()
 
 
-def local_bytes(tensor: Any) -> int:
-    """Bytes of this rank's part of a tensor."""
-    own = getattr(tensor, "_local_tensor", tensor)
-    return own.numel() * own.element_size()
-
-
 def units(model: Any) -> list[tuple[int, int, bool]]:
     """(parameters, bytes of this rank's padded part, whether it is given back after its forward pass) of each unit."""
     from torch.distributed.fsdp._fully_shard._fsdp_state import _get_module_fsdp_state
+
+    from helpers.training.fsdp_on_cpu import local_bytes
 
     states = {id(s): s for m in model.modules() if (s := _get_module_fsdp_state(m)) is not None}
     groups = [group for state in states.values() for group in state._fsdp_param_groups]

@@ -1,10 +1,14 @@
-"""Records of runs on disk, as a run leaves them."""
+"""Records of runs on disk, as a run leaves them, and notebooks that make such runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
+from helpers.config.lessons import find_lesson
+from helpers.config.settings import parameters_cell
 from helpers.runs.records import to_json
 
 
@@ -39,3 +43,18 @@ def write_run(
     (folder / "run.json").write_text(to_json(info))
     (folder / "metrics.json").write_text(to_json(metrics))
     return folder
+
+
+def notebook(folder: Path, name: str, *cells: str, begin: bool = True) -> Path:
+    """A throwaway notebook in the course's form, under the id of a real one."""
+    spec = find_lesson(name)
+    node = nbformat.v4.new_notebook()
+    node.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    node.metadata["language_info"] = {"name": "python"}
+    parameters = nbformat.v4.new_code_cell(parameters_cell(spec.id), metadata={"tags": ["parameters"]})
+    first = [f'from helpers import start\nrun = start("{spec.id}", globals())'] if begin else []
+    node.cells = [parameters, *(nbformat.v4.new_code_cell(source) for source in [*first, *cells])]
+    path = folder / f"{spec.id}.ipynb"
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(node, path)
+    return path

@@ -9,6 +9,7 @@ which torch was built without kernels the first one kills the process.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -93,6 +94,14 @@ def examine() -> Machine:
     """This machine looked at again, and what only the network can tell. Takes seconds at most; never raises."""
     record = gather()
     return describe(record | ask_network(record))
+
+
+def cards(machine: Machine) -> tuple[str, ...]:
+    """The GPUs that torch sees here, each as ``CUDA_VISIBLE_DEVICES`` names it; () where there are not several."""
+    if machine.device != "cuda" or machine.gpu_count < 2:
+        return ()
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return tuple(name for name in visible if name)[: machine.gpu_count] or tuple(map(str, range(machine.gpu_count)))
 
 
 def describe(record: Mapping[str, Any]) -> Machine:

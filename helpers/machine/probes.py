@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.files import repo_root
+from helpers.machine import gpus, ranks
 from helpers.machine.versions import installed_version, loaded_versions
 from helpers.sources import assets, tokens
 from helpers.sources.hub_errors import GATED
@@ -116,7 +117,7 @@ def gpu_devices() -> int:
 
 
 def gpu(present: bool, torch_version: str) -> dict[str, Any]:
-    """Facts on GPU 0. Asks only for properties: no kernel is launched."""
+    """Facts on this process's GPU, one of those that are there. Asks only for properties: no kernel is launched."""
     none = {"cuda_available": False, "gpu_count": 0}
     if not present or not torch_version or torch_version.endswith("+cpu"):
         return none
@@ -127,7 +128,8 @@ def gpu(present: bool, torch_version: str) -> dict[str, Any]:
 
         if not torch.cuda.is_available():
             return none
-        properties = torch.cuda.get_device_properties(0)
+        gpus.pick_one(torch.cuda.device_count())  # before the next line starts CUDA
+        properties = torch.cuda.get_device_properties(min(ranks.local_rank(), torch.cuda.device_count() - 1))
         return {
             "cuda_available": True,
             "gpu_count": torch.cuda.device_count(),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import ModelError
+from helpers.machine import ranks
 from helpers.models.quantize import check_quantisation, guard_cpu_kernels, quantisation_config
 from helpers.sources import assets, hub
 from helpers.sources.hub_errors import explain
@@ -162,10 +163,12 @@ def load_with(
     source = resolve_model(model_id)
     config = quantisation_config(quant, torch_dtype, kept) if isinstance(quant, str) else quant
     options = {"dtype": torch_dtype} | options
+    if ranks.sharded() and hasattr(config, "bnb_4bit_quant_storage"):
+        config.bnb_4bit_quant_storage = torch_dtype  # FSDP shards floats, and casts those of another format
     if config is not None:
         options["quantization_config"] = config
     if machine.device == "cuda":
-        options["device_map"] = {"": 0}
+        options["device_map"] = {"": ranks.local_rank()}
     with quiet_loading():
         if machine.device == "cpu" and getattr(config, "load_in_4bit", False):
             quicken_quantisation()

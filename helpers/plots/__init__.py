@@ -11,3 +11,4 @@ from helpers.plots.data import label_balance, scatter_2d, token_lengths
 from helpers.plots.general import agreement, bars, curves, dots, memory, pictures, quantisation_error
 from helpers.plots.low_rank import low_rank, spectra
 from helpers.plots.results import differences, memory_and_speed, pareto, systems, training_curves
+from helpers.plots.scale_out import gaps, timeline

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]  # {"value", "low", "high", "n"} of metrics.json
 
 # Settings that may differ between runs of one experiment with several seeds.
-_OF_A_SEED = NOT_COMPARED | {"seed"}
-_OF_AN_AMOUNT = _OF_A_SEED | {"n_train", "n_text"}
+OF_A_SEED = NOT_COMPARED | {"seed"}
+_OF_AN_AMOUNT = OF_A_SEED | {"n_train", "n_text"}
 
 
 def find(folder: Path | str, profile: str, own: str = "") -> tuple[list[RunRecord], list[str]]:
@@ -79,11 +79,36 @@ def labelled(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
     return dict(zip(labels(records), records, strict=True))
 
 
+def differing(records: Sequence[RunRecord], same: frozenset[str] = OF_A_SEED) -> list[str]:
+    """Settings that were set for one of these runs and are not the same in all, the task first.
+
+    Args:
+        same: settings that are not looked at.
+    """
+    given = [name for record in records for name in record.info.get("given", ())]
+    names = [name for name in dict.fromkeys(["task", *given]) if name not in same | {"profile"}]
+    values = {name: {repr(record.info["settings"].get(name)) for record in records} for name in names}
+    return [name for name in names if len(values[name]) > 1]
+
+
+def told_apart(records: Sequence[RunRecord], same: frozenset[str] = OF_A_SEED) -> list[str]:
+    """What makes each run another one than those of the same lesson: "snli lora_r=4"; "" where nothing does."""
+    names = {
+        notebook: differing([record for record in records if record.notebook == notebook], same)
+        for notebook in {record.notebook for record in records}
+    }
+    found = [{name: record.info["settings"].get(name) for name in names[record.notebook]} for record in records]
+    return [" ".join(str(v) if name == "task" else f"{name}={v}" for name, v in row.items()) for row in found]
+
+
 def overview(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """One row a run: what was run on what, and what it took."""
+    """One row a run: what was run on what, what runs of one lesson differ in, and what it took."""
     import pandas as pd
 
     columns = {"model": "model_id"} | {name: name for name in ("task", "n_train", "n_eval", "seed")}
+    lessons = [[r for r in records if r.notebook == name] for name in dict.fromkeys(r.notebook for r in records)]
+    further = dict.fromkeys(name for of_one in lessons for name in differing(of_one) if name not in columns.values())
+    columns |= {name: name for name in further}
     rows = {}
     for label, record in labelled(records).items():
         rows[label] = {name: record.info["settings"].get(key, "–") for name, key in columns.items()}
@@ -129,7 +154,7 @@ def tests_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def by_seed(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Runs that differ in nothing but the seed, two seeds at least, each group in order of its seeds."""
     groups = []
-    for group in _grouped(records, _OF_A_SEED):
+    for group in _grouped(records, OF_A_SEED):
         one_each = {r.info["settings"].get("seed", 0): r for r in sorted(group, key=lambda r: r.run_name)}
         groups.append([one_each[seed] for seed in sorted(one_each)])
     return [group for group in groups if len(group) > 1]
@@ -142,12 +167,15 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "accuracy") -> d
         noted = record.notes.get("learning_curve", {}).get(metric)
         if noted:
             curves[label] = {int(n): entry for n, entry in noted.items()}
-    for group in _grouped(records, _OF_AN_AMOUNT):
+    groups = _grouped(records, _OF_AN_AMOUNT)
+    apart = told_apart([group[0] for group in groups], _OF_AN_AMOUNT)
+    for group, which in zip(groups, apart, strict=True):
         amounts = {r.info["settings"].get("n_train"): r for r in group}
         for name in group[0].systems if len(amounts) > 1 else ():
             points = {n: r.systems.get(name, {}).get(metric) for n, r in sorted(amounts.items())}
             if all(points.values()):
-                curves[f"{group[0].number} · {name}"] = {int(n): dict(e) for n, e in points.items() if e}
+                label = " · ".join(filter(None, (group[0].number, which, name)))
+                curves[label] = {int(n): dict(e) for n, e in points.items() if e}
     return curves
 
 

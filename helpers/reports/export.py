@@ -12,6 +12,7 @@ from helpers.errors import ParameterError, RunError
 from helpers.files import write_atomic
 
 FORMS = ("merged", "gguf", "card")
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes for --max-lora-rank
 
 
 def command(
@@ -90,11 +91,19 @@ def commands(
 
     Args:
         base, adapters: the model and the folders of its adapters, for engines that swap adapters.
+
+    Raises:
+        ModelError: one of these folders holds no LoRA adapter.
     """
+    from helpers.runs.adapters import rank_of
+
     found = []
     if base and adapters:
         modules = " ".join(f"{name}={folder.resolve()}" for name, folder in adapters.items())
-        found.append(f"vLLM       vllm serve {base} --enable-lora --max-loras {len(adapters)} --lora-modules {modules}")
+        largest = max(map(rank_of, adapters.values()))
+        limit = min((rank for rank in VLLM_RANKS if rank >= largest), default=largest)
+        options = f"--enable-lora --max-loras {len(adapters)} --max-lora-rank {limit}"
+        found.append(f"vLLM       vllm serve {base} {options} --lora-modules {modules}")
         some = next(iter(adapters.values())).resolve()
         found.append(f"LoRAX      lorax-launcher --model-id {base} --adapter-source local  # then adapter_id={some}")
     if merged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,34 @@ def results_table(records: Sequence[RunRecord], metrics: Sequence[str] | None = 
         # The run is named once, in its first row.
         table += [{"nb": "", "run": ""} | row for row in rows]
         table[-len(rows)] |= {"nb": record.number, "run": record.run_name}
-    sizes = {name: max(len(row[name]) for row in (*table, dict.fromkeys(table[0], name))) for name in table[0]}
+    sizes = _sizes(table)
+    if sum(sizes.values()) + 2 * (len(sizes) - 1) > width:
+        apart = _without_the_same(records)
+        table = [row | {"run": apart.get((row["nb"], row["run"]), "")} for row in table]
+        sizes = _sizes(table)
     # Names give way first, the longer of the two columns before the other.
     while sum(sizes.values()) + 2 * (len(sizes) - 1) > width and max(sizes["run"], sizes["system"]) > 10:
         sizes["run" if sizes["run"] >= sizes["system"] else "system"] -= 1
     text = text_table([{name: _short(cell, sizes[name]) for name, cell in row.items()} for row in table])
     return "\n".join(line[:width] for line in text.splitlines())
+
+
+def _sizes(table: Sequence[Row]) -> dict[str, int]:
+    """Column → its width in characters."""
+    return {name: max(len(row[name]) for row in (*table, dict.fromkeys(table[0], name))) for name in table[0]}
+
+
+def _without_the_same(records: Iterable[RunRecord]) -> dict[tuple[str, str], str]:
+    """(Lesson, run) → the run's name without the words at its start that all runs of the lesson share."""
+    lessons: dict[str, list[str]] = {}
+    for record in records:
+        lessons.setdefault(record.number, []).append(record.run_name)
+    found: dict[tuple[str, str], str] = {}
+    for number, names in lessons.items():
+        words = os.path.commonprefix([name.split("-") for name in names]) if len(set(names)) > 1 else []
+        start = len("-".join([*words, ""]))  # with the dash behind them
+        found |= {(number, name): f"…{name[start:]}" if words and len(name) > start else name for name in names}
+    return found
 
 
 def gains_table(records: Iterable[RunRecord]) -> str:

@@ -34,8 +34,10 @@ def seeds_frame(records: Sequence[RunRecord], metrics: Sequence[str] = SEED_METR
     from helpers.evaluation import pooling
 
     rows = []
-    for group in compare_runs.by_seed(records):
-        label = f"{group[0].number} {group[0].info['settings'].get('task', '')}".rstrip()
+    groups = compare_runs.by_seed(records)
+    apart = compare_runs.told_apart([group[0] for group in groups], compare_runs.OF_A_SEED | {"task"})
+    for group, which in zip(groups, apart, strict=True):
+        label = " ".join(filter(None, (group[0].number, group[0].info["settings"].get("task"), which)))
         for metric, system in itertools.product(metrics, group[0].systems):
             found = [record.systems.get(system, {}).get(metric, {}).get("value") for record in group]
             values = [value for value in found if value is not None]

@@ -93,6 +93,18 @@ def of_run(folder: Path, name: str | None = None) -> SavedAdapter:
     return SavedAdapter(name, folder, str(base), run)
 
 
+def rank_of(folder: Path) -> int:
+    """The largest rank that an adapter has in any layer.
+
+    Raises:
+        ModelError: the folder holds no LoRA adapter.
+    """
+    info = records.read_json(folder / CONFIG)
+    if "r" not in info:
+        raise ModelError(f"{folder} holds no adapter with a rank", "Give a folder that PEFT saved a LoRA adapter in")
+    return max(info["r"], *(info.get("rank_pattern") or {}).values(), 0)
+
+
 def _the_one(folder: Path, name: str | None) -> tuple[Path, str]:
     """Folder and name of one adapter: PEFT puts the one called "default" on top and others below."""
     if (folder / CONFIG).is_file() and name in (None, "default"):

@@ -102,7 +102,7 @@ def lasting(jobs: Sequence[Job]) -> list[Lasting]:
         seconds = None
         if run is None or run.elsewhere:
             run = next((run for run in alike if run.elsewhere), None)
-            if run is not None and slower is None:
+            if run is not None and slower is None and values["profile"] == "cpu":
                 with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # what it loads is gone when it ends
                     slower = apart.submit(slowness).result()
         if run is not None:

@@ -235,8 +235,10 @@ class Findings:
             RunError: the disk is full or not writable; an earlier adapter is untouched.
         """
 
+        from helpers.training.sharding import save_adapter
+
         def write(folder: Path) -> None:
-            model.save_pretrained(folder)
+            save_adapter(model, folder)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
 

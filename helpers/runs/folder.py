@@ -44,22 +44,22 @@ def open_folder(settings: Settings) -> tuple[Path, dict[str, Any]]:
     resume = bool(settings.as_dict().get("resume"))
     place = kept_in(settings)
     if resume and info:
-        _refuse_changed(settings, info.get("settings", {}), "cannot be resumed")
+        refuse_changed(settings, info.get("settings", {}), "cannot be resumed")
         return folder, info
-    if _has_results(folder):
-        _refuse_changed(settings, info.get("settings", {}), "has results, which are not replaced")
+    if has_results(folder):
+        refuse_changed(settings, info.get("settings", {}), "has results, which are not replaced")
     kept = checkpoints.newest_record(place) if place else {}
     if resume and kept:
-        _refuse_changed(settings, kept["settings"], "cannot be resumed")
+        refuse_changed(settings, kept["settings"], "cannot be resumed")
         print(f"note: the run is continued from the checkpoints in {place}")
     elif resume:
         print(f"note: there is no run {settings.run_name!r} to continue; it starts from the beginning")
     elif info.get("status") == RUNNING and checkpoints.latest_checkpoint(folder / "checkpoints"):
         print("note: an interrupted run of this name is replaced; resume=True would have continued it")
-    elif _has_results(folder):
+    elif has_results(folder):
         print("note: an earlier run of this name, with the same settings, is replaced")
     elif kept:
-        _refuse_changed(settings, kept["settings"], f"has checkpoints in {place}, which are not replaced")
+        refuse_changed(settings, kept["settings"], f"has checkpoints in {place}, which are not replaced")
         print(f"note: {place} has checkpoints of an earlier run of this name; resume=True would continue it")
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
@@ -96,13 +96,13 @@ def kept_in(settings: Settings) -> Path | None:
     return records.writable_folder(Path(root), "checkpoint_dir") / settings.notebook / settings.run_name
 
 
-def _has_results(folder: Path) -> bool:
+def has_results(folder: Path) -> bool:
     """Whether a run has left something behind that another must not replace."""
     made = (path for name in ("adapter", "checkpoints") for path in (folder / name).rglob("*"))
     return (folder / "metrics.json").is_file() or any(path.is_file() for path in made)
 
 
-def _refuse_changed(settings: Settings, before: Mapping[str, Any], why: str) -> None:
+def refuse_changed(settings: Settings, before: Mapping[str, Any], why: str) -> None:
     """RunError that names the first setting, or the data, that is another than ``before``."""
     now = records.clean(settings)
     for name in (name for name in now if name in before):  # an earlier version of the course may have had others

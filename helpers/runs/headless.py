@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from helpers.config.checks import check_value
@@ -29,21 +30,25 @@ from helpers.config.settings import default_output_dir
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
+from helpers.machine import hardware
 from helpers.runs import live
 from helpers.runs.display import duration, text_table
 from helpers.runs.records import FAILED, FINISHED, INTERRUPTED, to_json, writable_folder
 from helpers.runs.worker import KERNEL_DIED, TIMED_OUT
 
+WORKER = (sys.executable, "-m", "helpers.runs.worker")
+
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run, with the parameters it accepts."""
+    """One notebook to run, with the parameters it accepts; ``label`` is what it is called while it runs."""
 
     spec: Lesson
     notebook: Path
     parameters: dict[str, Any]
     output_dir: Path
     cell_timeout: int | None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,19 +140,31 @@ def plan(
 def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None] = print) -> list[Outcome]:
     """Run the jobs, at most ``parallel`` at a time; every job gets an outcome, in the order given.
 
-    A notebook that reads the others' runs starts when all the others have ended. ``say`` takes one line for each that
-    has ended, and those of ``live.Lines``; a terminal has one line instead that changes.
+    A notebook that reads the others' runs starts when all the others have ended. Where there are several GPUs, each of
+    those that run at a time has one to itself. ``say`` takes one line for each that has ended, and those of
+    ``live.Lines``; a terminal has one line instead that changes.
     """
     parallel = max(1, min(parallel, len(jobs)))
+    cards = hardware.cards(hardware.probe()) if parallel > 1 else ()
+    if 0 < len(cards) < parallel:
+        say(f"{len(cards)} GPUs, so {len(cards)} notebooks at a time rather than {parallel}")
+        parallel = len(cards)
+    free: SimpleQueue[str | None] = SimpleQueue()
+    for card in cards or [None] * parallel:
+        free.put(card)
     running: set[subprocess.Popen[str]] = set()
     stopping = threading.Event()
     futures: dict[int, Future[Outcome]] = {}
 
     def run(job: Job) -> Outcome:
-        lesson = screen.begin(job.spec.id)
-        outcome = _run(job, parallel, running, stopping, lesson.take)
-        screen.end(lesson, f"{outcome.notebook:<25}  {outcome.status} after {duration(outcome.seconds)}")
-        return outcome
+        card = free.get()
+        try:
+            lesson = screen.begin(job.label or job.spec.id)
+            outcome = _run(job, _environment(parallel, card), running, stopping, lesson.take)
+            screen.end(lesson, f"{lesson.name:<25}  {outcome.status} after {duration(outcome.seconds)}")
+            return outcome
+        finally:
+            free.put(card)
 
     with live.screen(say) as screen, ThreadPoolExecutor(parallel) as pool:
         try:
@@ -169,7 +186,7 @@ def run_all(jobs: Sequence[Job], *, parallel: int = 1, say: Callable[[str], None
 
 def _run(
     job: Job,
-    parallel: int,
+    environment: Mapping[str, str],
     running: set[subprocess.Popen[str]],
     stopping: threading.Event,
     take: Callable[[Mapping[str, Any]], None],
@@ -180,10 +197,10 @@ def _run(
     order = {"id": job.spec.id, "work": work, "cell_timeout": job.cell_timeout, "parameters": job.parameters}
     order |= {"notebook": job.notebook, "output_dir": job.output_dir}
     (work / "job.json").write_text(to_json(order), encoding="utf-8")
-    command = [sys.executable, "-m", "helpers.runs.worker", str(work / "job.json")]
+    command = [*WORKER, str(work / "job.json")]
     told: dict[str, dict[str, Any]] = {"cell": {"k": 0, "n": 0}}  # the latest event of each kind
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment(parallel))
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         running.add(process)
         if stopping.is_set():
             _stop(process)
@@ -235,12 +252,14 @@ def exit_code(outcomes: Iterable[Outcome]) -> int:
     return codes.get(bad[0], 1) if bad else 0
 
 
-def _environment(parallel: int) -> dict[str, str]:
-    """The worker's environment: the package importable, the cores shared out, no progress bars."""
+def _environment(parallel: int, card: str | None = None) -> dict[str, str]:
+    """The worker's environment: the package importable, the cores shared out, a GPU of its own, no progress bars."""
     values = dict(os.environ)
     values["PYTHONPATH"] = os.pathsep.join(p for p in (str(repo_root()), values.get("PYTHONPATH")) if p)
     for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "PYDEVD_DISABLE_FILE_VALIDATION"):
         values.setdefault(name, "1")
+    if card is not None:
+        values["CUDA_VISIBLE_DEVICES"] = card
     if parallel > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = max(1, cores // parallel)

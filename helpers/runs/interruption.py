@@ -69,6 +69,21 @@ def watch(run: OpenRun) -> None:
     atexit.register(on_exit)
 
 
+def close_open(error: BaseException, interrupted: bool = False) -> None:
+    """Write into the record of the run that is open, if there is one, that ``error`` ended it.
+
+    Args:
+        interrupted: nothing is wrong with the run itself, it was stopped.
+    """
+    if _active is not None and _active.status == RUNNING:
+        _close(_active, error, interrupted)
+
+
+def open_folder() -> Path | None:
+    """The folder of the latest run of this process."""
+    return _active.folder if _active is not None else None
+
+
 def _after_cell(result: Any) -> None:
     assert _active is not None
     error = result.error_before_exec or result.error_in_exec
@@ -78,7 +93,7 @@ def _after_cell(result: Any) -> None:
         _active.reopen()
 
 
-def _close(run: OpenRun, error: BaseException) -> None:
-    stopped = isinstance(error, KeyboardInterrupt)
+def _close(run: OpenRun, error: BaseException, interrupted: bool = False) -> None:
+    stopped = interrupted or isinstance(error, KeyboardInterrupt)
     line = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
     run.close(INTERRUPTED if stopped else FAILED, " ".join(line.split())[:500].rstrip(": "))

@@ -1,4 +1,4 @@
-"""Parameters on the command line: ``-p NAME VALUE`` or ``-p NAME=VALUE``, as many as one likes."""
+"""Parameters on the command line: ``-p NAME VALUE`` or ``-p NAME=VALUE``, as many as one likes; so with ``--sweep``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PairsCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for i in range(len(args) - 2, 0, -1):
-            if args[i - 1] in ("-p", "--parameter") and "=" not in args[i]:
+            if args[i - 1] in ("-p", "--parameter", "--sweep") and "=" not in args[i]:
                 args[i : i + 2] = [f"{args[i]}={args[i + 1]}"]
         return super().parse_args(ctx, args)
 

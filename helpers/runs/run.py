@@ -7,8 +7,11 @@ replaces the earlier one, unless ``resume=True`` continues it; other settings or
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +22,7 @@ from helpers.config.parameters import Settings
 from helpers.config.settings import as_recorded, resolve
 from helpers.errors import RunError
 from helpers.files import write_atomic
-from helpers.machine import energy
+from helpers.machine import energy, ranks
 from helpers.runs import claims, interruption, records
 from helpers.runs.display import duration, energy_text, peak_memory, quieten, short_path, start_screen
 from helpers.runs.findings import Findings
@@ -27,22 +30,26 @@ from helpers.runs.folder import kept_in, open_folder
 from helpers.runs.provenance import git_state, peak_cuda_gb, peak_rss_gb, seed_everything, torch_on_cpu
 from helpers.runs.records import FAILED, FINISHED, RUNNING
 from helpers.training.checkpoints import Mirror, latest_checkpoint, sweep, watch
+from helpers.training.launch import POINTER
 
 if TYPE_CHECKING:
     from helpers.machine.hardware import Machine
     from helpers.memory import Fit
 
-# The command-line runner names a file here to learn where the run's folder is.
-POINTER = "PEFT_LAB_RUN_POINTER"
-
 
 class Run(Findings):
-    """A run in progress. Attributes: ``settings``, ``machine``, ``folder``, ``device`` ("cuda" or "cpu")."""
+    """A run in progress. Attributes: ``settings``, ``machine``, ``folder``, ``device`` ("cuda" or "cpu").
+
+    Of several processes only the first writes into ``folder``; the others have one of their own that goes with them.
+    What they read is in ``checkpoints``, which is the same for all.
+    """
 
     def __init__(
         self, settings: Settings, machine: Machine, folder: Path, previous: dict[str, Any], began: float
     ) -> None:
         self.settings = settings
+        self._shared = folder
+        folder = folder if ranks.first() else Path(_scratch())
         self.machine = machine
         super().__init__(folder, settings.seed, as_recorded(settings))
         self.device = machine.device
@@ -58,7 +65,7 @@ class Run(Findings):
             "versions": dict(getattr(machine, "versions", {})),
             "hardware": {k: v for k, v in machine.as_dict().items() if k != "versions"}
             | torch_on_cpu(machine.cpu_isa),
-            "process": records.this_process(),
+            "process": records.this_process(), "processes": ranks.world(),
         }  # fmt: skip
         self._before: dict[str, Any] = dict(previous.get("notes", {}))
         self._mirror = self._open_mirror()
@@ -70,10 +77,13 @@ class Run(Findings):
 
         Raises:
             RunError: a run is continued, and the fingerprint is not the one that it began with: checkpoints of other
-                data or of another model must not be continued, even under equal settings.
+                data or of another model must not be continued, even under equal settings. Or one of several processes
+                has another fingerprint than the first.
         """
         value = records.clean(value)
         before, now = (_fingerprint(v) for v in (self._before.get(key), value))
+        if now:
+            ranks.agree(key, {"the fingerprint": now})
         if before and now and before != now and self.settings.as_dict().get("resume"):
             raise RunError(
                 f"run {self.settings.run_name!r} cannot be resumed: the fingerprint of its {key} was {before}"
@@ -119,8 +129,9 @@ class Run(Findings):
         from helpers.machine import free
 
         machine = free.refreshed(self.machine)
-        if not self.settings.check_memory:
-            print("memory is not planned: check_memory = False")
+        if ranks.sharded() or not self.settings.check_memory:
+            why = "type python -m helpers plan, with --cards" if ranks.sharded() else "check_memory = False"
+            print(f"memory is not planned: {why}")
             return memory.Fit({}, *memory.available(machine), {})
         fit = memory.check(self.settings, machine, prompt, completion, examples)
         self.note("memory", {name: round(p.total / 1e9, 3) for name, p in fit.plans.items()})
@@ -134,7 +145,7 @@ class Run(Findings):
     @property
     def checkpoints(self) -> Path:
         """Where trainers put their checkpoints; complete ones are copied to ``checkpoint_dir``, if that is set."""
-        return self.folder / "checkpoints"
+        return self._shared / "checkpoints"
 
     def resume_from(self, name: str = "") -> Path | None:
         """The latest complete checkpoint when ``resume=True``, else None; half-written ones are removed.
@@ -149,20 +160,23 @@ class Run(Findings):
         """
         if not self.settings.as_dict().get("resume"):
             return None
+        found = ranks.from_first(lambda: self._newest(name))
+        if not name:
+            self.note("resumed_from", found.name if found else None)
+        return found
+
+    def _newest(self, name: str) -> Path | None:
         if self._mirror is not None:
             self._mirror.fetch()
         folder = self.checkpoints / name
         sweep(folder)
         if self._mirror is not None:
             self._mirror.catch_up(folder)
-        found = latest_checkpoint(folder)
-        if not name:
-            self.note("resumed_from", found.name if found else None)
-        return found
+        return latest_checkpoint(folder)
 
     def _open_mirror(self) -> Mirror | None:
         mirror = None
-        if (place := kept_in(self.settings)) is not None:
+        if ranks.first() and (place := kept_in(self.settings)) is not None:
             root, settings = Path(self.settings.checkpoint_dir), records.clean(self.settings)
             mirror = Mirror(self.checkpoints, root, place, settings, self._info["begun"], self.fallback)
             mirror.notes = self._fingerprints()
@@ -219,7 +233,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
 
     Raises:
         ParameterError, HardwareError: see ``settings.resolve``.
-        RunError: the folder cannot be written, belongs to a running process, or does not match ``resume``.
+        RunError: the folder cannot be written, belongs to a running process, or does not match ``resume``; one of
+            several processes has other settings or packages than the first.
     """
     from helpers.machine import hardware
 
@@ -228,17 +243,27 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     settings = resolve(notebook, namespace, machine)
     if settings.dtype != "auto":
         machine = dataclasses.replace(machine, dtype=settings.dtype)
-    folder, previous = open_folder(settings)
+    ranks.join(machine.device, machine.gpu_count)
+    ranks.agree("settings", records.clean(settings))
+    ranks.agree("packages", machine.versions)
+    folder, previous = ranks.from_first(lambda: open_folder(settings))
     if settings.offline:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     quieten()
     seed_everything(settings.seed)
     run = Run(settings, machine, folder, previous, began)
     interruption.watch(run)
-    if pointer := os.environ.get(POINTER):
+    if ranks.first() and (pointer := os.environ.get(POINTER)):
         write_atomic(Path(pointer), str(folder))
     print(start_screen(run.settings, machine, folder))
     return run
+
+
+def _scratch() -> str:
+    """A folder that is removed with this process."""
+    folder = tempfile.mkdtemp(prefix="peft-lab-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _fingerprint(value: Any) -> str | None:

@@ -22,7 +22,7 @@ from helpers.errors import LabError
 from helpers.files import write_atomic
 from helpers.progress import channel
 from helpers.runs import cells, records
-from helpers.runs.run import POINTER
+from helpers.training.launch import POINTER
 
 TIMED_OUT, KERNEL_DIED = "timed out", "kernel died"
 # Where a notebook goes that failed before it opened a run; no run can be called so.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _CLASSIFIERS = ("ClassifierTrainer", "LabelWordTrainer")
+_SHARING = ("PlainTrainer",)
 _SPEED = ("faster_on_cpu",)
 _SHOWN = (
     "CompletionTrainer", "completion_row", "float32_adapters", "label_table", "precision", "seconds_of", "train",
@@ -12,8 +13,9 @@ _SHOWN = (
 
 
 def __getattr__(name: str) -> Any:
-    if name not in (*_SHOWN, *_CLASSIFIERS, *_SPEED):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from helpers.training import classifiers, speed, trainers
+    from importlib import import_module
 
-    return getattr(classifiers if name in _CLASSIFIERS else speed if name in _SPEED else trainers, name)
+    rooms = {"classifiers": _CLASSIFIERS, "sharing": _SHARING, "speed": _SPEED, "trainers": _SHOWN}
+    if (room := next((room for room, names in rooms.items() if name in names), None)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"helpers.training.{room}"), name)

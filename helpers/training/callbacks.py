@@ -14,6 +14,8 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from helpers.machine import ranks
+
 if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -103,7 +105,7 @@ class Meter(TrainerCallback, ExportableState):
 
     Columns: ``seconds`` of training so far, those before an interruption included; ``memory_gb`` (GiB, the highest
     so far on the GPU, or what the process holds in RAM); ``examples_per_s`` and ``tokens_per_s`` (padding left out)
-    since the row before, without the time for validation and for saving.
+    since the row before, without the time for validation and for saving, of all processes together.
     """
 
     def __init__(self) -> None:
@@ -164,7 +166,7 @@ class Meter(TrainerCallback, ExportableState):
             passed = float(state.epoch or 0.0) - self._epoch
             if size and passed > 0:
                 row["examples_per_s"] = round(passed * size / self._busy, 3)
-            if (tokens := int(self._tokens)) > 0:
+            if (tokens := sum(ranks.gathered(int(self._tokens)))) > 0:
                 row["tokens_per_s"] = round(tokens / self._busy, 1)
             self._busy, self._epoch, self._tokens = 0.0, float(state.epoch or 0.0), 0
         self.spent += time.perf_counter() - began

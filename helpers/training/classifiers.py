@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers import Trainer
+from helpers.training.losses import IGNORED, head_loss, label_word_loss
+from helpers.training.sharing import Shared
 
-from helpers.training.losses import head_loss, label_word_loss
 
-
-class _RowTrainer(Trainer):
+class _RowTrainer(Shared):
     """Counts an update's rows, so that its loss and gradients do not depend on how it is split into forward passes.
 
     ``Trainer`` counts what has a label after the shift of a language model, which drops a row of every pass where
@@ -22,8 +21,8 @@ class _RowTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = True  # the count comes to compute_loss, so nothing is divided afterwards
 
-    def _get_num_items_in_batch(self, batch_samples: Sequence[Mapping[str, Any]], device: Any) -> int:
-        return sum(len(batch["labels"]) for batch in batch_samples)
+    def _get_num_items_in_batch(self, batch_samples: Sequence[Mapping[str, Any]], device: Any) -> Any:
+        return self._per_process(sum(int((batch["labels"] != IGNORED).sum()) for batch in batch_samples))
 
 
 class ClassifierTrainer(_RowTrainer):

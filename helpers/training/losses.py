@@ -17,8 +17,8 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) ->
 
     Args:
         inputs: ``input_ids`` and ``labels`` (−100 where no loss is taken), both ``(b, t)``; ``attention_mask``.
-        count: labelled tokens that the sum is divided by: of the whole update, or as many as a batch has on average;
-            those of this batch when ``None``.
+        count: labelled tokens that the sum is divided by: of the whole update, per process where there are several, or
+            as many as a batch has on average; those of this batch when ``None``.
 
     Returns:
         The loss, and the model's output with logits ``(b, positions, vocabulary)``.
@@ -32,7 +32,7 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) ->
         use_cache=False,
     )
     targets = shifted[:, positions]
-    taken = max(1.0, float((targets != IGNORED).sum() if count is None else count))
+    taken = float((targets != IGNORED).sum() if count is None else count) or 1.0
     if outputs.logits.dtype != torch.float16:
         return LabelledLoss.apply(outputs.logits, targets, 1 / taken), outputs
     # In float16 a gradient is scaled up before it is rounded, so it cannot be kept: row by row, and again in the
@@ -78,7 +78,7 @@ def head_loss(model: Any, inputs: Mapping[str, Any], count: Any = None) -> tuple
 
     Args:
         inputs: what the model reads, and ``labels``, the class of each row, ``(b,)``.
-        count: rows of the whole update; those of this batch when ``None``.
+        count: rows of the whole update, per process; those of this batch when ``None``.
 
     Returns:
         The loss, and the scores of the classes, ``(b, classes)``.
@@ -95,7 +95,7 @@ def label_word_loss(
     Args:
         inputs: ``input_ids`` and ``attention_mask``, ``(b, t)``; ``labels``, the class of each row, ``(b,)``.
         label_ids: the token of each class.
-        count: rows of the whole update; those of this batch when ``None``.
+        count: rows of the whole update, per process; those of this batch when ``None``.
 
     Returns:
         The loss, and the scores of the classes, ``(b, classes)``.
@@ -113,8 +113,8 @@ def label_word_loss(
 
 
 def _per_row(scores: torch.Tensor, labels: torch.Tensor, count: Any) -> torch.Tensor:
-    rows = len(scores) if count is None else int(count)
-    return functional.cross_entropy(scores, labels, reduction="sum") / max(1, rows)
+    rows = len(scores) if count is None else float(count)
+    return functional.cross_entropy(scores, labels, reduction="sum") / (rows or 1)
 
 
 def _summed_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

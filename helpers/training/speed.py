@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from helpers.machine import ranks
 from helpers.machine.probes import GB, memory
 from helpers.models.unpacked import kept_bytes, kept_dequantised, kept_weight, plain_lora, replaced_forward
 
@@ -45,7 +46,7 @@ def faster_on_cpu(
         How many 4-bit weights are kept, how many layers have a fused update, and whether attention is in float32.
     """
     done = dict.fromkeys(PARTS, 0)
-    if next(model.parameters()).device.type != "cpu":
+    if next(model.parameters()).device.type != "cpu" or ranks.sharded():  # whole weights are not kept then
         yield done
         return
     said = []

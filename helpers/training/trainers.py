@@ -23,6 +23,7 @@ from helpers.training.live_plot import LivePlot
 from helpers.training.losses import IGNORED, completion_loss
 from helpers.training.quarters import EachQuarter
 from helpers.training.saving import patient
+from helpers.training.sharing import Shared, one_gpu
 from helpers.training.telling import Telling
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def completion_row(tokenizer: PreTrainedTokenizerBase, conversation: Conversatio
     return {"input_ids": prompt + completion, "completion_mask": mask, "labels": labels}
 
 
-class CompletionTrainer(SFTTrainer):
+class CompletionTrainer(Shared, SFTTrainer):
     """``SFTTrainer`` that applies the output head only where some row of the batch has a label.
 
     Same loss, same gradients. A vocabulary of 49,152 makes the head a fifth of SmolLM2's work and most of its
@@ -104,6 +105,9 @@ class CompletionTrainer(SFTTrainer):
         finally:
             self._tokens_a_row = None
 
+    def _get_num_items_in_batch(self, batch_samples: Sequence[Mapping[str, Any]], device: Any) -> Any:
+        return self._per_process(sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in batch_samples))
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -134,11 +138,13 @@ def train(
         TrainingDiverged: the loss became NaN or infinite. The trained weights are those of the last sound state,
             which is also in ``last-good`` beside the checkpoints.
         OutOfMemory: a step needs more memory than there is; what it held is free again.
+        HardwareError: several GPUs are visible to one process; see ``sharing.one_gpu``.
         RunError: a checkpoint cannot be written (a full disk, a drive that stays away) or cannot be continued.
     """
     from transformers import PrinterCallback, ProgressCallback
     from transformers.utils.notebook import NotebookProgressCallback
 
+    one_gpu(trainer.args)
     for kind in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
         trainer.remove_callback(kind)
     guard, meter = StopOnNaN(), Meter()
@@ -177,6 +183,8 @@ def train(
                 _load_ended(trainer, resume_from)
                 seconds = Meter.kept(trainer.state)
             else:
+                if resume_from is not None and isinstance(trainer, Shared):
+                    trainer.remember(resume_from)
                 trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
                 seconds = meter.seconds
     except (MemoryError, RuntimeError) as error:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_cases import command
 
 from helpers.duration.links import host_of, link_of, seconds, update_seconds
 from helpers.duration.rates import sheet
@@ -131,15 +130,12 @@ def test_a_mistake_is_one_clear_line(cards: str, more: dict[str, Any], says: str
 
 
 def test_the_command_line_plans_several_cards() -> None:
-    command = [sys.executable, "-m", "helpers", "plan", "tiny/llama"]
-    done = subprocess.run(
-        [*command, "--cards", "2xT4", "--strategy", "fsdp", "-p", "length", "64", "--json"],
-        capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
+    words = ["plan", "tiny/llama"]
+    done = command(*words, "--cards", "2xT4", "--strategy", "fsdp", "-p", "length", "64", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["spread"]["count"] == 2
     for stray in (["--strategy", "fsdp"], ["--cards", "2xT4", "--card", "T4"], ["--cards", "2xT4", "--lengths", "a"]):
-        done = subprocess.run([*command, *stray], capture_output=True, text=True, timeout=180)
+        done = command(*words, *stray)
         assert done.returncode == 2 and done.stderr.startswith("ParameterError: ") and done.stderr.count("\n") == 1
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_cases import command
 from machine_cases import WHEEL, fresh, ready
 
 from helpers.machine import probes
@@ -125,13 +126,12 @@ def test_a_broken_nvidia_smi_is_left_alone(script: str, tmp_path: Path, monkeypa
     assert time.monotonic() - began < 5
 
 
-def test_doctor_asks_the_driver_why_torch_sees_no_gpu(tmp_path: Path, root: Path) -> None:
+def test_doctor_asks_the_driver_why_torch_sees_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole command, with an nvidia-smi that tells of an old driver."""
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{SMI}\nEND\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    line = [sys.executable, "-m", "helpers", "doctor"]
-    done = subprocess.run(line, cwd=root, capture_output=True, text=True, env=environment, timeout=60)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    done = command("doctor")
     assert "Tesla T4 is here, but torch" in done.stdout or "driver 460.32.03 (CUDA 11.2) is too old" in done.stdout
     assert f"pip install torch==2.7.1 {WHEEL}/cu118, then restart" in done.stdout and "Traceback" not in done.stderr
 

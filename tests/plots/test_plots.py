@@ -66,6 +66,10 @@ EVERY: dict[str, Callable[[], Figure]] = {
         "accuracy",
         (8.0, wilson(5, 9)),
     ),
+    "timeline": lambda: plots.timeline(
+        [("card 0", "forward", 0.0, 1.5), ("card 1", "forward", 1.5, 3.0), ("card 1", "backward", 3.0, 5.0)], "ms"
+    ),
+    "gaps": lambda: plots.gaps({"as published": [0.1, 0.2], "repaired": [0.0, 1e-7], "equal": [0.0]}, "update", "gap"),
     "learning_curve": lambda: plots.learning_curve({"qlora": {9: wilson(4, 9), 100: wilson(80, 100)}}, "n", "acc"),
     "pareto": lambda: plots.pareto(
         {"a": {"train_seconds": 0, "value": 0.3, "low": 0.2, "high": 0.4}}, ["a"], "training (s)", "accuracy"
@@ -190,3 +194,16 @@ def test_low_rank_shows_rank_quality_and_singular_values() -> None:
 def test_curves_have_a_logarithmic_axis_where_asked_for() -> None:
     (axis,) = plots.curves([1e-3, 1e-2, 1e-1], {"a": [1.0, None, 2.0]}, "rate", "loss", log=True).axes
     assert axis.get_xscale() == "log" and np.isnan(axis.lines[0].get_ydata()[1])
+
+
+def test_a_timeline_has_a_lane_for_each_card_and_a_bar_for_each_stretch() -> None:
+    (axis,) = EVERY["timeline"]().axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["card 0", "card 1"]
+    bars = sorted((bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_width()) for bar in axis.patches)
+    assert bars == [pytest.approx(row) for row in ((0, 0.0, 1.5), (1, 1.5, 1.5), (1, 3.0, 2.0))]
+
+
+def test_gaps_leave_out_what_is_equal() -> None:
+    (axis,) = EVERY["gaps"]().axes
+    assert axis.get_yscale() == "log"
+    assert list(_line(axis.figure, "repaired").get_xdata()) == [2] and not len(_line(axis.figure, "equal").get_xdata())

@@ -15,7 +15,7 @@ from run_cases import entry, write_run
 
 from helpers import __main__ as command_line
 from helpers import models
-from helpers.errors import ParameterError, RunError
+from helpers.errors import ModelError, ParameterError, RunError
 from helpers.evaluation import before_after
 from helpers.evaluation.intervals import wilson
 from helpers.reports.export import commands, export, write_card
@@ -32,12 +32,20 @@ CLAIMS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an adapter for each of ``REPORTS``; to be copied."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in REPORTS:
+        save_adapter(folder / name)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path: Path, trained: Path) -> Path:
     notes = {"data": REPORTS, "claims": CLAIMS, "outcomes": {"fixed": 30, "broken": 4, "wrong both times": 7}}
     folder = write_run(tmp_path, "mine", notebook="10_adapters", notes=notes, model_id=TINY, lora_r=4)
-    for name in REPORTS:
-        save_adapter(folder / "adapter" / name)
+    shutil.copytree(trained, folder / "adapter")
     systems = {"base: snli": {"accuracy": entry(0.33)}, "snli: snli": {"accuracy": entry(0.85)}}
     systems |= {"snli: recipes": {"perplexity": entry(9.0)}, "cat: snli": {"accuracy": entry(0.6)}}
     (folder / "metrics.json").write_text(json.dumps({"systems": systems, "tests": []}))
@@ -187,6 +195,14 @@ def test_the_command_line(run: Path, capsys: pytest.CaptureFixture[str], monkeyp
 
 
 def test_commands_name_the_folders_that_are_there(tmp_path: Path) -> None:
+    ranks: dict[str, dict[str, Any]] = {"x": {"r": 4, "rank_pattern": {"q_proj": 24}}, "y": {"r": 16}}
+    for name, config in ranks.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config))
     lines = commands(base="a/b", adapters={"x": tmp_path / "x", "y": tmp_path / "y"})
     assert f"--lora-modules x={tmp_path}/x y={tmp_path}/y" in lines[0] and "--max-loras 2" in lines[0]
+    assert "--max-lora-rank 32 " in lines[0], "the limit of vLLM's own above the largest rank"
+    assert "--max-lora-rank 16 " in commands(base="a/b", adapters={"y": tmp_path / "y"})[0]
+    with pytest.raises(ModelError, match="holds no adapter with a rank"):
+        commands(base="a/b", adapters={"z": tmp_path / "z"})
     assert [line.split()[0] for line in commands(gguf=tmp_path / "m.gguf")] == ["llama.cpp", "Ollama"]

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from begun_cases import QLORA, begin, fill
+from run_cases import write_run
 
 from helpers.evaluation.intervals import Estimate
 from helpers.reports import results
@@ -41,6 +42,17 @@ def test_results_table_fits_and_has_a_row_for_each_run_and_system(tmp_path: Path
     used = computed_in(runs[0].info["hardware"])
     assert "thread" in used and results.formats_lines(runs) == f"computed in {used}: 04"
     assert {row["torch_threads"] for row in rows} == {runs[0].info["hardware"]["torch_threads"]} != {None}
+
+
+def test_runs_whose_names_are_cut_are_still_told_apart(tmp_path: Path) -> None:
+    for seed, rank in ((0, 4), (1, 4), (0, 16)):
+        write_run(tmp_path, f"cpu-recipes-seed{seed}" + (f"-lora_r={rank}" if rank != 16 else ""), seed=seed)
+    runs = read_runs(tmp_path)
+    wide = results.results_table(runs, ["accuracy"])
+    assert all(record.run_name in wide for record in runs)
+    narrow = results.results_table(runs, ["accuracy"], width=55).splitlines()
+    assert [line.split()[1] for line in narrow[2::2]] == ["…seed0", "…seed0-lora_r=4", "…seed1-lora_r=4"]
+    assert max(map(len, narrow)) <= 55
 
 
 def test_html_page_is_self_contained_and_its_links_resolve(tmp_path: Path) -> None:

@@ -15,33 +15,18 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+from command_cases import command as in_process
+from run_cases import notebook
 from typer.testing import CliRunner
 from warm_kernels import serving
 
 from helpers.__main__ import app
-from helpers.config.lessons import find_lesson
-from helpers.config.settings import parameters_cell
 from helpers.errors import ParameterError, RunError
 from helpers.runs import headless
 from helpers.runs.records import read_run, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("empty_caches")  # the surroundings of the process that is forked for kernels
-
-
-def notebook(folder: Path, name: str, *cells: str, begin: bool = True) -> Path:
-    """A throwaway notebook in the course's form, under the id of a real one."""
-    spec = find_lesson(name)
-    node = nbformat.v4.new_notebook()
-    node.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    node.metadata["language_info"] = {"name": "python"}
-    parameters = nbformat.v4.new_code_cell(parameters_cell(spec.id), metadata={"tags": ["parameters"]})
-    first = [f'from helpers import start\nrun = start("{spec.id}", globals())'] if begin else []
-    node.cells = [parameters, *(nbformat.v4.new_code_cell(source) for source in [*first, *cells])]
-    path = folder / f"{spec.id}.ipynb"
-    folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(node, path)
-    return path
 
 
 def launch(tmp_path: Path, names: list[str], parallel: int = 1, **options: Any) -> list[headless.Outcome]:
@@ -231,23 +216,23 @@ def test_a_mistake_on_the_command_line_is_one_line_and_a_code() -> None:
 
 
 def test_doctor() -> None:
-    done = command("doctor", "--json")
+    done = in_process("doctor", "--json")
     record = json.loads(done.stdout)
     assert record["device"] in ("cpu", "cuda") and record["versions"]["torch"]
     assert {row["name"] for row in record["assets"]} >= {"minilm", "wikibooks-recipes"}
     assert done.returncode == (1 if any(p["severity"] == "error" for p in record["problems"]) else 0)
-    text = command("doctor").stdout
+    text = in_process("doctor").stdout
     assert all(problem["what"].rstrip(".") in text for problem in record["problems"])
 
 
 def test_assets_offline_check_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEFT_LAB_CACHE", str(tmp_path))
-    done = command("assets", "--offline")
+    done = in_process("assets", "--offline")
     assert done.returncode == 1 and done.stdout.count("missing") >= 3
-    rows = json.loads(command("assets", "--list", "--json").stdout)
+    rows = json.loads(in_process("assets", "--list", "--json").stdout)
     assert {row["state"] for row in rows} == {"missing"}
     assert list(tmp_path.iterdir()) == []
-    done = command("assets", "minilmm", "--offline")
+    done = in_process("assets", "minilmm", "--offline")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "minilm" in done.stderr
 
 
@@ -256,20 +241,20 @@ def test_results(tmp_path: Path) -> None:
     from helpers.evaluation.intervals import Estimate
     from helpers.evaluation.statistics import TestResult
 
-    empty = command("results", "-o", str(tmp_path))
+    empty = in_process("results", "-o", str(tmp_path))
     assert empty.returncode == 0 and "no runs yet" in empty.stdout
     run = start("01_eda", {"profile": "smoke", "output_dir": str(tmp_path)})
     run.add_system("majority", {"accuracy": Estimate(0.25, 0.2, 0.3, 99)})
     run.add_tests([TestResult("qlora", "zero-shot", "accuracy", 0.52, 0.4, 0.6, 1e-9, "exact McNemar")])
     run.note("outcomes", {"fixed": 60, "broken": 8, "wrong both times": 7, "right both times": 25})
     run.finish()
-    done = command("results", "-o", str(tmp_path))
+    done = in_process("results", "-o", str(tmp_path))
     gain = next(line for line in done.stdout.splitlines() if "60 / 8 / 7" in line)
     assert "+0.520 [+0.400, +0.600]" in gain and "< 0.001" in gain
     assert "0.25 [0.20, 0.30]" in done.stdout and (tmp_path / "index.html").is_file()
-    (row,) = json.loads(command("results", "-o", str(tmp_path), "--json").stdout)
+    (row,) = json.loads(in_process("results", "-o", str(tmp_path), "--json").stdout)
     assert row["system"] == "majority" and row["metrics"]["accuracy"]["n"] == 99
-    assert command("results", "-o", str(tmp_path), "--metrics", "acuracy").returncode == 2
+    assert in_process("results", "-o", str(tmp_path), "--metrics", "acuracy").returncode == 2
 
 
 @pytest.mark.parametrize(("asked", "most"), [(None, 1), ("64", 1), ("1", 1), ("none", 1)])

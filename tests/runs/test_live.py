@@ -15,7 +15,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from test_cli import ROOT, notebook
+from run_cases import notebook
+from test_cli import ROOT
 
 from helpers.progress import channel
 from helpers.runs import cells, live

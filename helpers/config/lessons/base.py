@@ -142,6 +142,7 @@ class Lesson:
         by_task: task → rows of ``parameters`` that are others for it.
         memory: what its training needs memory for; None when it trains nothing.
         figures: the two that its record keeps.
+        result: the system whose numbers are the lesson's result, as its metrics name it; "" where there are several.
         shorter: sizes that may be smaller than usual where time is short.
         data: what it reads, in words, where no parameter says so.
         reads_runs: it works on what others have left behind, so it starts when they have ended.
@@ -154,6 +155,7 @@ class Lesson:
     by_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     memory: MemoryStep | None = None
     figures: tuple[str, ...] = ()
+    result: str = ""
     shorter: Mapping[str, Shorter] = field(default_factory=dict)
     data: str = ""
     reads_runs: bool = False

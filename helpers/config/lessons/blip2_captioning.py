@@ -44,4 +44,5 @@ LESSON = Lesson(
         **RESUMABLE,
     },
     memory=MemoryStep("vision", prompt=4, completion=24, work=WORK, besides=20.0),
+    result="repaired",
 )

@@ -43,4 +43,5 @@ LESSON = Lesson(
         work=WORK,
         besides=28.0,
     ),
+    result="Troika",
 )

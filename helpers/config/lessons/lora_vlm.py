@@ -86,4 +86,5 @@ LESSON = Lesson(
         besides=22.0,
     ),
     figures=("groups", "resolution"),
+    result="gold",
 )

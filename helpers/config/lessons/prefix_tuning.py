@@ -78,4 +78,5 @@ LESSON = Lesson(
         besides=20.0,
     ),
     figures=("invalid", "training"),
+    result="prefix",
 )

@@ -74,4 +74,5 @@ LESSON = Lesson(
         ),
     ),
     figures=("training", "differences"),
+    result="qlora",
 )

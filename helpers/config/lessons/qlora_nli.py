@@ -64,6 +64,7 @@ LESSON = Lesson(
         ),
     ),
     figures=("learning_curve", "reliability"),
+    result="qlora",
     # Every training of the lesson takes a part of these pairs. With 250 of them a model without a network is better.
     shorter={"n_train": Shorter(least=600, share=0.6), "n_eval": Shorter(least=200, share=0.2)},
 )
