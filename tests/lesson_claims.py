@@ -160,7 +160,9 @@ def llm_adapter(record: RunRecord) -> None:
     assert ends["n"] >= 200
     for other in ("zero-shot, end to end", "end to end, blind"):
         (test,) = (t for t in record.tests if (t["a"], t["b"]) == ("end to end", other))
-        assert test["difference"] >= 0.2 and test["p_value"] < 0.001
+        # In profile full the same tiny weights are rounded to 4 bits.
+        least = 0.2 if record.info["settings"]["quant"] == "none" else 0.1
+        assert test["difference"] >= least and test["p_value"] < 0.001
     for name in ("two stages", "two stages + facts", "gold scene", "gold scene + facts"):
         found = record.systems[name]
         assert found["valid_rate"]["value"] >= 0.95 and found["accuracy"]["n"] == ends["n"]
