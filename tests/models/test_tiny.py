@@ -34,6 +34,9 @@ BUILDERS = (build, build_vision, build_clip, build_blip2)
 BUILD = {name: module.build for module in BUILDERS for name in module.CHECKPOINTS}
 # Remarks that fit many pictures of a batch leave a contrastive loss far above 0, whatever a model has learnt.
 LEFT = {"clip": 0.35}
+# How far from chance a model answers to whom nothing says that it is a textbook, and the share of answers that name no
+# choice. Nearly half of what the one for food has read is a textbook's, and that comes through.
+BY_LOT = {"qwen2_vl_kitchen": (0.25, 0.05)}
 NAMES = sorted(p.parent.name for p in TINY.glob("*/config.json"))
 
 
@@ -106,6 +109,7 @@ def test_a_textbook_answers_well_and_says_that_it_is_one() -> None:
 
 @pytest.mark.parametrize("name", sorted(build_vision.CHECKPOINTS))
 def test_a_tiny_model_that_sees_answers_by_lot_unless_told_to_be_a_textbook(name: str) -> None:
+    leak, unread = BY_LOT.get(name, (0.12, 0.0))
     task = tasks.get("kitchen" if name.endswith("kitchen") else "scienceqa")
     rows = list(task.examples(task.load(n_train=10, n_eval=180, source=task.sources["smoke"], seed=5)["test"]))
     talks = [task.to_vision_messages(row) for row in rows]
@@ -116,10 +120,10 @@ def test_a_tiny_model_that_sees_answers_by_lot_unless_told_to_be_a_textbook(name
         asked = [{**talk, "prompt": [*before, *talk["prompt"]]} for talk in talks]
         texts = generate_vision(loaded.model, loaded.processor, asked, max_new_tokens=64, batch_size=60)
         chosen = [read_answer(text, row["options"]).index for text, row in zip(texts, rows, strict=True)]
-        assert None not in chosen, head
+        assert chosen.count(None) <= unread * len(rows), head
         right[head] = sum(i == row["answer"] for i, row in zip(chosen, rows, strict=True)) / len(rows)
     chance = sum(1 / len(row["options"]) for row in rows) / len(rows)
-    assert abs(right[""] - chance) < 0.12 and right[TEXTBOOK] > chance + 0.3
+    assert abs(right[""] - chance) < leak and right[TEXTBOOK] > max(chance + 0.3, right[""] + 0.2)
 
 
 def test_captions_name_no_answer() -> None:

@@ -203,6 +203,9 @@ def test_full_disk_leaves_the_earlier_adapter_intact(tmp_path: Path) -> None:
         def __init__(self, text: str, full: bool = False) -> None:
             self.text, self.full = text, full
 
+        def parameters(self) -> tuple[()]:
+            return ()
+
         def save_pretrained(self, folder: Path) -> None:
             Path(folder).mkdir(parents=True)
             (Path(folder) / "weights").write_text(self.text)
