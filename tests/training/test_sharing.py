@@ -127,7 +127,8 @@ def test_configurations_train(results: dict[str, Result], config: Path) -> None:
     losses, adapters = largest(alone, shared[0])
     assert losses < 1e-4 and adapters < 1e-5
     held = max(rank["held"] for rank in shared)
-    assert held < 0.75 * alone["held"] if "fsdp" in config.name else held >= alone["held"]
+    # Of two cards each holds its half of the layers, and more than half of what a model this small has beside them.
+    assert held < 0.8 * alone["held"] if "fsdp" in config.name else held >= alone["held"]
 
 
 @pytest.mark.slow
