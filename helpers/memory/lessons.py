@@ -130,9 +130,10 @@ def _of_reasoner(
     model: str, values: Mapping[str, Any], training: Job, answers: Job, prompt: int, completion: int
 ) -> dict[str, Job]:
     """The training and the answers of a second model, which reads words; one that could see gets room for a picture."""
-    pixels = most_pixels(model, values.get("max_pixels"))
+    sees = reads_pictures(model)
+    pixels = most_pixels(model, values.get("max_pixels")) if sees else None
     read = picture_tokens(model, pixels) + prompt
-    own: dict[str, Any] = {"model": model, "pixels": pixels, "language_only": reads_pictures(model)}
+    own: dict[str, Any] = {"model": model, "pixels": pixels, "language_only": sees}
     learned = training.but(**own, length=read + completion, labelled=completion)
     return {"reasoner": learned, "reasoner's answers": answers.but(**own, length=read)}
 
