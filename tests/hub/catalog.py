@@ -26,6 +26,7 @@ MODELS = {
     "meta-llama/Llama-2-7b-chat-hf": "llama",
     "NousResearch/Llama-2-7b-chat-hf": "llama",
     "HuggingFaceTB/SmolLM2-135M-Instruct": "llama",
+    "HuggingFaceTB/SmolLM2-360M-Instruct": "llama",  # of lesson 12 there, which plans from the files: no kept sizes
     "Qwen/Qwen2-VL-2B-Instruct": "qwen2_vl",
     "Qwen/Qwen2-VL-7B-Instruct": "qwen2_vl_kitchen",  # of lesson 13 there; the smaller one stands for science
     "google/paligemma-3b-pt-224": "paligemma",

@@ -16,6 +16,7 @@ TINY_PIXELS = 64 * 64  # what the tiny Qwen2-VL was trained on; larger pictures 
 # Twenty keys and values do less in a model whose few weights are rounded to 4 bits: one answer in 240 named no choice.
 PREFIX = "05_prefix_tuning"
 KITCHEN = "Qwen/Qwen2-VL-7B-Instruct"  # the one on the local Hub that has seen food
+SIZED = "HuggingFaceTB/SmolLM2-360M-Instruct"  # what is planned for it is what the local Hub gives
 # Lessons that come on top of the seeds in profile smoke, for whose claims fewer rows are enough.
 SMALLER: dict[str, dict[str, Any]] = {
     "01_eda": {"n_train": 300, "n_eval": 90},
@@ -27,6 +28,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "08_blip2_captioning": {"n_eval": 200, "epochs": 2.5},
     "10_adapters": {"n_train": 160, "n_eval": 20},  # the dialogues there have a test split of 20
     "11_low_rank": {"n_seeds": 1, "n_rates": 1},
+    "12_scale_out": {"model_id": SIZED},
     "13_llm_as_adapter": {"dataset": "generator-small", "model_id": KITCHEN, "reasoner_id": KITCHEN},
 }
 SHOES = 1600  # pictures in the folder that stands for UT-Zappos50K, which is on Kaggle

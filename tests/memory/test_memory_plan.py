@@ -51,6 +51,7 @@ OTHERS = [
     Job("tiny/phi", step="classify", quant="int8", batch_size=8, padded=False, **PHI, **CPU),
     Job("tiny/phi", step="label_words", quant="nf4-double", batch_size=8, accumulation=2, **PHI, **CPU),
     Job("tiny/qwen2_vl", length=120, pixels=48 * 48, **SEES, **CPU),
+    Job("tiny/qwen2_vl_kitchen", length=160, pixels=64 * 64, **SEES, **CPU),
     Job("tiny/qwen2_vl", length=120, pixels=24 * 24, method="key_value", **SEES, **CPU),
     Job("tiny/paligemma", length=160, **SEES, **CPU),
     Job("tiny/paligemma", length=160, checkpointing=True, **SEES, **CPU),
