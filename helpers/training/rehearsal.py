@@ -1,16 +1,20 @@
 """Several cards rehearsed: functions of a notebook in processes that talk to each other, on a CPU over gloo.
 
-A fresh process imports the libraries once and forks: nothing of the notebook's own process comes along, neither CUDA,
-which a fork cannot use, nor threads that have been started. The processes meet in a file, no port is taken.
+A fresh process imports the libraries once, waits, and forks for each call: nothing of the notebook's own process comes
+along, neither CUDA, which a fork cannot use, nor threads that have been started. The ranks meet in a file, no port is
+taken.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +27,12 @@ from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
 
 WRITTEN = "functions.py"  # what a notebook's functions are written to
+SAID = "stderr.txt"
+# Variables of the environment that libraries read when they are imported, by how their names begin.
+READ_ON_IMPORT = (
+    "ACCELERATE_", "ATEN_", "BNB_", "CUDA_", "DNNL_", "HF_", "LD_", "MKL_", "OMP_", "ONEDNN_", "PYTHON", "TORCH",
+    "TRANSFORMERS_",
+)  # fmt: skip
 
 
 def on_ranks(
@@ -54,21 +64,75 @@ def on_ranks(
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder:
         place = Path(folder)
         job = {"function": _found_again(function, uses, place), "cases": list(cases), "processes": processes}
+        job["environment"] = os.environ | surroundings(processes)
         (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        line = [sys.executable, "-m", "helpers.training.rehearsal", folder]
-        try:
-            done = subprocess.run(
-                line, cwd=repo_root(), env=os.environ | surroundings(processes), stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, timeout=seconds,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise RunError(f"{processes} processes had not ended after {seconds:.0f} s", "Give less work") from None
-        if done.returncode:
-            print(done.stderr[-3000:])
-            lines = [text for text in done.stderr.splitlines() if text.strip()] or ["no message"]
+        said = _answer(place, seconds)
+        if said is None:
+            raise RunError(f"{processes} processes had not ended after {seconds:.0f} s", "Give less work")
+        if said:
+            print(said[-3000:])
+            lines = [text for text in said.splitlines() if text.strip()]
             raise RunError(f"one of {processes} processes failed: {lines[-1]}", "The lines above say where")
         ranks = [json.loads((place / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(processes)]
     return [list(row) for row in zip(*ranks, strict=True)]
+
+
+def _answer(place: Path, seconds: float) -> str | None:
+    """Have the job in a folder done: "" when it was, else what was said of its failure, `None` when time ran out."""
+    server = _server()
+    assert server.stdin is not None and server.stdout is not None, "both are pipes"
+    try:
+        server.stdin.write(f"{place}\n")
+        server.stdin.flush()
+        ready, _, _ = select.select([server.stdout], [], [], seconds)
+        ended = bool(ready) and server.stdout.readline()
+    except BrokenPipeError:
+        ended = ""
+    except BaseException:  # interrupted: the ranks would go on, and the next answer would be theirs
+        _stop(server)
+        raise
+    if ended:
+        return ended.strip() and (place / SAID).read_text(encoding="utf-8", errors="replace")
+    _stop(server)
+    if ended is False:
+        return None
+    told = (place / SAID).read_text(encoding="utf-8", errors="replace") if (place / SAID).exists() else ""
+    return f"{told}\nthe process that starts them has ended"
+
+
+_servers: list[tuple[Mapping[str, str], subprocess.Popen[str]]] = []  # the one that waits for work, if there is one
+
+
+def _server() -> subprocess.Popen[str]:
+    """The process that has the libraries; another one where the environment that these have read is another.
+
+    It ends with this process, when its standard input does.
+    """
+    wanted = os.environ | surroundings(1)
+    read = {name: value for name, value in wanted.items() if name.startswith(READ_ON_IMPORT)}
+    while _servers:
+        had, server = _servers[0]
+        if had == read and server.poll() is None:
+            return server
+        _stop(server)
+    line = [sys.executable, "-m", "helpers.training.rehearsal"]
+    server = subprocess.Popen(
+        line, cwd=repo_root(), env=wanted, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    _servers.append((read, server))
+    return server
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    """End a server and the ranks that it has started."""
+    _servers[:] = [pair for pair in _servers if pair[1] is not server]
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+    for pipe in (server.stdin, server.stdout):
+        with contextlib.suppress(OSError):  # what could not be written
+            pipe and pipe.close()
 
 
 def _found_again(function: Callable[..., Any], uses: Sequence[Callable[..., Any]], place: Path) -> str:
@@ -90,26 +154,38 @@ def surroundings(processes: int) -> dict[str, str]:
     return found | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
 
 
-def main(place: Path) -> None:
-    """Import what ranks need, and fork them."""
+def main() -> None:
+    """Import what ranks need; for each folder that is named on standard input fork its ranks, and say how it went."""
     import accelerate.utils.fsdp_utils  # noqa: F401
     import bitsandbytes  # noqa: F401
     import peft  # noqa: F401
-    import torch.distributed.tensor
+    import torch.distributed.tensor  # noqa: F401
     import transformers  # noqa: F401
     from torch.multiprocessing import start_processes
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    job = json.loads((place / "job.json").read_text(encoding="utf-8"))
-    if job["processes"] == 1:
-        _rank(0, place, job)
-    else:
-        start_processes(_rank, (place, job), nprocs=job["processes"], start_method="fork")
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a rank prints is no answer
+    for line in sys.stdin:
+        place = Path(line.strip())
+        job = json.loads((place / "job.json").read_text(encoding="utf-8"))
+        try:
+            start_processes(_rank, (place, job), nprocs=job["processes"], start_method="fork")
+            failed = ""
+        except Exception as error:  # noqa: BLE001  of a rank, whatever it is: passed on
+            failed = "failed"
+            with open(place / SAID, "a", encoding="utf-8") as file:
+                file.write(f"\n{error}")
+        print(failed, file=answers, flush=True)
 
 
 def _rank(rank: int, place: Path, job: Mapping[str, Any]) -> None:
+    import torch
     import torch.distributed as dist
 
+    os.dup2(os.open(place / SAID, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    os.environ.clear()
+    os.environ |= job["environment"]
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if (world := job["processes"]) > 1:
         # accelerate asks the environment who this is; nobody goes to the address, as the group is there already.
         told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
@@ -131,4 +207,4 @@ def _rank(rank: int, place: Path, job: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

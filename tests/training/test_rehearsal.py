@@ -35,6 +35,14 @@ def failing(number):
     dist.barrier()
 
 
+def waiting(seconds):
+    import os
+    import time
+
+    time.sleep(seconds)
+    return [os.getppid(), os.environ.get("SAID_LATER")]
+
+
 def alone(number):
     import torch.distributed as dist
 
@@ -69,6 +77,19 @@ def test_a_function_of_a_module_is_imported() -> None:
 def test_a_rank_that_fails_ends_all_of_them_with_its_line(written: dict[str, Any]) -> None:
     with pytest.raises(RunError, match="one of 2 processes failed: .*this rank will not"):
         on_ranks(written["failing"], [{"number": 1}], 2)
+
+
+def test_one_process_starts_them_until_time_runs_out(written: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAID_LATER", raising=False)
+    (first,), (second,) = (on_ranks(written["waiting"], [{"seconds": 0}], 1)[0] for _ in range(2))
+    assert first == second and first[1] is None
+    with pytest.raises(RunError, match="1 processes had not ended after 1 s"):
+        on_ranks(written["waiting"], [{"seconds": 60}], 1, seconds=1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(first[0], 0)
+    monkeypatch.setenv("SAID_LATER", "yes")
+    ((third,),) = on_ranks(written["waiting"], [{"seconds": 0}], 1)
+    assert third[1] == "yes" and third[0] != first[0]
 
 
 def test_a_system_without_fork_is_told(written: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
