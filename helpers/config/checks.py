@@ -15,7 +15,7 @@ from typing import Any
 
 from helpers import tasks
 from helpers.config.lessons import Lesson
-from helpers.config.parameters import PARAMETERS, PENALTIES, Parameter
+from helpers.config.parameters import MODEL_SIZES, PARAMETERS, PENALTIES, Parameter
 from helpers.errors import DataError, ParameterError
 from helpers.files import repo_root
 from helpers.hints import did_you_mean
@@ -212,7 +212,7 @@ def _from_here() -> str:
 
 
 def check_lists(values: Mapping[str, Any]) -> None:
-    """ParameterError for ``ranks``, ``strengths`` or ``penalties`` that are not a list of what they should be."""
+    """ParameterError for a list of values joined by + that is not one of what it should be."""
     for name, kind, what in (("ranks", int, "whole numbers from 1 on"), ("strengths", float, "numbers above 0")):
         if name not in values:
             continue
@@ -229,3 +229,7 @@ def check_lists(values: Mapping[str, Any]) -> None:
             raise ParameterError(
                 what + did_you_mean(penalty, PENALTIES), f"Allowed: {', '.join(PENALTIES)}, joined by +"
             )
+    for model in str(values["plan_for"]).split("+") if "plan_for" in values else ():
+        if model.upper() not in MODEL_SIZES and "/" not in model:
+            what = f"plan_for = {values['plan_for']!r}: {model!r} is neither a size nor the id of a model"
+            raise ParameterError(what, f"Sizes: {', '.join(MODEL_SIZES)}; joined by +")

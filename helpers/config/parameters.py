@@ -13,6 +13,7 @@ from helpers.hints import did_you_mean
 from helpers.sources.source import SPLIT_CHOICES, Source
 
 PREFIX_KINDS = ("key_value", "embedding", "peft")
+MODEL_SIZES = ("7B", "13B", "34B", "70B")  # whose shapes are kept, for planning
 PENALTIES = ("nuclear", "factor_l2", "orthogonality")  # on a low-rank update
 QUANTISATIONS = ("nf4", "nf4-double", "int8", "none")  # how the base weights are stored
 
@@ -108,6 +109,7 @@ class Settings:
     ranks: str = _p("ranks to compare, rising, joined by +")
     penalties: str = _p("penalties on the update, joined by +: nuclear, factor_l2, orthogonality")
     strengths: str = _p("weights of a penalty, rising, joined by +")
+    plan_for: str = _p("models that cards are sought for, joined by +: 7B, 13B, 34B, 70B, or ids")
     n_seeds: int = _p("seeds with which a comparison is repeated", 1, 100)
     n_rates: int = _p("learning rates tried for each variant", 1, 10)
     quant: str = _p("base weights as nf4-double, nf4, int8 or none (16 or 32 bit)", choices=QUANTISATIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from helpers.config.parameters import MODEL_SIZES
 from helpers.duration import links
 from helpers.duration import several_report as words
 from helpers.duration.named import Planned
@@ -21,7 +22,7 @@ from helpers.memory.several import CardSet, RankPlan, cheapest_set, lengths_tabl
 from helpers.memory.spread import STRATEGIES, cards_of, spread_of
 
 # What people mean by the size of a model: the Llama 2 family, and Code Llama, which has the 34B that Llama 2 lacks.
-SIZES = {"7B": "llama-2-7b", "13B": "llama-2-13b", "34B": "codellama-34b", "70B": "llama-2-70b"}
+SIZES = dict(zip(MODEL_SIZES, ("llama-2-7b", "llama-2-13b", "codellama-34b", "llama-2-70b"), strict=True))
 KINDS = {
     "QLoRA": {"method": "lora", "quant": "nf4-double"},
     "LoRA": {"method": "lora", "quant": "none"},

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -70,8 +70,13 @@ def layers_of(job: Job) -> int:
 
 def layers_alike(job: Job) -> bool:
     """Whether all layers of the job's language model are the same: modules, shapes and settings."""
-    config = configuration(job.model)
-    model = bare(job, config)
+    step = job.step if job.step in ("classify", "contrast") else "completion"  # the rest have the same layers
+    return _layers_alike(Job(job.model, step=step))
+
+
+@lru_cache(maxsize=64)
+def _layers_alike(job: Job) -> bool:
+    model = bare(job, configuration(job.model))
     count = layers_of(job)
     stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
     return bool(stacks) and all(len(set(map(_described, stack))) == 1 for stack in stacks)

@@ -366,3 +366,10 @@ def test_lists_that_are_none_are_refused(given: dict[str, str], says: str) -> No
         settings.resolve("11_low_rank", {"profile": "smoke"} | given, machine)
     fine = settings.resolve("11_low_rank", {"profile": "smoke", "ranks": "4", "strengths": "1e-3+2"}, machine)
     assert (fine.ranks, fine.strengths) == ("4", "1e-3+2")
+
+
+def test_models_to_plan_for_are_sizes_or_ids() -> None:
+    with pytest.raises(ParameterError, match="'8B' is neither a size nor the id of a model.*7B, 13B"):
+        settings.resolve("12_scale_out", {"profile": "smoke", "plan_for": "7B+8B"}, Facts())
+    fine = settings.resolve("12_scale_out", {"profile": "smoke", "plan_for": "7b+Qwen/Qwen2.5-7B-Instruct"}, Facts())
+    assert fine.plan_for == "7b+Qwen/Qwen2.5-7B-Instruct"
