@@ -170,6 +170,7 @@ def llm_adapter(record: RunRecord) -> None:
         wrong = round(ends["n"] * (1 - record.systems[name]["accuracy"]["value"]))
         assert sum(counts.values()) == wrong and len(counts) == 4
     tested = {(t["a"], t["b"]) for t in record.tests}
+    assert ("end to end", "zero-shot, end to end, words in front") in tested, "a better prompt stands beside it"
     for kind, names in {
         "deeper": ("end to end", "gold scene"),
         "unseen pairs": ("gold scene", "gold scene + facts"),

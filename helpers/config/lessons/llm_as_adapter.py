@@ -12,13 +12,15 @@ EYE = "tiny/qwen2_vl_kitchen"
 SEEN, TOLD, KNOWN = (70, 89, 94, 100, 113), (70, 109, 114, 121, 134), (79, 120, 128, 140, 158)
 LOOKED = (41, 44, 44, 45, 46)
 WORK = (
-    Work("before training", "write", ("n_eval",), 1, SEEN, pictures=True),
+    # As it is, and with words in front.
+    Work("before training", "write", ("n_eval",), 2, SEEN, pictures=True),
     Work("before training", "write", ("n_eval",), 1, KNOWN, reasoner=True),
     Work("training", "train", ("n_train",), 1, SEEN, grouped=False),
     Work("training", "read", ("n_eval",), 4, SEEN, share=VALIDATION),
     # In three states of focus, blind, and the deeper questions; the reasoner on what is true and what was seen.
     Work("after training", "write", ("n_eval",), 4.5, SEEN, until=ENDED, pictures=True),
-    Work("other trainings", "write", ("n_eval",), 3, LOOKED, until=ENDED / 2, pictures=True),
+    # The eye in three states of focus, and before it was trained.
+    Work("other trainings", "write", ("n_eval",), 4, LOOKED, until=ENDED / 2, pictures=True),
     Work("other trainings", "write", ("n_eval",), 4, TOLD, until=ENDED, reasoner=True),
     Work("other trainings", "write", ("n_eval",), 2, KNOWN, until=ENDED, reasoner=True),
     # Beside the first training: the eye, the reasoner in two ways, and all but the eye without some of the questions.
