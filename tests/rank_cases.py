@@ -12,13 +12,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import traceback
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+
+from forks import failed_ranks
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120  # that a collective may take
@@ -51,9 +52,7 @@ def main(given: Path, results: Path) -> int:
     for world in sorted({row["spread"]["count"] for row in cases}):
         chosen = [(n, row) for n, row in enumerate(cases) if row["spread"]["count"] == world]
         meeting = f"{results}.{world}.meeting"
-        children = [_forked(rank, world, meeting, chosen, results) for rank in range(world)]
-        failed = [rank for rank, child in enumerate(children) if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
-        if failed:
+        if failed := failed_ranks(world, partial(_rank, world, meeting, chosen, results)):
             print(f"ranks {failed} of {world} failed", file=sys.stderr)
             return 1
     found = [
@@ -79,25 +78,15 @@ def _import() -> None:
     torch.set_num_threads(1)
 
 
-def _forked(rank: int, world: int, meeting: str, cases: list[Any], results: Path) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        import torch.distributed as dist
+def _rank(world: int, meeting: str, cases: list[Any], results: Path, rank: int) -> None:
+    import torch.distributed as dist
 
-        dist.init_process_group(
-            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world, timeout=timedelta(seconds=SECONDS)
-        )
-        for number, row in cases:
-            Path(f"{results}.{number}.{rank}").write_text(json.dumps(case(row)))
-        dist.destroy_process_group()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    sys.stderr.flush()
-    os._exit(code)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world, timeout=timedelta(seconds=SECONDS)
+    )
+    for number, row in cases:
+        Path(f"{results}.{number}.{rank}").write_text(json.dumps(case(row)))
+    dist.destroy_process_group()
 
 
 def case(row: dict[str, Any]) -> dict[str, Any]:

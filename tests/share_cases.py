@@ -13,10 +13,12 @@ import os
 import socket
 import subprocess
 import sys
-import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from forks import failed_ranks
 
 ROOT = Path(__file__).resolve().parents[1]
 ANSWERS = (
@@ -70,37 +72,25 @@ def main(given: Path, results: Path) -> int:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        children = [_forked(rank, row, port, Path(f"{results}.{number}.{rank}")) for rank in range(row["world"])]
-        failed = [rank for rank, child in enumerate(children) if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
-        if failed:
+        if failed := failed_ranks(row["world"], partial(_rank, row, port, f"{results}.{number}")):
             print(f"case {number}, ranks {failed} failed: {row}", file=sys.stderr)
             return 1
     return 0
 
 
-def _forked(rank: int, row: dict[str, Any], port: int, result: Path) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        world = row["world"]
-        if world > 1:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-            os.environ |= {"LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            os.environ |= row.get("environment", {})
-        from accelerate.state import AcceleratorState
+def _rank(row: dict[str, Any], port: int, result: str, rank: int) -> None:
+    world = row["world"]
+    if world > 1:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        os.environ |= {"LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ |= row.get("environment", {})
+    from accelerate.state import AcceleratorState
 
-        from helpers.machine import ranks
+    from helpers.machine import ranks
 
-        AcceleratorState._reset_state(reset_partial_state=True)
-        ranks.join("cpu")
-        result.write_text(json.dumps(case(row)))
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    sys.stderr.flush()
-    os._exit(code)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    ranks.join("cpu")
+    Path(f"{result}.{rank}").write_text(json.dumps(case(row)))
 
 
 def case(row: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,14 @@ def cut_like(tensor: torch.Tensor, held: Any) -> Any:
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Name → whole tensor of all that is trained; all processes have to call it."""
+    """Name → whole tensor of all that is trained; all processes have to call it.
+
+    What FSDP has gathered for a pass is given back first. It may be there still, whole, and on some processes only:
+    PEFT, which one process asks to save, gives it back there.
+    """
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
     return {name: whole(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

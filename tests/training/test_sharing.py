@@ -69,6 +69,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Resu
             add("sharded, resumed by one", 1, resume=saved)
             whole = str(place / "tiny/llama nf4-double completion 1" / "checkpoint-4")
             add("whole, resumed sharded", world, environment=environment, resume=whole)
+            head = {"model": "tiny/phi", "quant": "nf4", "kind": "head", "order": "group_by_length"}
+            add("sharded head", world, environment=environment, saves=4, **head)
+            saved = str(place / "sharded head" / "checkpoint-4")
+            add("sharded head, resumed by one", 1, resume=saved, **head)
     yield dict(zip(cases, trained(list(cases.values()), place), strict=True))
 
 
@@ -132,9 +136,15 @@ def test_configurations_train(results: dict[str, Result], config: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sharded", "sharded, resumed", "sharded, resumed by one", "whole, resumed sharded"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sharded", "sharded, resumed", "sharded, resumed by one", "whole, resumed sharded",
+        "sharded head", "sharded head, resumed by one",
+    ],
+)  # fmt: skip
 def test_sharded_checkpoints_are_like_any_other(results: dict[str, Result], name: str) -> None:
-    (alone,) = results["tiny/llama nf4-double completion 1"]
+    (alone,) = results["tiny/phi nf4 head 1" if "head" in name else "tiny/llama nf4-double completion 1"]
     losses, adapters = largest(alone, results[name][0])
     assert losses < 1e-4 and adapters < 1e-5
 

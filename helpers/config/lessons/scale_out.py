@@ -15,7 +15,7 @@ LESSON = Lesson(
         # Two processes on a CPU stand for two cards in every profile: the model has to be one that a CPU trains.
         "model_id": ("tiny/llama", SMOLLM2, SMOLLM2),
         **DATA,
-        "n_train": (51, 27, 59),
+        "n_train": (51, 51, 59),
         "n_eval": (48, 40, 100),
         "learning_rate": (1e-2, 2e-3, 1e-3),
         "batch_size": 2,
