@@ -34,7 +34,10 @@ def nli(record: RunRecord) -> None:
     assert len(amounts) == 2 and len(found) == 6
     few = found[f"test loss with {amounts[0]} training pairs (nats)"]
     assert few["change"]["difference"] < 0 and few["change"]["p_value"] < 0.01, "stopped early it is better"
-    starts = [next(v for m, v in found.items() if m.endswith(f"updates, with {n} pairs")) for n in amounts]
+    starts = [
+        next(v for m, v in found.items() if m.startswith("lowest validation loss") and m.endswith(f"with {n} pairs"))
+        for n in amounts
+    ]
     first, second = (row["values"]["measured"]["value"] for row in starts)
     assert first <= second, "more pairs, later"
 

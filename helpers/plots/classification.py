@@ -47,8 +47,9 @@ def reliability(bins: Sequence[Any], title: str = "") -> Figure:
         top.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1, label="as sure as right")
         for item in bins:
             dot(top, item.confidence, *bounds(item.accuracy), PALETTE[0], upright=True)
+        top.plot([], [], color=PALETTE[0], lw=1.6, label="95 % interval (Wilson)")
         top.set(ylabel="share that is right", ylim=(0, 1.02), title=title)
-        top.legend(loc="upper left")
+        top.legend(loc="best")
         width = bins[0].high - bins[0].low
         bottom.bar([b.low for b in bins], [b.accuracy.n for b in bins], width, align="edge", color=GREY, alpha=0.7)
         bottom.set(xlabel="confidence (probability of the chosen label)", ylabel="examples", xlim=(0, 1.02))

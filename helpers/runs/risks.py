@@ -64,7 +64,9 @@ def line(found: Mapping[str, Any]) -> str:
 
 
 def _told(name: str, entry: Mapping[str, Any]) -> str:
-    value, low, high = (number(entry[key]) for key in ("value", "low", "high"))
+    found = [entry[key] for key in ("value", "low", "high")]
+    counts = None not in found and all(float(x).is_integer() for x in found) and max(map(abs, found)) > 1
+    value, low, high = (f"{x:.0f}" if counts else number(x) for x in found)
     return f"{'' if name == 'measured' else name + ' '}{value} [{low}, {high}] (n = {entry['n']})"
 
 

@@ -56,8 +56,8 @@ LESSON = Lesson(
             Work("training", "read", ("n_eval",), 4, PAIRS, share=VALIDATION),
             Work("after training", "read", ("n_eval",), 4, PAIRS),
             # A quarter of the pairs twice; a ninth of the updates twice with few pairs, watched on the way and tested
-            # at the best point and at the end; two batches of padded pairs.
-            Work("other trainings", "train", ("n_train",), 0.72, PAIRS),
+            # at the best point and at the end; nine batches of pairs, two of padded ones.
+            Work("other trainings", "train", ("n_train",), 0.77, PAIRS),
             Work("other trainings", "train", ("n_train",), 0.011, PADDED),
             Work("other trainings", "read", ("n_eval",), 6, PAIRS),
             Work("other trainings", "read", ("n_eval",), 12, PAIRS, share=VALIDATION),
