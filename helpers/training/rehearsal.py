@@ -21,7 +21,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from helpers.errors import ParameterError, RunError
 from helpers.files import repo_root
@@ -79,7 +79,7 @@ def on_ranks(
 
 def _answer(place: Path, seconds: float) -> str | None:
     """Have the job in a folder done: "" when it was, else what was said of its failure, `None` when time ran out."""
-    server = _server()
+    server, log = _server()
     assert server.stdin is not None and server.stdout is not None, "both are pipes"
     try:
         server.stdin.write(f"{place}\n")
@@ -96,32 +96,34 @@ def _answer(place: Path, seconds: float) -> str | None:
     _stop(server)
     if ended is False:
         return None
-    told = (place / SAID).read_text(encoding="utf-8", errors="replace") if (place / SAID).exists() else ""
-    return f"{told}\nthe process that starts them has ended"
+    log.seek(0)
+    return f"{log.read()}\nthe process that starts them has ended"
 
 
-_servers: list[tuple[Mapping[str, str], subprocess.Popen[str]]] = []  # the one that waits for work, if there is one
+# The one that waits for work, if there is one: what it has read of the environment, the process, what it says.
+_servers: list[tuple[Mapping[str, str], subprocess.Popen[str], IO[str]]] = []
 
 
-def _server() -> subprocess.Popen[str]:
-    """The process that has the libraries; another one where the environment that these have read is another.
+def _server() -> tuple[subprocess.Popen[str], IO[str]]:
+    """The process that has the libraries, and what it says on stderr; another where their environment is another.
 
     It ends with this process, when its standard input does.
     """
     wanted = os.environ | surroundings(1)
     read = {name: value for name, value in wanted.items() if name.startswith(READ_ON_IMPORT)}
     while _servers:
-        had, server = _servers[0]
+        had, server, log = _servers[0]
         if had == read and server.poll() is None:
-            return server
+            return server, log
         _stop(server)
     line = [sys.executable, "-m", "helpers.training.rehearsal"]
+    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  open as long as the server
     server = subprocess.Popen(
-        line, cwd=repo_root(), env=wanted, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, start_new_session=True,
+        line, cwd=repo_root(), env=wanted, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        start_new_session=True,
     )  # fmt: skip
-    _servers.append((read, server))
-    return server
+    _servers.append((read, server, log))
+    return server, log
 
 
 def _stop(server: subprocess.Popen[str]) -> None:

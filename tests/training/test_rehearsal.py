@@ -92,6 +92,15 @@ def test_one_process_starts_them_until_time_runs_out(written: dict[str, Any], mo
     assert third[1] == "yes" and third[0] != first[0]
 
 
+def test_a_server_that_cannot_start_says_why(
+    written: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(RunError, match="the process that starts them has ended"):
+        on_ranks(written["alone"], [{"number": 7}], 1)
+    assert "No module named 'encodings'" in capsys.readouterr().out
+
+
 def test_a_system_without_fork_is_told(written: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(rehearsal.os, "fork")
     with pytest.raises(ParameterError, match="cannot"):
